@@ -1,0 +1,91 @@
+"""The errors healspan raises on its own behalf.
+
+The tree::
+
+    HealspanError
+    ├── ConfigurationError      a setting, boundary or command argument cannot be used as given
+    ├── StoreError
+    │   ├── StoreUnavailable    the store cannot be reached or written
+    │   └── StoreCorrupt        the store or a spool is damaged
+    ├── FixError
+    │   ├── InvalidFix          bytes that are no fix of a kind and version known here
+    │   ├── SignatureRefused    a fix or a state change that nobody trusted has signed
+    │   ├── StaleFix            the code changed since the fix was made
+    │   ├── StateConflict       somebody else changed the state first, or the change is not allowed
+    │   └── UnknownRepairer     a step names a repairer that is not installed
+    ├── RepairDeclined          an expression that must not, or cannot, be guarded
+    └── StepInapplicable        a step does not apply to this call
+
+None of them reaches an application through a boundary: there, the application's own exception wins.
+Every message says what to do next.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigurationError",
+    "FixError",
+    "HealspanError",
+    "InvalidFix",
+    "RepairDeclined",
+    "SignatureRefused",
+    "StaleFix",
+    "StateConflict",
+    "StepInapplicable",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreUnavailable",
+    "UnknownRepairer",
+]
+
+
+class HealspanError(Exception):
+    """Base of all errors that healspan raises on its own behalf."""
+
+
+class ConfigurationError(HealspanError):
+    """A setting, boundary declaration or command argument cannot be used as given."""
+
+
+class StoreError(HealspanError):
+    """The store did not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached or written."""
+
+
+class StoreCorrupt(StoreError):
+    """The store or a spool is damaged."""
+
+
+class FixError(HealspanError):
+    """A fix cannot be used."""
+
+
+class InvalidFix(FixError):
+    """Bytes that are no fix of a kind and version known here."""
+
+
+class SignatureRefused(FixError):
+    """A fix or a state change that nobody trusted has signed, or that was altered afterwards."""
+
+
+class StaleFix(FixError):
+    """The code that the fix touches has changed since the fix was made."""
+
+
+class StateConflict(FixError):
+    """Somebody else changed the state of the fix first, or the change is not allowed from its state."""
+
+
+class UnknownRepairer(FixError):
+    """A step names a repairer that is not installed."""
+
+
+class RepairDeclined(HealspanError):
+    """An expression that must not, or cannot, be guarded; the message says which rule declined it."""
+
+
+class StepInapplicable(HealspanError):
+    """A step that does not apply to this call; the engine goes on to the next candidate."""

@@ -1,0 +1,65 @@
+"""A step: one typed action of a fix. Steps are data; each kind is applied by one small module.
+
+Steps of one fix are ordered from the innermost outwards: repairs act inside the call, and each later
+step handles what is still raised by everything before it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from healspan.remediation.record import Record
+
+__all__ = ["FallbackStep", "FramePath", "RepairStep", "Step", "StepKind", "StrategyStep"]
+
+StepKind = Literal["repair", "strategy", "fallback"]
+
+FramePath = tuple[tuple[str, str, str], ...]
+"""The way from a boundary down to a failing frame: (module, qualified name, source line with white space
+collapsed) of each in-between frame, the boundary's own function first, the failing frame last.
+
+The module's dotted name stands where a file's path could: paths differ between hosts."""
+
+
+class RepairStep(Record):
+    """Run a repairer on the operands of one expression when, and only when, it raises."""
+
+    kind: Literal["repair"] = "repair"
+    module: str
+    """Dotted name of the module that defines the function."""
+    qualname: str
+    """Qualified name of the function in that module, e.g. ``Reader.total``."""
+    source_hash: str
+    """SHA-256 of the function's source text, decorators included."""
+    expression: str
+    """Source text of the expression."""
+    line: int = Field(ge=0)
+    """First line of the expression, counted from the function's first source line (decorators included) = 0."""
+    end_line: int = Field(ge=0)
+    column: int = Field(ge=0)
+    """First column, in UTF-8 bytes, as ``co_positions`` counts."""
+    end_column: int = Field(ge=0)
+    error_type: str
+    """Qualified type of the exception that the expression raised, e.g. ``builtins.ValueError``."""
+    repairer: str
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class StrategyStep(Record):
+    """Call a named alternative that the application registered for the boundary."""
+
+    kind: Literal["strategy"] = "strategy"
+    strategy: str
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    """Values for keyword-only parameters of the alternative, which it thereby declares tunable."""
+
+
+class FallbackStep(Record):
+    """Return the value that the boundary declared as its fallback; the output is marked degraded."""
+
+    kind: Literal["fallback"] = "fallback"
+
+
+Step = Annotated[RepairStep | StrategyStep | FallbackStep, Field(discriminator="kind")]
