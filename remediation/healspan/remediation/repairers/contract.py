@@ -1,0 +1,107 @@
+"""What a repairer is: a pure, total function from a failing operation to another operand, or None.
+
+A repairer never raises, never mutates an operand, never runs code of an operand's type, and takes bounded
+time. It returns an operand, not a result: the original operation runs again with it, so what a repaired
+call returns was computed by the application's own expression.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Failure", "Kind", "Loss", "Repaired", "Repairer", "RepairerParameters", "exact_text", "within"]
+
+Kind = Literal["call", "subscript"]
+"""Form of the failing expression: ``target(argument)`` or ``target[argument]``."""
+
+
+class Loss(StrEnum):
+    """What a repair costs in meaning."""
+
+    NONE = "none"
+    """Another notation of the same value."""
+    NORMALISED = "normalised"
+    """A convention decided the reading: a dash is zero, a footnote mark is no part of the number."""
+    LOSSY = "lossy"
+    """Information was invented or dropped; never automatic."""
+
+
+class RepairerParameters(BaseModel):
+    """What every repairer lets a fix decide; each repairer adds its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accept: Literal[Loss.NONE, Loss.NORMALISED] = Loss.NORMALISED
+    """The most loss a repair may have. A fix with ``none`` reads other notations of the same value, and
+    nothing else, for as long as it lives: its risk can be told without looking at any input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An operation that raised, with the operands it was evaluated with."""
+
+    kind: Kind
+    target: object
+    """The callee, or the container."""
+    argument: object
+    """The first positional argument, or the key."""
+    error: BaseException
+    parameters: RepairerParameters
+    rest: tuple[object, ...] = ()
+    """The further arguments of the call, positional then keyword: ``int(text, 16)`` has ``(16,)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """The operand to use instead of `Failure.argument`."""
+
+    value: object
+    loss: Loss
+
+
+class Repairer(Protocol):
+    """One entry of the catalogue."""
+
+    @property
+    def name(self) -> str:
+        """What a `repair` step calls it."""
+
+    @property
+    def summary(self) -> str:
+        """A verb phrase for people: what it does."""
+
+    @property
+    def library(self) -> str:
+        """The library underneath, or an empty string."""
+
+    @property
+    def parameters(self) -> type[RepairerParameters]:
+        """The model that validates the parameters of a step."""
+
+    def applies(self, kind: str, error: BaseException) -> bool:
+        """Whether an expression of this form that raised this error is in its domain at all."""
+
+    def repair(self, failure: Failure) -> Repaired | None:
+        """Return the operand to use instead, or None to decline."""
+
+
+def exact_text(value: object, limit: int) -> str | None:
+    """Return the characters of a string of at most `limit` characters, else None.
+
+    Subclasses are common (parsers hand out text nodes, enumerations are keys) and may override anything,
+    so only the methods of `str` itself are used.
+    """
+    if not issubclass(type(value), str) or str.__len__(value) > limit:  # type: ignore[arg-type]
+        return None
+    return str.__str__(value)
+
+
+def within(parameters: RepairerParameters, value: object, loss: Loss) -> Repaired | None:
+    """Return the repair unless it costs more than the fix accepts."""
+    if loss is Loss.NORMALISED and parameters.accept is not Loss.NORMALISED:
+        return None
+    return Repaired(value, loss)

@@ -1,0 +1,237 @@
+"""Reads numbers as people and filings write them, for a call such as ``float("($1,234)")``.
+
+The repairer hands the plain notation to the original callee; it never computes with floats. Conventions:
+
+* The point is the decimal mark and a comma groups thousands, as in the notation the callees read
+  themselves: ``1,234`` is 1234. A comma that cannot be grouping (``12,5``) declines, because the next value
+  of the same source may be ``1,234`` and mean 1.234. Text that shows two kinds of marks (``1.234,56``), or a
+  repeated point (``1.234.567``), says itself which is which. Money with one point and three digits
+  (``€1.234``) declines. `NumberParameters.decimal_mark` settles all of these.
+* ``(1,234)`` is negative; a bare ``(1)`` or ``(12)`` likewise, but as normalised: it may be a footnote mark.
+  ``(9`` is what remains of ``(9)`` where a table puts the parenthesis into its own cell.
+* ``12%`` is 0.12: what the sign means, what spreadsheets and ``format(0.12, "%")`` mean by it, and what
+  filers tag. A source that writes points with a sign needs ``percent="points"``. `int` declines ratios.
+* A lone dash is zero, as in accounts. Words (``n/a``, ``nil``, ``million``) and empty text decline.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Literal
+
+from healspan.remediation.repairers.contract import (
+    Failure,
+    Loss,
+    Repaired,
+    RepairerParameters,
+    exact_text,
+    within,
+)
+
+__all__ = ["NumberParameters", "NumberRepairer"]
+
+MAX_LENGTH = 64
+# By identity, as `in` would call `__eq__` of an unknown callee; these types live as long as the interpreter.
+_TARGETS = frozenset(map(id, (float, int, Decimal, Fraction)))
+_ERRORS = (ValueError, InvalidOperation)
+
+_HARD_SPACE = "\u00a0"
+# Invisible characters go; overrides of the writing direction stay, and so decline: they change what is seen.
+_INVISIBLE = (
+    "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u2060\u2066\u2067\u2068\u2069\ufeff"
+)
+_GLYPHS = {
+    **dict.fromkeys(map(ord, _INVISIBLE)),
+    **dict.fromkeys(map(ord, "\u2007\u2008\u2009\u202f"), _HARD_SPACE),
+    **dict.fromkeys(map(ord, "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u200a\u205f\u3000"), " "),
+    **dict.fromkeys(map(ord, "\u2010\u2011\u2212\ufe63\uff0d"), "-"),
+    **dict.fromkeys(map(ord, "\u2012\u2013"), "–"),
+    **dict.fromkeys(map(ord, "\u2014\u2015"), "—"),
+    **dict.fromkeys(map(ord, "\u2018\u2019\uff07"), "'"),
+    **{ord(a): b for a, b in zip("，．（）％＄￡￥＋＊٫٬٪", ",.()%$£¥+*.,%", strict=True)},
+    **{zero + digit: str(digit) for zero in (0x0660, 0x06F0, 0x0966, 0xFF10) for digit in range(10)},
+}
+
+_CODES = (
+    "AED|ARS|AUD|BGN|BHD|BRL|CAD|CHF|CLP|CNH|CNY|COP|CZK|DKK|EGP|EUR|GBP|GHS|HKD|HUF|IDR|ILS|INR|ISK|JOD|JPY|"
+    "KES|KRW|KWD|KZT|LKR|MAD|MXN|MYR|NGN|NOK|NZD|OMR|PEN|PHP|PKR|PLN|QAR|RMB|RON|RSD|RUB|SAR|SEK|SGD|THB|TND|"
+    "TRY|TWD|UAH|USD|UYU|VND|ZAR"
+)
+_DOLLARS = frozenset(("USD", "AUD", "CAD", "HKD", "NZD", "SGD", "TWD"))
+_CURRENCY = (
+    r"(?:(?:US|CA|AU|NZ|HK|NT|[ACSR])?\$|[£¥\u058f\u060b\u09f3\u0e3f\u20a1-\u20bf]|Rs\.?"
+    rf"|(?:{_CODES})(?![A-Za-z]))"
+)
+_SPACE = r"[\s\u00a0]*+"
+_MARKS = (
+    rf"(?:{_SPACE}[*†‡§]{{1,3}}+"
+    r"|(?:\([0-9]{1,2}\)|\[[0-9]{1,2}\]){1,3}+"
+    rf"|(?:{_SPACE}\([a-zA-Z]\)){{1,3}}+)?"
+)
+
+# Quantifiers over white space are possessive and no two of them can share a character: linear time.
+_SHOWN = re.compile(
+    rf"""
+    {_SPACE}
+    (?:(?P<outer>[-+–])(?={_CURRENCY}))?
+    (?P<before>{_CURRENCY})?+ {_SPACE}
+    (?P<open>\()?+ {_SPACE}
+    (?P<inside>{_CURRENCY})?+ {_SPACE}
+    (?P<inner>[-+–])?+
+    (?P<digits>\.?+[0-9]++(?:[.,'{_HARD_SPACE}][0-9]++)*+)
+    {_SPACE} (?P<percent>%)?+
+    {_SPACE} (?P<behind>{_CURRENCY})?+
+    {_SPACE} (?P<close>\))?+
+    {_SPACE} (?P<percent_outside>%)?+
+    {_SPACE} (?P<after>{_CURRENCY})?+
+    (?P<marks>{_MARKS})
+    {_SPACE}
+    """,
+    re.VERBOSE,
+)
+# No marks of digits behind a dash, as "-(5)" is more than nil; no currency right behind a hyphen, as "-$" is
+# what remains of "-$5".
+_NIL = re.compile(
+    rf"{_SPACE}(?:{_CURRENCY})?+{_SPACE}(?:-{{1,3}}+(?!{_CURRENCY})|–{{1,2}}+|—{{1,2}}+)"
+    rf"{_SPACE}(?:%|{_CURRENCY})?+{_SPACE}[*†‡§]{{0,3}}+{_SPACE}"
+)
+_ENGLISH = re.compile(
+    rf"""
+    (?P<whole>
+        [0-9]*+ (?![,'{_HARD_SPACE}])
+      | [1-9][0-9]{{0,2}}(?P<mark>[,'{_HARD_SPACE}])[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*+
+      | (?P<lakh>[1-9][0-9]?(?:,[0-9]{{2}})+,[0-9]{{3}})
+    )
+    (?:\.(?P<fraction>[0-9]++))?
+    """,
+    re.VERBOSE,
+)
+_CONTINENTAL = re.compile(
+    rf"""
+    (?P<whole>[1-9][0-9]{{0,2}}(?P<mark>[.'{_HARD_SPACE}])[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*+ | [0-9]++)
+    (?:,(?P<fraction>[0-9]++))?
+    """,
+    re.VERBOSE,
+)
+_NOT_DIGITS = {ord(mark): None for mark in f".,'{_HARD_SPACE}"}
+
+
+class NumberParameters(RepairerParameters):
+    """How to read what a text alone does not say."""
+
+    decimal_mark: Literal[".", ","] | None = None
+    """The decimal mark of the source; None reads what is unambiguous by the rules of the module."""
+    percent: Literal["ratio", "points", "decline"] = "ratio"
+    """``12%`` is 0.12, or 12, or declines."""
+    dash: Literal["zero", "decline"] = "zero"
+    """A lone dash is zero, or declines."""
+
+
+class NumberRepairer:
+    """Gives `float`, `int`, `Decimal` and `Fraction` the plain notation of a number."""
+
+    name = "number"
+    summary = "read the number in the notation that people and filings use"
+    library = ""
+    parameters = NumberParameters
+
+    def applies(self, kind: str, error: BaseException) -> bool:
+        """Whether a call raised what the callees raise for text that they cannot read."""
+        return kind == "call" and issubclass(type(error), _ERRORS)
+
+    def repair(self, failure: Failure) -> Repaired | None:
+        """Return the plain notation of the text as a string that the callee reads, or None."""
+        parameters, target = failure.parameters, failure.target
+        if not self.applies(failure.kind, failure.error) or failure.rest:
+            return None
+        if id(target) not in _TARGETS or type(parameters) is not NumberParameters:
+            return None
+        text = exact_text(failure.argument, MAX_LENGTH)
+        if text is None:
+            return None
+        written = text
+        if not text.isascii():
+            text = text.translate(_GLYPHS)
+        shown = _SHOWN.fullmatch(text)
+        if shown is None:
+            if parameters.dash == "decline" or _NIL.fullmatch(text) is None:
+                return None
+            return within(parameters, "0", Loss.NORMALISED)
+        if _reads(target, written):
+            return None
+        return _number(shown, parameters, whole_only=target is int)
+
+
+def _reads(target: object, text: str) -> bool:
+    """Whether a known callee reads a text without exponent, which takes bounded time."""
+    try:
+        target(text)  # type: ignore[operator]
+    except _ERRORS:
+        return False
+    return True
+
+
+def _number(shown: re.Match[str], parameters: NumberParameters, *, whole_only: bool) -> Repaired | None:
+    outer, before, opened, inside, inner, digits, near, behind, closed, far, after, marks = shown.groups()
+    percent = near or far
+    currencies = [each for each in (before, inside, behind, after) if each]
+    if (
+        ((outer or inner) and opened)
+        or (outer and inner)
+        or (closed and not opened)
+        or (near and far)
+        or (percent and currencies)
+        or (opened and not closed and (far or after or marks))
+        or not _one_currency(currencies)
+    ):
+        return None
+    read = _digits(digits, parameters.decimal_mark, money=bool(currencies or opened) and not percent)
+    if read is None:
+        return None
+    whole, fraction, loss = read
+    if percent:
+        if parameters.percent == "decline":
+            return None
+        loss = Loss.NORMALISED
+        if parameters.percent == "ratio":
+            if whole_only:
+                return None
+            padded = whole.rjust(3, "0")
+            whole, fraction = padded[:-2], padded[-2:] + fraction
+    if whole_only:
+        if fraction.strip("0"):
+            return None
+        fraction = ""
+    footnote = opened and not currencies and not percent and digits.isdigit() and len(digits) <= 2
+    if marks or footnote or (opened and not closed) or "–" in (outer, inner):
+        loss = Loss.NORMALISED
+    negative = opened or (outer or inner or "+") != "+"
+    plain = f"{'-' if negative else ''}{whole or '0'}{'.' + fraction if fraction else ''}"
+    return within(parameters, plain, loss)
+
+
+def _one_currency(currencies: list[str]) -> bool:
+    """Whether at most one currency is named; ``$5 USD`` names one twice."""
+    return len(currencies) < 2 or (
+        len(currencies) == 2 and currencies[0] == "$" and currencies[1] in _DOLLARS
+    )
+
+
+def _digits(text: str, decimal_mark: str | None, *, money: bool) -> tuple[str, str, Loss] | None:
+    """Return the whole and the fractional digits of an unsigned number, or None if it is ambiguous."""
+    if text.isdigit():
+        return text, "", Loss.NONE
+    english = _ENGLISH.fullmatch(text) if decimal_mark != "," else None
+    if english is not None and decimal_mark is None and money and not english["mark"]:
+        continental = _CONTINENTAL.fullmatch(text)
+        if continental is not None and continental["mark"] == ".":
+            return None
+    if english is not None:
+        loss = Loss.NORMALISED if english["lakh"] else Loss.NONE
+        return english["whole"].translate(_NOT_DIGITS), english["fraction"] or "", loss
+    continental = _CONTINENTAL.fullmatch(text) if decimal_mark != "." else None
+    if continental is None or (decimal_mark is None and not continental["mark"]):
+        return None
+    return continental["whole"].translate(_NOT_DIGITS), continental["fraction"] or "", Loss.NONE
