@@ -160,7 +160,7 @@ class Fix(FixDraft):
 
 
 class StateChange(Record):
-    """One change of a fix's state: an audit row, and what the loader believes after checking its signature."""
+    """One change of a fix's state: an audit row that the loader believes after checking its signature."""
 
     fix_id: str
     sequence: int = Field(ge=1)

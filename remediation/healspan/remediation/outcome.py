@@ -11,7 +11,7 @@ from pydantic import Field
 from healspan.remediation.record import Record
 from healspan.remediation.step import StepKind
 
-__all__ = ["Application", "ApplicationMode", "Judgement", "RunFact", "Verdict"]
+__all__ = ["Application", "ApplicationMode", "Exposure", "Judgement", "RunFact", "Verdict"]
 
 
 class ApplicationMode(StrEnum):
@@ -99,3 +99,16 @@ class RunFact(Record):
     """Fixes applied anywhere in the run."""
     reached: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """(boundary, fixes applied before it was first reached), in order."""
+
+
+class Exposure(Record):
+    """Calls of one boundary in one context and hour, as counted by one process since its last row."""
+
+    exposure_id: UUID
+    boundary: str
+    context_keys: dict[str, str] = Field(default_factory=dict)
+    hour: datetime
+    calls: int = Field(ge=0)
+    """Calls, failing ones included; exact over all contexts together."""
+    ok_ms: float = Field(ge=0)
+    """Total duration of the good calls among them, in milliseconds, estimated from the sampled ones."""

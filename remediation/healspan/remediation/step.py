@@ -36,7 +36,7 @@ class RepairStep(Record):
     expression: str
     """Source text of the expression."""
     line: int = Field(ge=0)
-    """First line of the expression, counted from the function's first source line (decorators included) = 0."""
+    """First line of the expression; the function's first source line (a decorator, if any) is 0."""
     end_line: int = Field(ge=0)
     column: int = Field(ge=0)
     """First column, in UTF-8 bytes, as ``co_positions`` counts."""

@@ -1,0 +1,45 @@
+# Two commands on a fresh machine with Python 3.11 and make: `make demo` and `make test`.
+# Every target makes its own virtual environment first, from the pinned set in constraints.txt.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench up clean
+
+help: ## Say what the targets do
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "healspan needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing healspan and its tools into .venv (about a minute) ..."
+	@$(PIP) --upgrade pip
+	@$(PIP) --editable '.[all]' --group dev
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Heal real SEC filings, twice: the second run needs no diagnosis
+	@$(BIN)/healspan demo
+
+test: lint types $(STAMP) ## Everything CI checks: lint, types, tests
+	@$(BIN)/pytest
+
+lint: $(STAMP) ## Style and the one-way arrows between the parts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
+
+types: $(STAMP) ## Strict types
+	@$(BIN)/mypy
+
+bench: $(STAMP) ## Budgets and the filings benchmark (needs the data folder)
+	@$(BIN)/python benchmarks/overhead.py
+	@$(BIN)/python benchmarks/filings.py --data ../shared/data/filings
+
+up: $(STAMP) ## Scheduled analytics, /metrics and the console, on this machine
+	@$(BIN)/healspan up
+
+clean: ## Remove what the targets made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,153 @@
+"""`error_boundary`: a function, coroutine function or ``with`` block whose failures healspan may heal.
+
+This module is the declaration; `healspan.instrumentation.site` is what runs at each call.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast
+
+from healspan.instrumentation.contract import Check
+from healspan.instrumentation.failure import Failure
+from healspan.instrumentation.site import ContextFunction, Site
+from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.run import current_run
+from healspan.remediation.runtime import internal_error, runtime, start_soon
+
+__all__ = ["BoundaryFunction", "error_boundary"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class BoundaryFunction(Protocol[P, R_co]):
+    """A function wrapped by `error_boundary`."""
+
+    boundary: Boundary
+    __wrapped__: Callable[P, R_co]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function; its failures may be healed."""
+
+    def strategy(
+        self,
+        name: str,
+        *,
+        automatic: bool = True,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register a named alternative that takes the same arguments.
+
+        Its keyword-only parameters are tunables that a fix may set. With ``automatic=False`` only a fix that
+        a human approved may choose it.
+        """
+
+
+class error_boundary:  # noqa: N801 - used as a decorator and a context manager, like contextlib's
+    """Declare a boundary.
+
+    Args:
+        name: unique in the process; the ``module`` of its incidents.
+        output: what the result must be, checked strictly; default: the return annotation.
+        checks: ``check(result, arguments)``, each must be True of a result.
+        retry_safe: True declares that the call neither mutates its arguments nor has effects that cannot be
+            repeated; ``"snapshot"`` copies the arguments before each call. Otherwise nothing calls it again.
+        context: low-cardinality context keys from the call's arguments, e.g. ``document_type``.
+        fallback: a value, or a function without parameters, to return degraded when nothing else is left.
+        mode: ``heal``, or ``observe`` to capture only.
+        capture_locals: take skeletons of local variables into incidents.
+        partial_output: name of a local variable of the function whose value at the failure is kept.
+        in_app: further top-level packages whose frames count as the application's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        output: Any = UNSET,
+        checks: Sequence[Check] = (),
+        retry_safe: bool | Literal["snapshot"] = False,
+        context: ContextFunction | None = None,
+        fallback: Any = UNSET,
+        mode: BoundaryMode = "heal",
+        capture_locals: bool = False,
+        partial_output: str | None = None,
+        in_app: Sequence[str] = (),
+    ) -> None:
+        if not name or not isinstance(name, str):
+            raise ConfigurationError("error_boundary needs a name, e.g. @error_boundary('revenue_extraction')")
+        if mode not in ("heal", "observe"):
+            raise ConfigurationError(f"boundary {name!r}: mode must be 'heal' or 'observe', not {mode!r}")
+        if retry_safe not in (True, False, "snapshot"):
+            raise ConfigurationError(f"boundary {name!r}: retry_safe must be True, False or 'snapshot'")
+        self.name = name
+        self.output = output
+        self.checks = checks
+        self.retry_safe = retry_safe
+        self.context = context
+        self.fallback = fallback
+        self.mode = mode
+        self.capture_locals = capture_locals
+        self.partial_output = partial_output
+        self.in_app = tuple(in_app)
+
+    def __call__(self, function: Callable[P, R]) -> BoundaryFunction[P, R]:
+        """Wrap a function or coroutine function."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigurationError(
+                f"boundary {self.name!r}: generators cannot be boundaries; put the boundary around their consumer",
+            )
+        if not inspect.isfunction(function):
+            raise ConfigurationError(
+                f"boundary {self.name!r} needs a function; put @error_boundary below @staticmethod or @classmethod",
+            )
+        return cast(
+            "BoundaryFunction[P, R]",
+            Site(
+                function,
+                name=self.name,
+                output=self.output,
+                checks=self.checks,
+                retry_safe=self.retry_safe,
+                context=self.context,
+                fallback=self.fallback,
+                mode=self.mode,
+                capture_locals=self.capture_locals,
+                partial_output=self.partial_output,
+                in_app=self.in_app,
+            ).wrapper,
+        )
+
+    def __enter__(self) -> error_boundary:
+        """Observe a block: its failure is captured and goes on."""
+        start_soon()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Literal[False]:
+        """Capture what left the block; never swallow it."""
+        if isinstance(error, Exception):
+            caller = sys._getframe(1)  # noqa: SLF001 - the block's own frame names its module
+            target = f"{caller.f_globals.get('__name__', '?')}:{caller.f_code.co_qualname}"
+            with internal_error("observe"):
+                boundary = Boundary(name=self.name, function=None, target=target, mode="observe")
+                failure = Failure(
+                    boundary,
+                    error,
+                    traceback,
+                    arguments={},
+                    run=current_run.get(),
+                    in_app=self.in_app,
+                    capture_locals=self.capture_locals,
+                )
+                failure.observe(runtime())
+        return False

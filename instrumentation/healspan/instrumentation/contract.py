@@ -1,0 +1,119 @@
+"""A boundary's contract: the type of its output, and checks that compare output and arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from healspan.remediation.boundary import UNSET, ContractResult
+
+__all__ = ["Arguments", "Check", "Contract"]
+
+Check = Callable[[Any, Mapping[str, Any]], bool]
+"""``check(result, arguments)``: must be exactly True; raising counts as False."""
+
+
+class Arguments(Mapping[str, Any]):
+    """A call's arguments by parameter name, defaults included; bound when first looked at.
+
+    Binding costs more than the rest of a boundary, and most checks look at the result only.
+    """
+
+    __slots__ = ("_args", "_bound", "_kwargs", "_signature")
+
+    def __init__(self, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._signature = signature
+        self._args = args
+        self._kwargs = kwargs
+        self._bound: dict[str, Any] | None = None
+
+    def _all(self) -> dict[str, Any]:
+        if self._bound is None:
+            bound = self._signature.bind_partial(*self._args, **self._kwargs)
+            bound.apply_defaults()
+            self._bound = bound.arguments
+        return self._bound
+
+    def __getitem__(self, name: str) -> Any:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+class Contract:
+    """What a returned value must be.
+
+    Args:
+        function: whose return annotation stands where `output` is not given.
+        output: a type, or anything pydantic validates.
+        checks: each must be True of a result.
+    """
+
+    def __init__(self, function: Callable[..., Any], output: Any = UNSET, checks: Sequence[Check] = ()) -> None:
+        self._function = function
+        self._output = output
+        self._checks = tuple(checks)
+        self._adapter: TypeAdapter[Any] | None = None
+        self._resolved = False
+        self.problem: str | None = None
+        """Why the output type cannot be checked, if it cannot."""
+
+    @property
+    def declared(self) -> bool:
+        """Whether there is anything to check."""
+        return bool(self._checks) or self._output is not UNSET or "return" in _annotations(self._function)
+
+    def verify(self, value: object, arguments: Mapping[str, Any]) -> ContractResult:
+        """Check a value, strictly and without replacing it."""
+        adapter = self._adapter if self._resolved else self._resolve()
+        if adapter is not None:
+            try:
+                adapter.validate_python(value, strict=True)
+            except ValidationError as error:
+                first = error.errors(include_url=False, include_input=False)[0]
+                where = ".".join(str(part) for part in first["loc"])
+                return ContractResult(False, f"output{'.' + where if where else ''}: {first['msg']}")
+        for check in self._checks:
+            name = getattr(check, "__name__", "check")
+            try:
+                kept = check(value, arguments)
+            except Exception as error:  # noqa: BLE001 - a check that raises has not confirmed the value
+                return ContractResult(False, f"check {name} raised {type(error).__qualname__}")
+            if kept is not True:
+                return ContractResult(False, f"check {name} is not True of the result")
+        if adapter is None and not self._checks:
+            return ContractResult(None, "the boundary declares no contract")
+        return ContractResult(True, "the result keeps the contract")
+
+    def _resolve(self) -> TypeAdapter[Any] | None:
+        """Build the validator at first use: annotations may name types defined below the function."""
+        output = self._output
+        try:
+            if output is UNSET:
+                output = get_type_hints(self._function).get("return", UNSET)
+            if output is not UNSET and output is not Any:
+                self._adapter = _adapter(output)
+        except (NameError, TypeError, PydanticSchemaGenerationError, PydanticUserError) as error:
+            self.problem = f"output cannot be checked: {error}"
+        self._resolved = True
+        return self._adapter
+
+
+def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:
+    return getattr(function, "__annotations__", {})
+
+
+def _adapter(output: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(output, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:
+        # Models and dataclasses carry their own configuration.
+        return TypeAdapter(output)

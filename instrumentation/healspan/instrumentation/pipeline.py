@@ -1,0 +1,78 @@
+"""`pipeline`: one run of several boundaries that belong together, such as one document or one request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import Token
+from types import TracebackType
+from typing import Literal
+
+from healspan.instrumentation.capture import exception_pattern
+from healspan.remediation.run import Run, current_run, open_runs
+from healspan.remediation.runtime import internal_error, runtime
+
+__all__ = ["pipeline"]
+
+
+class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
+    """Open a run; inside another run it belongs to that one.
+
+    Args:
+        name: of the pipeline, the same for all its runs.
+        key: which document or request this run is about.
+        context: low-cardinality context keys of the whole run; runs are compared within equal ones.
+    """
+
+    def __init__(self, name: str, *, key: str | None = None, context: Mapping[str, str] | None = None) -> None:
+        self._name = name
+        self._key = key
+        self._context = context
+        self._token: Token[Run | None] | None = None
+        self._run: Run | None = None
+
+    def __enter__(self) -> Run:
+        """Return the run; `Run.heals` says afterwards what was healed and what was not."""
+        outer = current_run.get()
+        if outer is not None:
+            return outer
+        with internal_error("start"):
+            runtime()
+        self._run = Run(self._name, key=self._key, context_keys=self._context)
+        self._token = current_run.set(self._run)
+        open_runs.add(self._run.run_id)
+        return self._run
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Literal[False]:
+        """Close the run and give the verdicts that waited for it."""
+        run, token = self._run, self._token
+        if run is None or token is None:
+            return False
+        current_run.reset(token)
+        open_runs.discard(run.run_id)
+        with internal_error("close"):
+            if isinstance(error, Exception) and not captured(error):
+                pattern = exception_pattern(error, traceback, module=self._name)
+                run.failed(pattern.exact, f"{self._name} (left the run)")
+            if error is None or isinstance(error, Exception):
+                live = runtime()
+                if not live.disabled:
+                    live.close_run(run)
+        return False
+
+    async def __aenter__(self) -> Run:
+        """Likewise for ``async with``."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Literal[False]:
+        """Likewise for ``async with``."""
+        return self.__exit__(exc_type, error, traceback)

@@ -1,0 +1,360 @@
+"""The site of a boundary: the object behind one wrapped function, and what runs at each of its calls.
+
+Without a fault a call pays for one counter item and two truth tests. Calls that are sampled, belong to a
+pipeline run, or have a contract take the watched way; everything else happens after an exception.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import inspect
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import ContextVar
+from types import FrameType
+from typing import Any, Literal
+
+from healspan.instrumentation.contract import Arguments, Check, Contract
+from healspan.instrumentation.errors import ContractViolation
+from healspan.instrumentation.exposure import CallCounter
+from healspan.instrumentation.failure import Failure
+from healspan.remediation.boundary import Boundary, BoundaryMode, Strategy, register
+from healspan.remediation.engine import Healing, drive, drive_async
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.repair import FiredRepair, fired, register_boundary, take_fired
+from healspan.remediation.run import current_run, open_runs
+from healspan.remediation.runtime import internal_error, runtime, start_soon, when_flushing
+
+__all__ = ["ContextFunction", "Site"]
+
+ContextFunction = Callable[..., Mapping[str, str]]
+
+_Args = tuple[Any, ...]
+_Kwargs = dict[str, Any]
+
+_healing: ContextVar[frozenset[str]] = ContextVar("healspan_healing", default=frozenset())
+"""Boundaries whose failure is being healed in this context: a failure inside the attempt is not healed again."""
+
+_clock = time.perf_counter
+_frame = sys._getframe  # noqa: SLF001 - the frame is the key under which the guard files what it did
+
+
+class Site:
+    """One wrapped function: its declaration, its counter, and what to do when it fails.
+
+    Args: as `healspan.instrumentation.error_boundary`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str,
+        output: Any,
+        checks: Sequence[Check],
+        retry_safe: bool | Literal["snapshot"],
+        context: ContextFunction | None,
+        fallback: Any,
+        mode: BoundaryMode,
+        capture_locals: bool,
+        partial_output: str | None,
+        in_app: tuple[str, ...],
+    ) -> None:
+        self.function = function
+        self.contract = Contract(function, output, checks)
+        self.counter = CallCounter(name)
+        self.boundary = Boundary(
+            name=name,
+            function=function,
+            target=f"{function.__module__}:{function.__qualname__}",
+            retry_safe=retry_safe,
+            mode=mode,
+            has_contract=self.contract.declared,
+            fallback=fallback,
+        )
+        self._signature = inspect.signature(function)
+        self._context = context
+        self._capture_locals = capture_locals
+        self._partial_output = partial_output
+        self._in_app = in_app
+        register(self.boundary)
+        when_flushing(self.counter.take)
+        self.wrapper = self._wrap()
+
+    def _wrap(self) -> Any:
+        make = (_watched_async, _plain_async) if inspect.iscoroutinefunction(self.function) else (_watched, _plain)
+        watched = self._own(make[0](self))
+        wrapper: Any = self._own(functools.wraps(self.function)(make[1](self, watched)))
+        wrapper.boundary = self.boundary
+        wrapper.strategy = self.strategy
+        return wrapper
+
+    def _own(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Give a function a code object of its own, by which the guard knows this boundary on a stack."""
+        function.__code__ = function.__code__.replace(co_name=f"boundary {self.boundary.name}")
+        register_boundary(function.__code__, self.boundary.name)
+        return function
+
+    def strategy(self, name: str, *, automatic: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register a named alternative."""
+
+        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            if name in self.boundary.strategies:
+                raise ConfigurationError(
+                    f"boundary {self.boundary.name!r} has a strategy {name!r} already; give this one another name",
+                )
+            self.boundary.strategies[name] = Strategy(name, function, automatic)
+            return function
+
+        return add
+
+    def keys(self, args: _Args, kwargs: _Kwargs) -> dict[str, str]:
+        """Return the context keys of a call; a context function that fails gives none."""
+        keys: dict[str, str] = {}
+        if self._context is not None:
+            with internal_error("context"):
+                keys = {str(key): str(value) for key, value in self._context(*args, **kwargs).items()}
+        return keys
+
+    def sample(self, weight: int, args: _Args, kwargs: _Kwargs, seconds: float) -> None:
+        """Take a sampled good call into the exposure."""
+        start_soon()
+        with internal_error("exposure"):
+            self.counter.sample(weight, self.keys(args, kwargs), seconds)
+
+    def violation(self, result: object, args: _Args, kwargs: _Kwargs) -> ContractViolation | None:
+        """Return the error that a result gives rise to, if it breaks the contract."""
+        error: ContractViolation | None = None
+        with internal_error("contract"):
+            verdict = self.contract.verify(result, Arguments(self._signature, args, kwargs))
+            if verdict.valid is False and not runtime().disabled:
+                error = ContractViolation(f"{self.boundary.name}: {verdict.reason}")
+        return error
+
+    def failure(
+        self,
+        error: Exception,
+        args: _Args,
+        kwargs: _Kwargs,
+        frame: FrameType,
+        snapshot: tuple[_Args, _Kwargs] | None,
+    ) -> Failure | None:
+        """Capture a failing call and make its incident durable; None if it must go on untouched."""
+        with internal_error("capture"):
+            live = runtime()
+            if live.disabled or self.boundary.name in _healing.get():
+                return None
+            failure = Failure(
+                self.boundary,
+                error,
+                error.__traceback__,
+                arguments=Arguments(self._signature, args, kwargs),
+                run=current_run.get(),
+                context_keys=self.keys(args, kwargs),
+                in_app=self._in_app,
+                capture_locals=self._capture_locals,
+                partial_output=self._partial_output,
+                contract=self.contract,
+                call=snapshot if self.boundary.retry_safe == "snapshot" else (args, kwargs),
+                wrapper_frame=frame,
+            )
+            if self.boundary.mode == "observe":
+                failure.observe(live)
+            elif failure.record(live):
+                return failure
+        return None
+
+    def settle(self, frame: FrameType, args: _Args, kwargs: _Kwargs, *, result: tuple[object] | None) -> None:
+        """Verify and count a call in which installed repairs acted; `result` is None if it failed all the same."""
+        with internal_error("settle"):
+            mine: list[FiredRepair] = take_fired(frame)
+            if not mine:
+                return
+            valid: bool | None = None
+            if result is not None:
+                valid = self.contract.verify(result[0], Arguments(self._signature, args, kwargs)).valid
+            runtime().repaired(
+                self.boundary.name,
+                mine,
+                self.keys(args, kwargs),
+                current_run.get(),
+                resolved=result is not None and valid is not False,
+                valid=valid,
+            )
+
+
+def _copied(site: Site, args: _Args, kwargs: _Kwargs) -> tuple[_Args, _Kwargs] | None:
+    """Return a deep copy of the arguments where the boundary asks for it; None where they cannot be copied."""
+    if site.boundary.retry_safe == "snapshot":
+        with contextlib.suppress(Exception):
+            return copy.deepcopy((args, kwargs))
+    return None
+
+
+def _plain(site: Site, watched: Callable[..., Any]) -> Callable[..., Any]:
+    function, tick = site.function, site.counter.tick
+    if site.contract.declared or site.boundary.retry_safe == "snapshot":
+
+        def always_watched(*args: Any, **kwargs: Any) -> Any:
+            return watched(tick(), args, kwargs)
+
+        return always_watched
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        mark = tick()
+        if not mark or open_runs:
+            return watched(mark, args, kwargs)
+        try:
+            result = function(*args, **kwargs)
+        except Exception as error:
+            if fired:
+                site.settle(_frame(), args, kwargs, result=None)
+            healing = _heal(site, error, args, kwargs, _frame(), None)
+            if healing is None:
+                raise
+            return healing.value
+        if fired:
+            site.settle(_frame(), args, kwargs, result=(result,))
+        return result
+
+    return wrapper
+
+
+def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
+    function, checked, name = site.function, site.contract.declared, site.boundary.name
+
+    def watched(mark: int, args: _Args, kwargs: _Kwargs) -> Any:
+        weight = site.counter.zero() if not mark else 0
+        run = current_run.get()
+        if run is not None:
+            run.reach(name)
+        snapshot = _copied(site, args, kwargs)
+        started = _clock()
+        try:
+            result = function(*args, **kwargs)
+        except Exception as error:
+            if fired:
+                site.settle(_frame(), args, kwargs, result=None)
+            healing = _heal(site, error, args, kwargs, _frame(), snapshot)
+            if healing is None:
+                raise
+            return healing.value
+        seconds = _clock() - started
+        if fired:
+            site.settle(_frame(), args, kwargs, result=(result,))
+        if checked:
+            violation = site.violation(result, args, kwargs)
+            if violation is not None:
+                healing = _heal(site, violation, args, kwargs, _frame(), snapshot)
+                if healing is not None:
+                    return healing.value
+                if site.boundary.mode == "heal":
+                    raise violation
+        if weight:
+            site.sample(weight, args, kwargs, seconds)
+        return result
+
+    return watched
+
+
+def _plain_async(
+    site: Site,
+    watched: Callable[..., Coroutine[Any, Any, Any]],
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    # An await costs more than the watched way, so one way is enough.
+    tick = site.counter.tick
+
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return await watched(tick(), args, kwargs)
+
+    return wrapper
+
+
+def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any, Any, Any]]:
+    function, checked, name = site.function, site.contract.declared, site.boundary.name
+
+    async def watched(mark: int, args: _Args, kwargs: _Kwargs) -> Any:
+        weight = site.counter.zero() if not mark else 0
+        run = current_run.get()
+        if run is not None:
+            run.reach(name)
+        snapshot = _copied(site, args, kwargs)
+        started = _clock()
+        try:
+            result = await function(*args, **kwargs)
+        except Exception as error:
+            if fired:
+                site.settle(_frame(), args, kwargs, result=None)
+            healing = await _heal_async(site, error, args, kwargs, _frame(), snapshot)
+            if healing is None:
+                raise
+            return healing.value
+        seconds = _clock() - started
+        if fired:
+            site.settle(_frame(), args, kwargs, result=(result,))
+        if checked:
+            violation = site.violation(result, args, kwargs)
+            if violation is not None:
+                healing = await _heal_async(site, violation, args, kwargs, _frame(), snapshot)
+                if healing is not None:
+                    return healing.value
+                if site.boundary.mode == "heal":
+                    raise violation
+        if weight:
+            site.sample(weight, args, kwargs, seconds)
+        return result
+
+    return watched
+
+
+def _heal(
+    site: Site,
+    error: Exception,
+    args: _Args,
+    kwargs: _Kwargs,
+    frame: FrameType,
+    snapshot: tuple[_Args, _Kwargs] | None,
+) -> Healing | None:
+    failure = site.failure(error, args, kwargs, frame, snapshot)
+    if failure is None:
+        return None
+    healing: Healing | None = None
+    token = _healing.set(_healing.get() | {site.boundary.name})
+    try:
+        with internal_error("heal"):
+            healing = drive(runtime().engine.heal(failure))
+    finally:
+        _healing.reset(token)
+    return _ended(failure, healing)
+
+
+async def _heal_async(
+    site: Site,
+    error: Exception,
+    args: _Args,
+    kwargs: _Kwargs,
+    frame: FrameType,
+    snapshot: tuple[_Args, _Kwargs] | None,
+) -> Healing | None:
+    failure = site.failure(error, args, kwargs, frame, snapshot)
+    if failure is None:
+        return None
+    failure.asynchronous = True
+    healing: Healing | None = None
+    token = _healing.set(_healing.get() | {site.boundary.name})
+    try:
+        with internal_error("heal"):
+            healing = await drive_async(runtime().engine.heal(failure))
+    finally:
+        _healing.reset(token)
+    return _ended(failure, healing)
+
+
+def _ended(failure: Failure, healing: Healing | None) -> Healing | None:
+    """Say how it ended; None if the original exception goes on."""
+    with internal_error("end"):
+        failure.end(runtime(), healing)
+    return healing if healing is not None and healing.healed else None

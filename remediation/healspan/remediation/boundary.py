@@ -1,0 +1,196 @@
+"""What a boundary declares about itself, and what the engine asks of one failing call.
+
+The engine never imports the instrumentation: the boundary hands it a `FailedCall`, and the engine's
+generator asks for calls to be made. So one engine serves synchronous and asynchronous callers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any, Literal, Protocol, get_type_hints
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from healspan.remediation.errors import ConfigurationError, StepInapplicable
+from healspan.remediation.incident import Incident
+from healspan.remediation.repair import FiredRepair
+from healspan.remediation.run import Run
+from healspan.remediation.step import FramePath
+
+__all__ = [
+    "UNSET",
+    "Boundary",
+    "BoundaryMode",
+    "ContractResult",
+    "FailedCall",
+    "FailingFrame",
+    "Strategy",
+    "boundaries",
+    "register",
+]
+
+BoundaryMode = Literal["heal", "observe"]
+
+UNSET: Any = object()
+"""Stands for 'no fallback declared', since None may be one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContractResult:
+    """What the contract says of a value."""
+
+    valid: bool | None
+    """None: the boundary declares no contract."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailingFrame:
+    """The code and the exact position of one frame of a failure, innermost last."""
+
+    code: CodeType
+    module: str
+    qualname: str
+    position: tuple[int, int, int, int] | None
+    """Line, end line, column, end column in the file; None where the interpreter does not know."""
+    in_app: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A named alternative to the boundary's function, taking the same arguments."""
+
+    name: str
+    function: Callable[..., Any]
+    automatic: bool = True
+    """Whether a playbook may try it; otherwise only a fix that a human approved may name it."""
+
+    def tunables(self) -> dict[str, TypeAdapter[Any]]:
+        """Return the keyword-only parameters, which a fix may set, with the types they take."""
+        hints = get_type_hints(self.function)
+        return {
+            name: TypeAdapter(hints.get(name, Any))
+            for name, parameter in inspect.signature(self.function).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+
+    def bind(self, arguments: Mapping[str, JsonValue]) -> dict[str, Any]:
+        """Validate a fix's arguments against the tunables.
+
+        Raises:
+            StepInapplicable: an argument is not a tunable of this strategy, or has the wrong type.
+        """
+        if not arguments:
+            return {}
+        tunables = self.tunables()
+        bound: dict[str, Any] = {}
+        for name, value in arguments.items():
+            if name not in tunables:
+                raise StepInapplicable(f"strategy {self.name!r} has no keyword-only parameter {name!r}")
+            try:
+                bound[name] = tunables[name].validate_python(value)
+            except ValidationError as error:
+                raise StepInapplicable(
+                    f"strategy {self.name!r}: {name}={value!r:.80} is no {tunables[name]!r:.80} "
+                    f"({error.error_count()} errors)",
+                ) from error
+        return bound
+
+
+@dataclass(slots=True)
+class Boundary:
+    """Everything a boundary declares; one object per decorated function, strategies joining later."""
+
+    name: str
+    function: Callable[..., Any] | None
+    """None for a ``with`` block, which can only be observed."""
+    target: str
+    """``module:qualname``."""
+    retry_safe: bool | Literal["snapshot"] = False
+    mode: BoundaryMode = "heal"
+    has_contract: bool = False
+    fallback: Any = UNSET
+    strategies: dict[str, Strategy] = field(default_factory=dict)
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether a fallback value was declared."""
+        return self.fallback is not UNSET
+
+
+class FailedCall(Protocol):
+    """One failing call, as the boundary hands it to the engine."""
+
+    @property
+    def boundary(self) -> Boundary:
+        """The declaration."""
+
+    @property
+    def incident(self) -> Incident:
+        """The captured failure."""
+
+    @property
+    def frames(self) -> tuple[FailingFrame, ...]:
+        """Frames from the boundary's function down to the failing one."""
+
+    @property
+    def path(self) -> FramePath:
+        """The way from the boundary down to the failing frame."""
+
+    @property
+    def error(self) -> Exception:
+        """The original exception."""
+
+    @property
+    def run(self) -> Run:
+        """The pipeline run, or a run of this call's own."""
+
+    @property
+    def started(self) -> float:
+        """`time.perf_counter` when the exception reached the boundary, in seconds."""
+
+    @property
+    def repeatable(self) -> str | None:
+        """None if the call may be made again; otherwise why not."""
+
+    def again(self) -> Any:
+        """Make the original call again (an awaitable for a coroutine function)."""
+
+    def alternative(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+        """Call another function with the same arguments (and these keywords)."""
+
+    def pause(self, event: threading.Event, seconds: float) -> Callable[[], Any]:
+        """Return an invocation that waits for an event, no longer than some seconds, without blocking a loop."""
+
+    def fired(self) -> list[FiredRepair]:
+        """Take the repairs that acted in the last call made again."""
+
+    def verify(self, value: object) -> ContractResult:
+        """Check a value against the contract, strictly and without replacing it."""
+
+
+_registry: dict[str, Boundary] = {}
+
+
+def register(boundary: Boundary) -> None:
+    """Make a boundary known by its name; the same target may be declared again (a reloaded module).
+
+    Raises:
+        ConfigurationError: another function already has this name.
+    """
+    known = _registry.get(boundary.name)
+    if known is not None and known.target != boundary.target:
+        raise ConfigurationError(
+            f"boundary {boundary.name!r} is declared twice, by {known.target} and {boundary.target}; "
+            "give one of them another name",
+        )
+    _registry[boundary.name] = boundary
+
+
+def boundaries() -> Mapping[str, Boundary]:
+    """Return the boundaries declared in this process, by name."""
+    return _registry

@@ -1,0 +1,159 @@
+"""Tier 2: a diagnoser looks at a failing call and proposes candidate fixes; the engine proves them.
+
+The playbooks are the deterministic diagnoser. Others join through the `Diagnoser` protocol.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from healspan.remediation.boundary import FailedCall, FailingFrame
+from healspan.remediation.errors import RepairDeclined
+from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
+from healspan.remediation.repair import function_hash, locate
+from healspan.remediation.repairers import Loss, catalogue
+from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+
+__all__ = ["Diagnoser", "Playbooks"]
+
+
+class Diagnoser(Protocol):
+    """Proposes candidate fixes for a failing call, the most promising first."""
+
+    @property
+    def name(self) -> str:
+        """What `Fix.origin` says of fixes found by it."""
+
+    def candidates(self, call: FailedCall) -> Iterable[FixDraft]:
+        """Yield candidates; each is gated and proven before the next is asked for."""
+
+
+class Playbooks:
+    """Which repairer fits the failing expression, then which registered strategy to try, then the fallback.
+
+    The order is by loss: a repair keeps the whole computation and reads one operand in another notation, a
+    strategy computes the result another way, a fallback gives up the result.
+    """
+
+    name = "playbook"
+
+    def candidates(self, call: FailedCall) -> Iterator[FixDraft]:
+        """Yield candidates for the call."""
+        yield from self._repairs(call)
+        yield from self._strategies(call)
+        if call.boundary.has_fallback:
+            yield self._draft(
+                call,
+                FallbackStep(),
+                fix_type="fallback",
+                diagnosis="No other way to a result is known; the boundary declares a fallback value.",
+                instruction=f"Return the declared fallback of {call.boundary.name}, marked degraded.",
+                confidence=0.3,
+                source_hash={},
+            )
+
+    def _repairs(self, call: FailedCall) -> Iterator[FixDraft]:
+        frame = failing_frame(call.frames)
+        if frame is None or frame.position is None:
+            return
+        try:
+            location = locate(frame.code, frame.module, frame.position)
+        except RepairDeclined:
+            return
+        fitting = [one for one in catalogue().values() if one.applies(location.kind, call.error)]
+        # Least loss first: what another notation explains needs no convention.
+        for accept, repairer in itertools.product((Loss.NONE, Loss.NORMALISED), fitting):
+            step = location.step(
+                error_type=call.incident.error_type,
+                repairer=repairer.name,
+                parameters={"accept": accept.value},
+            )
+            yield self._draft(
+                call,
+                step,
+                fix_type="repair",
+                diagnosis=(
+                    f"{step.expression!r} in {step.module}.{step.qualname} raises {call.incident.error_type} on an "
+                    f"operand that it could read in another notation."
+                ),
+                instruction=(
+                    f"When {step.expression} in {step.qualname} raises {call.incident.error_type.rpartition('.')[2]}, "
+                    f"{repairer.summary}."
+                ),
+                confidence=0.9 if accept is Loss.NONE else 0.7,
+                source_hash={f"{step.module}:{step.qualname}": step.source_hash},
+            )
+
+    def _strategies(self, call: FailedCall) -> Iterator[FixDraft]:
+        for strategy in call.boundary.strategies.values():
+            if not strategy.automatic:
+                continue
+            target, digest = function_hash(strategy.function)
+            yield self._draft(
+                call,
+                StrategyStep(strategy=strategy.name),
+                fix_type="strategy",
+                diagnosis=f"The primary way of {call.boundary.name} does not fit this input; an alternative may.",
+                instruction=f"When {call.boundary.name} fails this way, use its strategy {strategy.name!r}.",
+                confidence=0.6,
+                source_hash={target: digest},
+            )
+
+    def _draft(
+        self,
+        call: FailedCall,
+        step: Step,
+        *,
+        fix_type: str,
+        diagnosis: str,
+        instruction: str,
+        confidence: float,
+        source_hash: dict[str, str],
+    ) -> FixDraft:
+        incident = call.incident
+        risk, assessment = assess(step, has_contract=call.boundary.has_contract)
+        return FixDraft(
+            pattern=incident.pattern.error_pattern,
+            scope=Scope(
+                module=incident.module,
+                match=Match.EXACT,
+                exact=incident.pattern.exact,
+                loose=incident.pattern.loose,
+            ),
+            diagnosis=diagnosis,
+            fix_type=fix_type,
+            fix_instruction=instruction,
+            affected_module=step.module if isinstance(step, RepairStep) else incident.target.partition(":")[0],
+            confidence=confidence,
+            risk_level=risk,
+            risk_assessment=assessment,
+            steps=(step,),
+            origin=f"{self.name}:{fix_type}",
+            source_hash=source_hash,
+        )
+
+
+def failing_frame(frames: tuple[FailingFrame, ...]) -> FailingFrame | None:
+    """Return the innermost in-app frame: the expression there is what a repair can guard."""
+    return next((frame for frame in reversed(frames) if frame.in_app), None)
+
+
+def assess(step: Step, *, has_contract: bool) -> tuple[RiskLevel, str]:
+    """Return the risk of a step and the sentence that says why."""
+    if isinstance(step, RepairStep):
+        if step.parameters.get("accept") == Loss.NONE:
+            return RiskLevel.LOW, "Acts only where the expression raises; reads another notation of the same value."
+        if has_contract:
+            return RiskLevel.LOW, (
+                "Acts only where the expression raises; a convention decides the reading, and the boundary's "
+                "contract checks the result."
+            )
+        return RiskLevel.MEDIUM, (
+            "Acts only where the expression raises, but a convention decides the reading and no contract checks "
+            "the result."
+        )
+    if isinstance(step, StrategyStep):
+        return RiskLevel.LOW, "Calls an alternative that the application registered for this boundary."
+    return RiskLevel.LOW, "Returns the value that the boundary declares as its fallback; marked degraded."

@@ -1,0 +1,514 @@
+"""The engine: takes one failing call up the tiers and proves what it does.
+
+`Engine.heal` is a generator: it yields the calls it wants made and is sent their results, so that the same
+code serves synchronous and asynchronous boundaries (`drive` and `drive_async`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, assert_never, cast
+
+from healspan.remediation.boundary import FailedCall
+from healspan.remediation.diagnosis import Diagnoser
+from healspan.remediation.errors import FixError, StepInapplicable
+from healspan.remediation.fix import Fix, FixState, StateChange
+from healspan.remediation.flight import Flights
+from healspan.remediation.ids import uuid7
+from healspan.remediation.incident import Decision, IncidentStatus, Resolution, Tier
+from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
+from healspan.remediation.policy import Preset, Request, first_refusal
+from healspan.remediation.record import Record
+from healspan.remediation.repair import Repairs, function_hash
+from healspan.remediation.run import Applied, Heal
+from healspan.remediation.signing import KeyRing
+from healspan.remediation.step import FallbackStep, FramePath, RepairStep, StrategyStep
+from healspan.remediation.store import Candidate, FixIndex
+
+__all__ = ["Engine", "Healing", "Invocation", "Journal", "drive", "drive_async"]
+
+logger = logging.getLogger("healspan.engine")
+
+Invocation = Callable[[], Any]
+"""A call the engine wants made; may return an awaitable."""
+
+TRIAL_LIFETIME = timedelta(days=30)
+"""A fix that no human has approved is asked for again after this time."""
+
+
+class Journal(Protocol):
+    """Where facts become durable; False means the fact was dropped and counted."""
+
+    def append(self, kind: str, record: Record) -> bool:
+        """Write one fact before returning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Healing:
+    """How a failing call ended."""
+
+    resolution: Resolution
+    value: Any = None
+
+    @property
+    def healed(self) -> bool:
+        """Whether `value` stands for the call's result."""
+        return self.resolution.status in {IncidentStatus.HEALED, IncidentStatus.DEGRADED}
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known so far of one failing call on its way up the tiers."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    tried: set[str] = field(default_factory=set)
+    """Fixes decided upon already, by id."""
+    tier: Tier = Tier.KNOWN_FIX
+    diagnosed: bool = False
+
+    def decide(self, fix_id: str, gate: str, reason: str, *, applied: bool = False) -> None:
+        self.decisions.append(Decision(fix_id=fix_id, applied=applied, gate=gate, reason=reason))
+        self.tried.add(fix_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Success:
+    fix: Fix
+    value: Any
+    degraded: bool
+    path: FramePath | None
+    """The new way to a repaired expression that this success has shown, if any."""
+
+
+class Engine:
+    """Takes failing calls up the tiers.
+
+    Args:
+        journal: makes facts durable.
+        index: the fixes that serve in this process.
+        keys: sign what the engine finds.
+        repairs: installs repairs into live functions.
+        diagnosers: asked in order in tier 2.
+        preset: the policy.
+        now: the wall clock, in UTC.
+        clock: a monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        index: FixIndex,
+        keys: KeyRing,
+        repairs: Repairs,
+        diagnosers: Sequence[Diagnoser],
+        preset: Preset = "guarded",
+        flight_wait: float = 2.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._journal = journal
+        self._index = index
+        self._keys = keys
+        self._repairs = repairs
+        self._diagnosers = tuple(diagnosers)
+        self._preset = preset
+        self._flights = Flights()
+        self._flight_wait = flight_wait
+        self._now = now
+        self._clock = clock
+
+    def heal(self, call: FailedCall) -> Generator[Invocation, Any, Healing]:
+        """Take one failing call, whose incident is durable, up the tiers."""
+        progress = _Progress()
+        success = yield from self._known_fix(call, progress)
+        if success is None:
+            progress.tier = Tier.DIAGNOSIS
+            success = yield from self._diagnosis(call, progress)
+        if success is None:
+            progress.tier = Tier.HUMAN
+            status = IncidentStatus.ESCALATED
+        else:
+            status = IncidentStatus.DEGRADED if success.degraded else IncidentStatus.HEALED
+        return self._end(call, progress, status, success)
+
+    # Tier 1
+
+    def _known_fix(self, call: FailedCall, progress: _Progress) -> Generator[Invocation, Any, _Success | None]:
+        incident = call.incident
+        if self._index.disabled:
+            return None
+        candidates = self._index.candidates(incident.pattern, incident.module, incident.context_keys)
+        for candidate in candidates:
+            if candidate.fix.fix_id in progress.tried:
+                continue
+            success = yield from self._try(call, progress, candidate.fix, candidate.change)
+            if success is not None:
+                if success.path is not None:
+                    self._extend(candidate, success.path)
+                return success
+        return None
+
+    # Tier 2
+
+    def _diagnosis(self, call: FailedCall, progress: _Progress) -> Generator[Invocation, Any, _Success | None]:
+        if self._index.disabled:
+            return None
+        pattern = call.incident.pattern.exact
+        flight, leader = self._flights.join(pattern)
+        if not leader:
+            yield call.pause(flight.landed, self._flight_wait)
+            if flight.found:
+                progress.tier = Tier.KNOWN_FIX
+                return (yield from self._known_fix(call, progress))
+            return None
+        found = False
+        try:
+            # Another flight may have landed between this call's tier 1 and its joining.
+            success = yield from self._known_fix(call, progress)
+            if success is not None:
+                found = True
+                progress.tier = Tier.KNOWN_FIX
+                return success
+            progress.diagnosed = True
+            for diagnoser in self._diagnosers:
+                success = yield from self._prove(call, progress, diagnoser)
+                if success is not None:
+                    found = True
+                    return success
+            return None
+        finally:
+            self._flights.land(pattern, flight, found=found)
+
+    def _prove(
+        self,
+        call: FailedCall,
+        progress: _Progress,
+        diagnoser: Diagnoser,
+    ) -> Generator[Invocation, Any, _Success | None]:
+        for draft in diagnoser.candidates(call):
+            fix = Fix.from_draft(draft, created_at=self._now())
+            if fix.fix_id in progress.tried:
+                continue
+            known = self._index.latest(fix.fix_id)
+            if known is not None:
+                progress.decide(fix.fix_id, "state", f"its state is {known.state}")
+                continue
+            refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
+            if refusal is not None and refusal.gate == "policy":
+                self._propose(fix)
+            success = yield from self._try(call, progress, fix, None)
+            if success is not None:
+                self._adopt(fix, success.path)
+                return success
+        return None
+
+    # One candidate
+
+    def _try(
+        self,
+        call: FailedCall,
+        progress: _Progress,
+        fix: Fix,
+        change: StateChange | None,
+    ) -> Generator[Invocation, Any, _Success | None]:
+        refusal = first_refusal(Request(fix, change, call, self._preset, self._now()))
+        if refusal is not None:
+            progress.decide(fix.fix_id, refusal.gate, refusal.reason)
+            return None
+        started = self._clock()
+        attempt = _Attempt(fix, call, self._repairs)
+        try:
+            value = yield from attempt.run()
+        except (StepInapplicable, FixError) as inapplicable:
+            progress.decide(fix.fix_id, "apply", str(inapplicable))
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever the alternative raised, the candidate has failed
+            progress.decide(fix.fix_id, "apply", f"it raised {type(error).__qualname__}", applied=True)
+            self._failed(call, fix, change, progress.tier, self._clock() - started, valid=None)
+            return None
+        contract = call.verify(value)
+        if contract.valid is False:
+            progress.decide(fix.fix_id, "contract", contract.reason, applied=True)
+            self._failed(call, fix, change, progress.tier, self._clock() - started, valid=False)
+            return None
+        progress.decide(fix.fix_id, "verified", contract.reason, applied=True)
+        application = self._application(
+            call,
+            fix,
+            change,
+            progress.tier,
+            self._clock() - started,
+            resolved=True,
+            valid=contract.valid,
+            degraded=attempt.degraded,
+        )
+        self._journal.append("application", application)
+        call.run.applied(
+            Applied(
+                fix_id=fix.fix_id,
+                boundary=call.incident.module,
+                resolved=True,
+                valid_output=contract.valid,
+                degraded=attempt.degraded,
+                application_id=application.application_id,
+            ),
+        )
+        return _Success(fix, value, attempt.degraded, attempt.new_path)
+
+    def _failed(
+        self,
+        call: FailedCall,
+        fix: Fix,
+        change: StateChange | None,
+        tier: Tier,
+        seconds: float,
+        *,
+        valid: bool | None,
+    ) -> None:
+        application = self._application(call, fix, change, tier, seconds, resolved=False, valid=valid, degraded=False)
+        self._journal.append("application", application)
+        self._journal.append(
+            "judgement",
+            Judgement(
+                application_id=application.application_id,
+                fix_id=fix.fix_id,
+                timestamp=application.timestamp,
+                verdict=Verdict(resolved=False, no_regression=None, valid_output=valid),
+                reason="the call did not return with its result",
+            ),
+        )
+
+    def _application(
+        self,
+        call: FailedCall,
+        fix: Fix,
+        change: StateChange | None,
+        tier: Tier,
+        seconds: float,
+        *,
+        resolved: bool,
+        valid: bool | None,
+        degraded: bool,
+    ) -> Application:
+        incident = call.incident
+        active = change is not None and change.state is FixState.ACTIVE
+        return Application(
+            application_id=uuid7(),
+            fix_id=fix.fix_id,
+            error_id=incident.error_id,
+            run_id=call.run.run_id,
+            boundary=incident.module,
+            pipeline=call.run.pipeline,
+            context_keys=incident.context_keys,
+            timestamp=self._now(),
+            tier=tier,
+            mode=ApplicationMode.ACTIVE if active else ApplicationMode.TRIAL,
+            steps=tuple(step.kind for step in fix.steps),
+            resolved=resolved,
+            valid_output=valid,
+            degraded=degraded,
+            added_latency_ms=seconds * 1e3,
+            # Candidates are tried in one fixed order, so whichever was tried was certain to be.
+            propensity=1.0,
+            trace_id=incident.trace_id,
+        )
+
+    # What is remembered
+
+    def _propose(self, fix: Fix) -> tuple[Fix, StateChange]:
+        """Write a candidate down; where the policy lets it go no further, a human finds it in the review queue."""
+        signed = self._keys.sign_fix(fix)
+        proposed = self._change(signed, 1, FixState.PROPOSED, None, "found by diagnosis", ())
+        self._journal.append("fix", signed)
+        self._journal.append("state_change", proposed)
+        self._index.add(signed, proposed)
+        return signed, proposed
+
+    def _adopt(self, fix: Fix, path: FramePath | None) -> None:
+        """Make a fix that has just proven itself serve: here at once, elsewhere through the store."""
+        signed, proposed = self._propose(fix)
+        paths = () if path is None else (path,)
+        trial = self._change(signed, 2, FixState.TRIAL, proposed.state, "verified once", paths)
+        self._journal.append("state_change", trial)
+        self._index.add(signed, trial)
+
+    def _extend(self, candidate: Candidate, path: FramePath) -> None:
+        """Take in another way to a repaired expression, now that it has been shown to reach the boundary."""
+        change = candidate.change
+        wider = self._change(
+            candidate.fix,
+            change.sequence + 1,
+            change.state,
+            change.state,
+            "verified on another way to the expression",
+            (*change.paths, path),
+        )
+        try:
+            self._keys.trust(candidate.fix, wider)
+        except FixError:
+            # A human's approval covers the ways it was shown; a wider one needs the human again.
+            return
+        self._journal.append("state_change", wider)
+        self._index.add(candidate.fix, wider)
+
+    def _change(
+        self,
+        fix: Fix,
+        sequence: int,
+        state: FixState,
+        previous: FixState | None,
+        reason: str,
+        paths: tuple[FramePath, ...],
+    ) -> StateChange:
+        now = self._now()
+        return self._keys.sign_change(
+            StateChange(
+                fix_id=fix.fix_id,
+                sequence=sequence,
+                state=state,
+                previous=previous,
+                policy=self._preset,
+                actor="engine",
+                reason=reason,
+                at=now,
+                expires=now + TRIAL_LIFETIME,
+                paths=paths,
+            ),
+        )
+
+    def _end(
+        self,
+        call: FailedCall,
+        progress: _Progress,
+        status: IncidentStatus,
+        success: _Success | None,
+    ) -> Healing:
+        incident = call.incident
+        resolution = Resolution(
+            error_id=incident.error_id,
+            timestamp=self._now(),
+            status=status,
+            tier=progress.tier,
+            fix_id=success.fix.fix_id if success else None,
+            decisions=tuple(progress.decisions),
+            elapsed_ms=(self._clock() - call.started) * 1e3,
+            diagnosed=progress.diagnosed,
+        )
+        self._journal.append("resolution", resolution)
+        call.run.heals.append(
+            Heal(
+                boundary=incident.module,
+                outcome=status,
+                tier=progress.tier,
+                fix_id=resolution.fix_id,
+                steps=tuple(step.kind for step in success.fix.steps) if success else (),
+                error_type=incident.error_type,
+                error_id=incident.error_id,
+                elapsed_ms=resolution.elapsed_ms,
+                diagnosed=progress.diagnosed,
+                reason="; ".join(d.reason for d in progress.decisions if d.gate != "verified"),
+            ),
+        )
+        return Healing(resolution, success.value if success else None)
+
+
+class _Attempt:
+    """One use of one fix on one failing call: the steps, innermost first."""
+
+    def __init__(self, fix: Fix, call: FailedCall, repairs: Repairs) -> None:
+        self._fix = fix
+        self._call = call
+        self._repairs = repairs
+        self.degraded = False
+        self.new_path: FramePath | None = None
+
+    def run(self) -> Generator[Invocation, Any, Any]:
+        """Return the value the fix leads to, or raise what the last step left raised."""
+        self._refuse_stale()
+        repairs = [step for step in self._fix.steps if isinstance(step, RepairStep)]
+        error: Exception = self._call.error
+        if repairs:
+            try:
+                return (yield from self._repaired(repairs))
+            except Exception as still:  # the next step handles what is still raised
+                error = still
+        for step in self._fix.steps:
+            match step:
+                case RepairStep():
+                    continue
+                case StrategyStep():
+                    strategy = self._call.boundary.strategies[step.strategy]
+                    arguments = strategy.bind(step.arguments)
+                    try:
+                        return (yield lambda s=strategy, a=arguments: self._call.alternative(s.function, a))
+                    except Exception as still:  # likewise
+                        error = still
+                case FallbackStep():
+                    self.degraded = True
+                    fallback = self._call.boundary.fallback
+                    return fallback() if callable(fallback) else fallback
+                case _:
+                    assert_never(step)
+        raise error
+
+    def _refuse_stale(self) -> None:
+        for step in self._fix.steps:
+            if not isinstance(step, StrategyStep):
+                continue
+            target, digest = function_hash(self._call.boundary.strategies[step.strategy].function)
+            known = self._fix.source_hash.get(target)
+            if known != digest:
+                raise StepInapplicable(
+                    f"stale: strategy {step.strategy!r} ({target}) changed since the fix was made; review it again",
+                )
+
+    def _repaired(self, steps: Sequence[RepairStep]) -> Generator[Invocation, Any, Any]:
+        path = self._call.path
+        with self._repairs.probe(self._fix.fix_id, steps, self._call.incident.module, path):
+            value = yield self._call.again
+            if all(one.fix_id != self._fix.fix_id for one in self._call.fired()):
+                raise StepInapplicable("the call succeeded, or failed elsewhere, without the repair acting")
+        self.new_path = path
+        return value
+
+
+def drive(healing: Generator[Invocation, Any, Healing]) -> Healing:
+    """Run the engine's generator for a synchronous caller."""
+    try:
+        invocation = next(healing)
+        while True:
+            try:
+                value = invocation()
+            except Exception as error:  # noqa: BLE001 - the engine decides what a failed call means
+                invocation = healing.throw(error)
+            else:
+                invocation = healing.send(value)
+    except StopIteration as stop:
+        return cast("Healing", stop.value)
+    finally:
+        healing.close()
+
+
+async def drive_async(healing: Generator[Invocation, Any, Healing]) -> Healing:
+    """Run the engine's generator for an asynchronous caller."""
+    try:
+        invocation = next(healing)
+        while True:
+            try:
+                value = invocation()
+                if inspect.isawaitable(value):
+                    value = await cast("Awaitable[Any]", value)
+            except Exception as error:  # noqa: BLE001 - likewise
+                invocation = healing.throw(error)
+            else:
+                invocation = healing.send(value)
+    except StopIteration as stop:
+        return cast("Healing", stop.value)
+    finally:
+        healing.close()

@@ -1,0 +1,94 @@
+"""The metrics of healspan, all of them, on an explicit prometheus-client registry.
+
+In a service only counters and a histogram live here, so that prefork servers can merge them; gauges over the
+whole fleet are published by the exporter from the store.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+
+from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
+
+__all__ = ["HEAL_SECONDS_BUCKETS", "Metrics", "host_metrics"]
+
+HEAL_SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""From a known fix (about a millisecond) to a diagnosis (seconds)."""
+
+
+class Metrics:
+    """What one process counts.
+
+    Args:
+        registry: where the metrics are registered.
+        service: the ``service`` label.
+    """
+
+    def __init__(self, registry: CollectorRegistry, service: str) -> None:
+        self._service = service
+        self._incidents = Counter(
+            "healspan_incidents_total",
+            "Failures captured at an error boundary.",
+            ("service", "boundary", "error_type"),
+            registry=registry,
+        )
+        self._heals = Counter(
+            "healspan_heals_total",
+            "Failing calls by how they ended.",
+            ("service", "boundary", "tier", "outcome"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "healspan_heal_duration_seconds",
+            "From the exception to the healed value, or to the re-raise.",
+            ("service", "tier", "outcome"),
+            buckets=HEAL_SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "healspan_dropped_total",
+            "Facts that could not be made durable and were dropped.",
+            ("service", "reason"),
+            registry=registry,
+        )
+        self._internal = Counter(
+            "healspan_internal_errors_total",
+            "Errors of healspan itself that were kept from the application.",
+            ("service", "where"),
+            registry=registry,
+        )
+
+    def incident(self, incident: Incident) -> None:
+        """Count a captured failure."""
+        self._incidents.labels(self._service, incident.module, incident.error_type).inc()
+
+    def healing(self, incident: Incident, resolution: Resolution) -> None:
+        """Count how a failure ended."""
+        tier, outcome = resolution.tier.value, resolution.status.value
+        self._heals.labels(self._service, incident.module, tier, outcome).inc()
+        self._seconds.labels(self._service, tier, outcome).observe(resolution.elapsed_ms / 1e3)
+
+    def repaired(self, boundary: str, count: int = 1) -> None:
+        """Count calls that an installed repair healed before any exception left the function."""
+        self._heals.labels(self._service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value).inc(count)
+
+    def dropped(self, reason: str) -> None:
+        """Count a fact that was dropped."""
+        self._dropped.labels(self._service, reason).inc()
+
+    def internal_error(self, where: str) -> None:
+        """Count an error of our own."""
+        self._internal.labels(self._service, where).inc()
+
+
+_host: dict[str, Metrics] = {}
+
+
+def host_metrics(service: str) -> Metrics:
+    """Return this process's metrics on the default registry; they outlive any one runtime."""
+    if service not in _host:
+        if _host:
+            # A registry takes each name once; a changed service name keeps the first metrics.
+            return next(iter(_host.values()))
+        _host[service] = Metrics(REGISTRY, service)
+    return _host[service]

@@ -1,0 +1,143 @@
+"""The policy: which fix may act on which call. Gates are pure, run in one order, and fail closed.
+
+Each gate answers with a sentence when it says no; the first no decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, assert_never
+
+from healspan.remediation.boundary import FailedCall
+from healspan.remediation.fix import SERVING_STATES, Fix, Match, RiskLevel, StateChange
+from healspan.remediation.step import FallbackStep, RepairStep, StrategyStep
+
+__all__ = ["GATES", "Preset", "Refusal", "Request", "first_refusal"]
+
+Preset = Literal["suggest", "guarded", "autonomous"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A fix that asks to act on a failing call."""
+
+    fix: Fix
+    change: StateChange | None
+    """Its latest trusted state change; None for a candidate of a diagnosis, which has no state yet."""
+    call: FailedCall
+    preset: Preset
+    now: datetime
+
+    @property
+    def approved(self) -> bool:
+        """Whether a human signed the state it is in."""
+        return (
+            self.change is not None
+            and self.change.signature is not None
+            and self.change.signature.algorithm == "ed25519"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Which gate said no, and why."""
+
+    gate: str
+    reason: str
+
+
+def _preset(request: Request) -> str | None:
+    risk = request.fix.risk_level
+    match request.preset:
+        case "suggest":
+            return "policy 'suggest' never applies a fix; approve it and use 'guarded' to let it act"
+        case "guarded":
+            if risk is not RiskLevel.LOW and not request.approved:
+                return f"risk is {risk}: 'healspan review approve' it to let it act"
+        case "autonomous":
+            if risk is RiskLevel.HIGH and not request.approved:
+                return "risk is high: a human must approve it"
+        case _:
+            assert_never(request.preset)
+    return None
+
+
+def _state(request: Request) -> str | None:
+    if request.change is None:
+        return None
+    if request.change.state not in SERVING_STATES:
+        return f"its state is {request.change.state}"
+    for expires in (request.fix.expires_at, request.change.expires):
+        if expires is not None and expires <= request.now:
+            return f"it expired at {expires:%Y-%m-%d %H:%M} UTC; approve it again"
+    return None
+
+
+def _scope(request: Request) -> str | None:
+    scope, incident = request.fix.scope, request.call.incident
+    if scope.module != incident.module:
+        return f"it is for boundary {scope.module!r}"
+    if scope.match is Match.EXACT and scope.exact != incident.pattern.exact:
+        return "it is for another exact pattern"
+    if scope.match is Match.LOOSE and scope.loose != incident.pattern.loose:
+        return "it is for another loose pattern"
+    if scope.match is Match.BOUNDARY:
+        if not request.approved:
+            return "a fix for a whole boundary needs a human's approval"
+        if scope.error_types and incident.error_type not in scope.error_types:
+            return f"it is for {', '.join(scope.error_types)}, not {incident.error_type}"
+    for key, value in scope.context_keys.items():
+        if incident.context_keys.get(key) != value:
+            return f"it is for {key}={value}, this call has {incident.context_keys.get(key)!r}"
+    return None
+
+
+def _declared(request: Request) -> str | None:
+    boundary = request.call.boundary
+    for step in request.fix.steps:
+        match step:
+            case StrategyStep():
+                strategy = boundary.strategies.get(step.strategy)
+                if strategy is None:
+                    return f"boundary {boundary.name!r} registers no strategy {step.strategy!r} in this process"
+                if not strategy.automatic and not request.approved:
+                    return f"strategy {step.strategy!r} is declared automatic=False: a human must approve it"
+            case FallbackStep():
+                if not boundary.has_fallback:
+                    return f"boundary {boundary.name!r} declares no fallback"
+            case RepairStep():
+                pass
+            case _:
+                assert_never(step)
+    return None
+
+
+def _repetition(request: Request) -> str | None:
+    if any(isinstance(step, RepairStep) for step in request.fix.steps):
+        why_not = request.call.repeatable
+        if why_not is not None:
+            return f"its first use makes the call again, and {why_not}"
+    return None
+
+
+GATES: tuple[tuple[str, Callable[[Request], str | None]], ...] = (
+    ("policy", _preset),
+    ("state", _state),
+    ("scope", _scope),
+    ("declared", _declared),
+    ("repetition", _repetition),
+)
+
+
+def first_refusal(request: Request) -> Refusal | None:
+    """Ask every gate in order; a gate that raises says no."""
+    for name, gate in GATES:
+        try:
+            reason = gate(request)
+        except Exception as error:  # noqa: BLE001 - a broken gate must refuse, whatever broke it
+            reason = f"the gate itself failed ({type(error).__name__}); nothing was applied"
+        if reason is not None:
+            return Refusal(name, reason)
+    return None

@@ -1,0 +1,295 @@
+"""The runtime: what a process needs to heal, started when it is first needed and once per process.
+
+A parent that forks, or a helper process that never fails, opens no file, thread or port. Whatever goes wrong
+in here is logged, counted and kept from the application.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from healspan.remediation.diagnosis import Playbooks
+from healspan.remediation.engine import Engine
+from healspan.remediation.fix import FixState
+from healspan.remediation.metrics import Metrics, host_metrics
+from healspan.remediation.outcome import Exposure, Judgement
+from healspan.remediation.regression import NoRegression, judge_run, verdict
+from healspan.remediation.repair import FiredRepair, Repairs
+from healspan.remediation.run import Applied, Run
+from healspan.remediation.scrubbing import Scrubber
+from healspan.remediation.settings import Settings
+from healspan.remediation.signing import KeyRing
+from healspan.remediation.store import Drainer, FixIndex, RunHistory, Spool
+from healspan.remediation.tally import Tally, rows
+
+__all__ = ["Runtime", "internal_error", "runtime", "shut_down", "start_soon", "when_flushing"]
+
+logger = logging.getLogger("healspan")
+
+TALLY_SECONDS = 1.0
+EXPOSURE_SECONDS = 10.0
+RESTART_SECONDS = 30.0
+"""After a start that failed, the next one is tried no sooner."""
+
+
+class Runtime:
+    """Everything that heals in this process.
+
+    Args:
+        settings: read once.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.resource = {
+            "service.name": settings.service_name,
+            "service.version": settings.service_version,
+            "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
+        }
+        self.metrics: Metrics = host_metrics(settings.service_name)
+        self.scrubber = Scrubber(safe_keys=settings.safe_keys, disabled_patterns=settings.disabled_patterns)
+        self.repairs = Repairs()
+        self._tally = Tally()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._exposed = time.monotonic()
+        if settings.disabled:
+            return
+        settings.prepare()
+        self.keys = KeyRing.open(settings.keys_dir)
+        self.spool = Spool(settings, on_drop=self.metrics.dropped)
+        self.history = RunHistory()
+        self.index = FixIndex(settings, trust=self.keys.trust, on_change=self.repairs.serve)
+        self.drainer = Drainer(settings, self.spool)
+        self.engine = Engine(
+            journal=self.spool,
+            index=self.index,
+            keys=self.keys,
+            repairs=self.repairs,
+            diagnosers=(Playbooks(),),
+            preset=settings.policy,
+            flight_wait=settings.flight_wait_seconds,
+        )
+
+    def start(self) -> None:
+        """Load what other processes have learned and start the helper threads."""
+        if self.settings.disabled:
+            return
+        self.index.start(self.history)
+        self.drainer.start()
+        flusher = threading.Thread(target=self._flush_forever, name="healspan-flush", daemon=True)
+        flusher.start()
+        self._threads.append(flusher)
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """Flush and stop the helper threads, within a bound."""
+        if self.settings.disabled:
+            return
+        self._stopping.set()
+        with internal_error("stop"):
+            self.flush(everything=True)
+        self.index.stop()
+        self.drainer.stop(timeout)
+        self.spool.close()
+
+    @property
+    def disabled(self) -> bool:
+        """Whether a kill switch is on."""
+        return self.settings.disabled or self.index.disabled
+
+    # Runs and verdicts
+
+    def close_run(self, run: Run) -> None:
+        """Give the verdicts that waited for the end of a run, and remember what the run showed."""
+        now = datetime.now(UTC)
+        view = self.history.view(run.pipeline or "", run.context_keys)
+        for applied, criterion in judge_run(run, view):
+            self._judged(applied, criterion, run, now)
+        if run.pipeline is not None:
+            fact = run.fact(now)
+            self.spool.append("run", fact)
+            self.history.add(fact)
+
+    def _judged(self, applied: Applied, criterion: NoRegression, run: Run, now: datetime) -> None:
+        if applied.application_id is not None:
+            judgement = Judgement(
+                application_id=applied.application_id,
+                fix_id=applied.fix_id,
+                timestamp=now,
+                verdict=verdict(applied, criterion),
+                reason=criterion.reason,
+                unknown_patterns=criterion.unknown_patterns,
+                overrules=criterion.overrules,
+            )
+            self.spool.append("judgement", judgement)
+            self.history.add_judgement(judgement)
+            return
+        active = self._active(applied.fix_id)
+        if criterion.value is True and applied.resolved:
+            self._tally.add(applied, criterion, run, at=now.timestamp(), active=active)
+            return
+        # What is not plainly good is worth a row of its own: a later unknown may overrule it.
+        application, judgement = rows(applied, criterion, run, at=now, active=active)
+        self.spool.append("application", application)
+        self.spool.append("judgement", judgement)
+        self.history.add_judgement(judgement)
+
+    def _active(self, fix_id: str) -> bool:
+        change = self.index.latest(fix_id)
+        return change is not None and change.state is FixState.ACTIVE
+
+    def repaired(
+        self,
+        boundary: str,
+        mine: Sequence[FiredRepair],
+        context_keys: Mapping[str, str],
+        run: Run | None,
+        *,
+        resolved: bool,
+        valid: bool | None,
+    ) -> None:
+        """Take in a call in which installed repairs acted; judged with its run, or at once without one."""
+        self.metrics.repaired(boundary)
+        own = run or Run(None)
+        context = tuple(sorted(context_keys.items()))
+        elapsed: dict[str, float] = {}
+        for one in mine:
+            elapsed[one.fix_id] = elapsed.get(one.fix_id, 0.0) + one.elapsed_ns / 1e6
+        for fix_id, milliseconds in elapsed.items():
+            own.applied(
+                Applied(
+                    fix_id=fix_id,
+                    boundary=boundary,
+                    resolved=resolved,
+                    valid_output=valid,
+                    context_keys=context,
+                    elapsed_ms=milliseconds,
+                ),
+            )
+        if run is None:
+            self.close_run(own)
+
+    # Flushing
+
+    def flush(self, *, everything: bool = False) -> None:
+        """Write down what was counted; exposure only when it is due, or everything."""
+        for application, judgement in self._tally.take():
+            self.spool.append("application", application)
+            self.spool.append("judgement", judgement)
+        if everything or time.monotonic() - self._exposed >= EXPOSURE_SECONDS:
+            self._exposed = time.monotonic()
+            for take in tuple(_takers):
+                for row in take():
+                    self.spool.append("exposure", row)
+
+    def _flush_forever(self) -> None:
+        while not self._stopping.wait(TALLY_SECONDS):
+            with internal_error("flush"):
+                self.flush()
+
+
+_takers: list[Callable[[], list[Exposure]]] = []
+_lock = threading.Lock()
+_runtime: Runtime | None = None
+_failed_at: float | None = None
+_failure: Exception | None = None
+_starting = False
+
+
+def when_flushing(take: Callable[[], list[Exposure]]) -> None:
+    """Register a source of exposure rows; it outlives any one runtime."""
+    _takers.append(take)
+
+
+def runtime() -> Runtime:
+    """Return this process's runtime, starting it at the first call.
+
+    Raises:
+        HealspanError: it cannot start; callers are inside `internal_error`, and the next try waits a while.
+    """
+    global _runtime, _failed_at, _failure
+    live = _runtime
+    if live is not None:
+        return live
+    with _lock:
+        if _runtime is not None:
+            return _runtime
+        if _failure is not None and _failed_at is not None and time.monotonic() - _failed_at < RESTART_SECONDS:
+            raise _failure
+        try:
+            fresh = Runtime(Settings())
+            fresh.start()
+        except Exception as error:
+            _failed_at, _failure = time.monotonic(), error
+            raise
+        _runtime = fresh
+        return fresh
+
+
+def start_soon() -> None:
+    """Start the runtime from a thread of its own, so that a good call does not wait for it."""
+    global _starting
+    if _runtime is not None or _starting:
+        return
+    _starting = True
+
+    def start() -> None:
+        global _starting
+        with internal_error("start"):
+            runtime()
+        _starting = False
+
+    threading.Thread(target=start, name="healspan-start", daemon=True).start()
+
+
+def shut_down() -> None:
+    """Flush and stop; the next failure starts afresh. Called at exit, and by tests between settings."""
+    global _runtime, _failed_at, _failure
+    with _lock:
+        live, _runtime, _failed_at, _failure = _runtime, None, None, None
+    if live is not None:
+        with internal_error("stop"):
+            live.stop()
+
+
+def _after_fork() -> None:
+    """Forget the parent's runtime: its threads did not come along, its files belong to the parent."""
+    global _runtime, _lock, _starting, _failed_at, _failure
+    _lock = threading.Lock()
+    _runtime, _starting, _failed_at, _failure = None, False, None, None
+
+
+atexit.register(shut_down)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+_said: dict[tuple[str, type[BaseException]], float] = {}
+
+
+@contextlib.contextmanager
+def internal_error(where: str) -> Iterator[None]:
+    """Keep an error of our own from the application: log it (each kind once a minute), count it, go on."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the one place where everything of ours is stopped
+        _report(where, error)
+
+
+def _report(where: str, error: Exception) -> None:
+    with contextlib.suppress(Exception):
+        key, now = (where, type(error)), time.monotonic()
+        if now - _said.get(key, -60.0) >= 60.0:
+            _said[key] = now
+            logger.warning("healspan could not %s, the application goes on: %s: %s", where, type(error).__name__, error)
+        live = _runtime
+        if live is not None:
+            live.metrics.internal_error(where)
+

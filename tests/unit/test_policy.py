@@ -1,0 +1,177 @@
+"""Every gate has a test: the gate says no -> nothing happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from healspan.remediation import policy
+from healspan.remediation.boundary import Boundary, FailedCall, Strategy
+from healspan.remediation.fix import Fix, FixDraft, FixState, Match, RiskLevel, Scope, StateChange
+from healspan.remediation.policy import Preset, Request, first_refusal
+from healspan.remediation.signing import KeyRing, Reviewer
+from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+REPAIR = RepairStep(
+    module="app",
+    qualname="f",
+    source_hash="0",
+    expression="float(x)",
+    line=1,
+    end_line=1,
+    column=0,
+    end_column=8,
+    error_type="builtins.ValueError",
+    repairer="number",
+)
+
+
+def make_call(**declared: Any) -> FailedCall:
+    boundary = Boundary(name="revenue", function=None, target="app:f")
+    boundary.strategies["other"] = Strategy("other", lambda: None)
+    boundary.strategies["last"] = Strategy("last", lambda: None, automatic=False)
+    boundary.fallback = declared.pop("fallback", boundary.fallback)
+    incident = SimpleNamespace(
+        module="revenue",
+        error_type="builtins.KeyError",
+        context_keys={"document_type": "10-K"},
+        pattern=SimpleNamespace(exact="v1:aa", loose="v1:bb"),
+    )
+    return cast("FailedCall", SimpleNamespace(boundary=boundary, incident=incident, repeatable=None, **declared))
+
+
+def make_fix(step: Step = StrategyStep(strategy="other"), risk: RiskLevel = RiskLevel.LOW, **scope: Any) -> Fix:
+    draft = FixDraft(
+        pattern="p",
+        scope=Scope(**{"module": "revenue", "exact": "v1:aa", **scope}),
+        diagnosis="d",
+        fix_type="t",
+        fix_instruction="i",
+        affected_module="app",
+        confidence=0.5,
+        risk_level=risk,
+        risk_assessment="r",
+        steps=(step,),
+        origin="test",
+    )
+    return Fix.from_draft(draft, created_at=NOW)
+
+
+def make_change(fix: Fix, state: FixState = FixState.ACTIVE, expires: datetime | None = None) -> StateChange:
+    return StateChange(
+        fix_id=fix.fix_id,
+        sequence=1,
+        state=state,
+        policy="guarded",
+        actor="engine",
+        reason="r",
+        at=NOW,
+        expires=expires,
+    )
+
+
+@pytest.fixture
+def approve(tmp_path: Path) -> Callable[[StateChange], StateChange]:
+    return Reviewer.open(tmp_path / "k.pem", name="ann", create=True).sign_change
+
+
+def gate_of(
+    fix: Fix,
+    change: StateChange | None = None,
+    call: FailedCall | None = None,
+    preset: Preset = "guarded",
+) -> str | None:
+    refusal = first_refusal(Request(fix, change, call or make_call(), preset, NOW))
+    return refusal.gate if refusal else None
+
+
+def test_a_low_risk_fix_passes_every_gate() -> None:
+    assert gate_of(make_fix()) is None
+
+
+def test_suggest_never_applies_even_what_is_approved(approve: Callable[[StateChange], StateChange]) -> None:
+    fix = make_fix()
+    assert gate_of(fix, approve(make_change(fix)), preset="suggest") == "policy"
+
+
+def test_guarded_lets_medium_risk_wait_for_a_human(
+    approve: Callable[[StateChange], StateChange],
+    tmp_path: Path,
+) -> None:
+    fix = make_fix(risk=RiskLevel.MEDIUM)
+    machine = KeyRing.open(tmp_path / "keys").sign_change(make_change(fix))
+    assert gate_of(fix) == "policy"
+    assert gate_of(fix, machine) == "policy"
+    assert gate_of(fix, approve(make_change(fix))) is None
+
+
+def test_autonomous_lets_medium_risk_act_and_high_risk_wait() -> None:
+    assert gate_of(make_fix(risk=RiskLevel.MEDIUM), preset="autonomous") is None
+    assert gate_of(make_fix(risk=RiskLevel.HIGH), preset="autonomous") == "policy"
+
+
+@pytest.mark.parametrize("state", [FixState.PROPOSED, FixState.SUSPENDED, FixState.RETIRED, FixState.PROMOTED])
+def test_a_fix_that_does_not_serve_is_refused(state: FixState) -> None:
+    fix = make_fix()
+    assert gate_of(fix, make_change(fix, state)) == "state"
+
+
+def test_an_expired_fix_is_refused() -> None:
+    fix = make_fix()
+    assert gate_of(fix, make_change(fix, expires=NOW)) == "state"
+    assert gate_of(fix, make_change(fix, expires=NOW + timedelta(seconds=1))) is None
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"module": "cogs"},
+        {"exact": "v1:other"},
+        {"match": Match.LOOSE, "loose": "v1:other"},
+        {"context_keys": {"document_type": "10-Q"}},
+        {"context_keys": {"tenant": "x"}},
+    ],
+)
+def test_a_fix_for_something_else_is_refused(scope: dict[str, Any]) -> None:
+    assert gate_of(make_fix(**scope)) == "scope"
+
+
+def test_a_whole_boundary_needs_a_human(approve: Callable[[StateChange], StateChange]) -> None:
+    fix = make_fix(match=Match.BOUNDARY)
+    assert gate_of(fix) == "scope"
+    assert gate_of(fix, approve(make_change(fix))) is None
+    other = make_fix(match=Match.BOUNDARY, error_types=("builtins.ValueError",))
+    assert gate_of(other, approve(make_change(other))) == "scope"
+
+
+def test_a_strategy_or_fallback_that_is_not_declared_is_refused() -> None:
+    assert gate_of(make_fix(StrategyStep(strategy="unknown"))) == "declared"
+    assert gate_of(make_fix(FallbackStep())) == "declared"
+    assert gate_of(make_fix(FallbackStep()), call=make_call(fallback=None)) is None
+
+
+def test_a_strategy_kept_for_humans_needs_one(approve: Callable[[StateChange], StateChange]) -> None:
+    fix = make_fix(StrategyStep(strategy="last"))
+    assert gate_of(fix) == "declared"
+    assert gate_of(fix, approve(make_change(fix))) is None
+
+
+def test_nothing_calls_again_what_is_not_retry_safe() -> None:
+    call = make_call()
+    cast("Any", call).repeatable = "boundary 'revenue' is not declared retry_safe"
+    assert gate_of(make_fix(REPAIR), call=call) == "repetition"
+    assert gate_of(make_fix(), call=call) is None
+
+
+def test_a_broken_gate_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Request) -> str | None:
+        raise RuntimeError
+
+    monkeypatch.setattr(policy, "GATES", (("broken", broken),))
+    assert gate_of(make_fix()) == "broken"

@@ -1,0 +1,119 @@
+"""The no-regression criterion, word by word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import pytest
+
+from healspan.remediation.outcome import Verdict
+from healspan.remediation.regression import ENOUGH_RUNS, judge_run, no_regression, verdict
+from healspan.remediation.run import Applied, Failed, Run
+
+FIX, NEW, OLD = "fix", "v1:new", "v1:old"
+
+
+@dataclass
+class Known:
+    runs: int = 0
+    seen: frozenset[str] = frozenset()
+    reached: frozenset[str] = frozenset({"later"})
+    earlier: tuple[UUID, ...] = field(default=())
+
+    def runs_without(self, fix_id: str) -> int:
+        return self.runs
+
+    def seen_without(self, fix_id: str, pattern: str) -> bool:
+        return pattern in self.seen
+
+    def reached_without(self, fix_id: str, boundary: str) -> bool:
+        return boundary in self.reached
+
+    def unknowns(self, fix_id: str, pattern: str) -> tuple[UUID, ...]:
+        return self.earlier
+
+
+def test_nothing_later_is_no_regression() -> None:
+    assert no_regression(FIX, [], frozenset(), Known()).value is True
+
+
+def test_a_pattern_known_from_runs_without_the_fix_is_excused() -> None:
+    assert no_regression(FIX, [Failed(OLD, "later")], frozenset(), Known(seen=frozenset({OLD}))).value is True
+
+
+def test_a_new_pattern_with_enough_runs_to_compare_is_a_regression_even_if_healed() -> None:
+    known = Known(runs=ENOUGH_RUNS)
+    assert no_regression(FIX, [Failed(NEW, "later")], frozenset({"later"}), known).value is False
+
+
+def test_a_new_pattern_with_too_few_runs_is_unknown() -> None:
+    criterion = no_regression(FIX, [Failed(NEW, "later")], frozenset(), Known(runs=ENOUGH_RUNS - 1))
+    assert criterion.value is None
+    assert criterion.unknown_patterns == (NEW,)
+
+
+def test_the_third_unknown_makes_all_three_false() -> None:
+    first, second = uuid4(), uuid4()
+    known = Known(runs=3, earlier=(first, second))
+    criterion = no_regression(FIX, [Failed(NEW, "later")], frozenset(), known)
+    assert criterion.value is False
+    assert criterion.overrules == (first, second)
+
+
+def test_a_failure_where_no_run_without_the_fix_had_come_is_part_of_a_cascade_if_it_healed() -> None:
+    known = Known(runs=ENOUGH_RUNS, reached=frozenset())
+    assert no_regression(FIX, [Failed(NEW, "later")], frozenset({"later"}), known).value is True
+
+
+def test_and_speaks_against_the_fix_if_it_did_not_heal() -> None:
+    known = Known(runs=1, reached=frozenset())
+    assert no_regression(FIX, [Failed(NEW, "later")], frozenset(), known).value is False
+
+
+def test_only_what_comes_after_the_fix_counts() -> None:
+    run = Run("p")
+    run.failed(NEW, "earlier")
+    run.applied(Applied(FIX, "b", resolved=True, valid_output=True))
+    [(_, criterion)] = judge_run(run, Known(runs=ENOUGH_RUNS))
+    assert criterion.value is True
+
+
+def test_the_run_remembers_what_came_before_and_after_each_fix() -> None:
+    run = Run("p", context_keys={"document_type": "10-K"})
+    run.reach("a")
+    run.failed(OLD, "a")
+    run.applied(Applied(FIX, "a", resolved=True, valid_output=True))
+    run.reach("b")
+    run.failed(NEW, "b")
+    fact = run.fact()
+    assert fact.patterns == ((OLD, ()), (NEW, (FIX,)))
+    assert fact.reached == (("a", ()), ("b", (FIX,)))
+    assert fact.fixes == (FIX,)
+
+
+@pytest.mark.parametrize(
+    ("criteria", "degraded", "reward"),
+    [
+        ((True, True, True), False, 1),
+        ((True, True, True), True, 0),
+        ((True, None, True), False, None),
+        ((True, None, False), False, 0),
+        ((False, None, None), False, 0),
+        ((True, True, None), False, None),
+    ],
+)
+def test_the_reward_is_binary_or_censored(
+    criteria: tuple[bool | None, bool | None, bool | None],
+    degraded: bool,
+    reward: int | None,
+) -> None:
+    resolved, regression, valid = criteria
+    one = Verdict(resolved=resolved, no_regression=regression, valid_output=valid, degraded=degraded)
+    assert one.reward == reward
+
+
+def test_a_verdict_joins_the_call_and_its_run() -> None:
+    applied = Applied(FIX, "b", resolved=True, valid_output=True)
+    criterion = no_regression(FIX, [], frozenset(), Known())
+    assert verdict(applied, criterion).reward == 1
