@@ -7,6 +7,7 @@ The repairer hands the plain notation to the original callee; it never computes 
   of the same source may be ``1,234`` and mean 1.234. Text that shows two kinds of marks (``1.234,56``), or a
   repeated point (``1.234.567``), says itself which is which. Money with one point and three digits
   (``€1.234``) declines. `NumberParameters.decimal_mark` settles all of these.
+* A hard or thin space and an apostrophe group thousands; a plain space does not: it also parts two numbers.
 * ``(1,234)`` is negative; a bare ``(1)`` or ``(12)`` likewise, but as normalised: it may be a footnote mark.
   ``(9`` is what remains of ``(9)`` where a table puts the parenthesis into its own cell.
 * ``12%`` is 0.12: what the sign means, what spreadsheets and ``format(0.12, "%")`` mean by it, and what
@@ -64,10 +65,10 @@ _CURRENCY = (
     r"(?:(?:US|CA|AU|NZ|HK|NT|[ACSR])?\$|[£¥\u058f\u060b\u09f3\u0e3f\u20a1-\u20bf]|Rs\.?"
     rf"|(?:{_CODES})(?![A-Za-z]))"
 )
-_SPACE = r"[\s\u00a0]*+"
+_SPACE = r"\s*+"
 _MARKS = (
     rf"(?:{_SPACE}[*†‡§]{{1,3}}+"
-    r"|(?:\([0-9]{1,2}\)|\[[0-9]{1,2}\]){1,3}+"
+    r"|(?<!\s)(?:\([0-9]{1,2}\)|\[[0-9]{1,2}\]){1,3}+"  # behind a space it may be a number of its own
     rf"|(?:{_SPACE}\([a-zA-Z]\)){{1,3}}+)?"
 )
 

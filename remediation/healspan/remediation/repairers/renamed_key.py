@@ -262,7 +262,7 @@ def _is_name(text: str) -> bool:
 def _similar(asked: str, keys: frozenset[str], cutoff: float) -> str | None:
     from rapidfuzz import fuzz, process
 
-    labels = 2 * sum(" " in key.strip() for key in keys) >= len(keys)
+    labels = 2 * sum(" " in key.strip() for key in keys) > len(keys)
     # A footnote letter is stripped from the keys only: asking for "rate(a)" must not find "rate(b)".
     reduced = {key: _reduced(_FOOTNOTE.sub("", key) if labels else key, labels=labels) for key in keys}
     wanted = _reduced(asked, labels=labels)
