@@ -1,0 +1,59 @@
+"""Names of the OpenTelemetry attributes that healspan writes and reads, all of them, in one place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "APPLICATION_OUTCOME",
+    "BOUNDARY",
+    "FIX_ID",
+    "HEALED",
+    "INCIDENT_ID",
+    "PATTERN",
+    "PATTERN_EXACT",
+    "PIPELINE",
+    "PIPELINE_RUN_ID",
+    "SPAN_ATTRIBUTES",
+    "STEP",
+    "TIER",
+]
+
+BOUNDARY: Final = "healspan.boundary"
+"""The boundary's name."""
+INCIDENT_ID: Final = "healspan.incident.id"
+PATTERN: Final = "healspan.pattern"
+"""``ErrorType::module::signature``."""
+PATTERN_EXACT: Final = "healspan.pattern.exact"
+FIX_ID: Final = "healspan.fix.id"
+STEP: Final = "healspan.fix.step"
+"""Kind of the step that healed."""
+TIER: Final = "healspan.tier"
+HEALED: Final = "healspan.healed"
+"""True if the call returned a healed value."""
+APPLICATION_OUTCOME: Final = "healspan.outcome"
+"""``healed``, ``degraded``, ``escalated`` or ``observed``."""
+PIPELINE: Final = "healspan.pipeline"
+PIPELINE_RUN_ID: Final = "healspan.pipeline.run_id"
+
+SPAN_ATTRIBUTES: Final[tuple[str, ...]] = (
+    "http.request.method",
+    "http.response.status_code",
+    "http.route",
+    "url.scheme",
+    "server.address",
+    "rpc.system",
+    "rpc.service",
+    "rpc.method",
+    "db.system.name",
+    "db.namespace",
+    "db.operation.name",
+    "db.collection.name",
+    "messaging.system",
+    "messaging.destination.name",
+    "messaging.operation.name",
+    "faas.name",
+    "peer.service",
+    "code.function.name",
+)
+"""Attributes of the current span that an incident takes over: low in cardinality and not user data."""

@@ -1,0 +1,137 @@
+"""Reading exceptions that may be hostile: message, causes and group members, each touch guarded.
+
+An exception is the application's object: its `__str__` may raise, take seconds, or lie. Attributes are read
+through the base class's own slots; `__str__` is called only where a class defines one, and never on the
+arguments of a plain exception, which may be a 100 MB list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from healspan.instrumentation.frames import FrameReader, InApp
+from healspan.instrumentation.values import ValueReader, class_name
+from healspan.remediation.incident import Cause
+from healspan.remediation.scrubbing import ScrubSession
+
+__all__ = ["MAX_MESSAGE", "cause_chain", "error_message", "traceback_of"]
+
+MAX_MESSAGE = 2_000
+_MAX_CAUSES = 8
+_MAX_LEAVES = 16
+_MAX_VISITED = 256
+_READ_AHEAD = 4_096
+"""Characters of a message taken before scrubbing; more than the scrubber needs to cut it safely."""
+
+_SLOTS: dict[str, Any] = {name: BaseException.__dict__[name] for name in ("args", "__cause__", "__context__")}
+_SUPPRESS: Any = BaseException.__dict__["__suppress_context__"]
+_TRACEBACK: Any = BaseException.__dict__["__traceback__"]
+_MEMBERS: Any = BaseExceptionGroup.__dict__["exceptions"]
+_PLAIN_STR = (BaseException.__str__, KeyError.__str__)
+
+
+def error_message(error: BaseException, session: ScrubSession, values: ValueReader | None = None) -> str:
+    """Return the scrubbed message of an exception, at most `MAX_MESSAGE` characters; never raises."""
+    return session.text(_raw_message(error, values or ValueReader(session), 0), MAX_MESSAGE)
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an exception through the base class's slot."""
+    found = _TRACEBACK.__get__(error)
+    return found if isinstance(found, TracebackType) else None
+
+
+def cause_chain(
+    error: BaseException,
+    session: ScrubSession,
+    frames: FrameReader,
+    in_app: InApp,
+) -> tuple[Cause, ...]:
+    """Return what led to an exception: its chain, root cause last, then the distinct leaves of groups."""
+    seen = {id(error)}
+    causes: list[Cause] = []
+    groups = [error]
+    current = error
+    while len(causes) < _MAX_CAUSES and (step := _step(current)) is not None:
+        current, relation = step
+        if id(current) in seen:
+            break
+        seen.add(id(current))
+        groups.append(current)
+        causes.append(_cause(current, relation, session, frames, in_app))
+    distinct: dict[tuple[str, str | None], Cause] = {}
+    for leaf in _leaves(groups):
+        cause = _cause(leaf, "group", session, frames, in_app)
+        distinct.setdefault((cause.error_type, cause.function), cause)
+        if len(distinct) >= _MAX_LEAVES:
+            break
+    return (*causes, *(distinct[key] for key in sorted(distinct, key=str)))
+
+
+def _step(error: BaseException) -> tuple[BaseException, str] | None:
+    """The exception that led to this one, as a printed traceback would name it."""
+    cause = _SLOTS["__cause__"].__get__(error)
+    if cause is not None:
+        return cause, "cause"
+    context = None if _SUPPRESS.__get__(error) else _SLOTS["__context__"].__get__(error)
+    return (context, "context") if context is not None else None
+
+
+def _leaves(errors: list[BaseException]) -> Iterator[BaseException]:
+    """The exceptions inside groups that are no groups themselves."""
+    visited: set[int] = set()
+    waiting = [error for error in errors if issubclass(type(error), BaseExceptionGroup)]
+    while waiting and len(visited) < _MAX_VISITED:
+        error = waiting.pop(0)
+        if id(error) in visited:
+            continue
+        visited.add(id(error))
+        if issubclass(type(error), BaseExceptionGroup):
+            waiting += _MEMBERS.__get__(error)[:_MAX_VISITED]
+        else:
+            yield error
+
+
+def _cause(
+    error: BaseException,
+    relation: str,
+    session: ScrubSession,
+    frames: FrameReader,
+    in_app: InApp,
+) -> Cause:
+    return Cause.model_construct(
+        error_type=class_name(type(error)),
+        error_message=error_message(error, session),
+        relation=relation,
+        function=frames.innermost_function(traceback_of(error), in_app),
+    )
+
+
+def _raw_message(error: BaseException, values: ValueReader, depth: int) -> str:
+    try:
+        kind = type(error)
+        if kind.__str__ in _PLAIN_STR:
+            return _plain_message(error, values, depth)
+        text = str(error)
+        # A subclass of str may override slicing; the base class's own does not.
+        return str.__getitem__(text, slice(0, _READ_AHEAD))
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever a foreign __str__ raises
+        return "<message unreadable>"
+
+
+def _plain_message(error: BaseException, values: ValueReader, depth: int) -> str:
+    """What `BaseException.__str__` would give, without calling any `__str__` of the arguments."""
+    arguments = _SLOTS["args"].__get__(error)
+    if not arguments:
+        return ""
+    if len(arguments) > 1:
+        return str(values.read(arguments))[:_READ_AHEAD]
+    (only,) = arguments
+    if type(only) is str:
+        text = only[:_READ_AHEAD]
+        return repr(text) if type(error).__str__ is KeyError.__str__ else text
+    if issubclass(type(only), BaseException) and depth < 3:
+        return _raw_message(only, values, depth + 1)
+    return str(values.read(only))[:_READ_AHEAD]

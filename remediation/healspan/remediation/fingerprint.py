@@ -1,0 +1,252 @@
+"""Fingerprints: when are two failures the same kind of failure?
+
+Three hashes answer for three purposes. `exact` is where a fix may act by itself: error type, causes, and
+the in-app frames as module, function and source line. `loose` (type, innermost in-app function, causes)
+survives edits of the line. `site` (type and boundary) is a key for hotspots.
+
+Line numbers never count: every edit above would make a new failure. The message does not count where there
+is a stack: it carries data (ids, amounts, documents), and a message that masking did not tame splits one
+failure into thousands. One part of a message is kept, the key or attribute that was missing, and only if
+the failing line itself spells it: then it is code, bounded by the program's text, and tells `row["net"]`
+from `row["gross"]` on one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from healspan.remediation.incident import Cause, Frame, Pattern, PatternPart
+from healspan.remediation.scrubbing import Scrubber
+
+__all__ = ["MAX_SOURCE_LINE", "collapse", "fingerprint", "mask_message", "source_key"]
+
+MAX_SOURCE_LINE = 120
+"""Longer lines are generated or minified: they do not count."""
+_INNERMOST = 5
+_CODE_SCRUBBER = Scrubber()
+
+_MASKS: tuple[tuple[str, str], ...] = (
+    ("redacted", r"\[redacted:\w+\]"),
+    ("email", r"<email:\d+>|[\w.%+\-]{1,64}+@[\w\-]++(?:\.[\w\-]++)++"),
+    ("url", r"\b[a-z][a-z0-9+.\-]{1,15}://[^\s\"'<>]++"),
+    ("host", r"\b(?:[a-z0-9\-]{1,63}\.){1,8}(?:com|org|net|io|gov|edu|local|internal|dev|cloud|co)\b"),
+    (
+        "ip",
+        r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b|(?<![\w:])(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{1,4}(?![\w:])",
+    ),
+    ("traceparent", r"\b00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\b"),
+    ("uuid", r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
+    ("digest", r"\b(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})\b"),
+    ("date", r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:Z|[+\-]\d{2}:?\d{2})?)?"),
+    ("duration", r"\b\d+(?:\.\d+)?\s?(?:ms|us|µs|ns|s|sec|seconds?|minutes?|min|hours?|h|days?|d)\b"),
+    ("hex", r"\b0x[0-9a-f]+\b"),
+    ("commit", r"\b(?=[0-9a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,12}\b"),
+    ("path", r"(?<![\w/])(?:[a-z]:)?(?:[\\/][\w.\-]{1,128}){2,32}"),
+    ("float", r"[+\-]?\b\d+(?:,\d{3})*\.\d+(?:e[+\-]?\d+)?\b"),
+    ("int", r"(?<![\w.])[+\-]?\d+(?:,\d{3})*(?![\w.])"),
+    ("quoted", r"'[^'\n]{0,400}'|\"[^\"\n]{0,400}\"|`[^`\n]{0,400}`"),
+)
+_MASK = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _MASKS), re.IGNORECASE)
+_SPACE = re.compile(r"\s+")
+_MAX_MASKED = 1_000
+
+_MISSING_NAME = re.compile(r"^['\"](?P<key>[^'\"\n]{1,80})['\"]$|has no attribute '(?P<attribute>\w{1,80})'")
+_NO_SLUG = re.compile(r"[^a-z0-9]+")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WHAT_FAILED: tuple[tuple[str, str, str], ...] = (
+    ("AttributeError|TypeError", "NoneType", "null"),
+    (
+        "ValueError",
+        "could not convert string to float|invalid literal for int|Invalid literal for Fraction",
+        "number",
+    ),
+    ("InvalidOperation|ConversionSyntax", "", "number"),
+    ("ValueError", "time data|isoformat|unconverted data|out of range for month", "date"),
+    ("UnicodeDecodeError|UnicodeEncodeError|UnicodeError", "", "encoding"),
+    ("JSONDecodeError", "", "json"),
+    ("KeyError", "", "missing_key"),
+    ("AttributeError", "", "missing_attribute"),
+    ("IndexError", "", "out_of_range"),
+    ("ZeroDivisionError", "", "zero_division"),
+    ("RecursionError", "", "recursion"),
+    ("ContractViolation", "", "contract"),
+    ("AssertionError", "", "assertion"),
+    ("FileNotFoundError", "", "missing_file"),
+    ("PermissionError", "", "permission"),
+    ("TimeoutError|ReadTimeout|ConnectTimeout", "", "timeout"),
+    ("ConnectionError|ConnectionRefusedError|ConnectionResetError|BrokenPipeError", "", "connection"),
+    ("TypeError", "argument", "arguments"),
+    ("TypeError", "", "type"),
+    ("ValueError", "", "value"),
+)
+
+
+@lru_cache(maxsize=2048)
+def collapse(line: str) -> str:
+    """Return a source line with its white space collapsed: re-indenting is no edit."""
+    return _SPACE.sub(" ", line).strip()
+
+
+@lru_cache(maxsize=2048)
+def source_key(line: str) -> str:
+    """Return what stands for a source line in a frame path: the line, or its hash if it holds a secret."""
+    collapsed = collapse(line)
+    if _CODE_SCRUBBER.session().text(collapsed, code=True) == collapsed:
+        return collapsed
+    return _digest("line", collapsed)
+
+
+def mask_message(message: str) -> str:
+    """Return an error message with its data replaced by the kind of data, e.g. ``<int>``; idempotent."""
+    masked = _MASK.sub(lambda match: f"<{match.lastgroup}>", message[: 4 * _MAX_MASKED])
+    return _SPACE.sub(" ", masked).strip()[:_MAX_MASKED]
+
+
+def fingerprint(
+    error_type: str,
+    message: str,
+    frames: Sequence[Frame],
+    causes: Sequence[Cause] = (),
+    module: str = "",
+) -> Pattern:
+    """Return the identity of a failure. Pure: equal input, equal pattern, in every process.
+
+    Args:
+        error_type: Qualified type.
+        message: Scrubbed message.
+        frames: Outermost first.
+        causes: The chain, root cause last.
+        module: The boundary's name.
+    """
+    counted, which = _counted_frames(error_type, frames)
+    lines = [_frame_part(frame) for frame in counted]
+    cause_parts = list(_cause_parts(causes))
+    cause_types = [cause.split(":", 1)[0] for cause in cause_parts]
+    masked = mask_message(message)
+    missing = _missing_name(message)
+    in_code = bool(missing and counted and _spells(counted[-1], missing))
+    innermost = f"{counted[-1].module}:{counted[-1].function}" if counted else ""
+
+    exact = [error_type, *cause_parts, *lines]
+    parts = [PatternPart.model_construct(name="type", value=error_type, why="counts in all three hashes")]
+    parts += (
+        PatternPart.model_construct(name="frame", value=line, why=f"exact: {which}; innermost last")
+        for line in lines
+    )
+    if counted:
+        parts.append(
+            PatternPart.model_construct(name="function", value=innermost, why="loose: where it failed")
+        )
+        parts.append(
+            PatternPart.model_construct(name="message", value=masked, why="does not count: there is a stack")
+        )
+    else:
+        exact.append(masked)
+        parts.append(
+            PatternPart.model_construct(name="message", value=masked, why="exact: there is no stack")
+        )
+    if missing and in_code:
+        exact.append(f"missing:{missing}")
+        parts.append(
+            PatternPart.model_construct(
+                name="missing", value=missing, why="exact: the failing line spells it"
+            )
+        )
+    elif missing:
+        parts.append(
+            PatternPart.model_construct(
+                name="missing", value=missing, why="does not count: data, not in the line"
+            ),
+        )
+    parts += (
+        PatternPart.model_construct(name="cause", value=cause, why="exact, and its type in loose")
+        for cause in cause_parts
+    )
+    parts.append(PatternPart.model_construct(name="boundary", value=module, why="site"))
+    return Pattern.model_construct(
+        error_pattern=_readable(error_type, message, module, counted, missing if in_code else None),
+        exact=_digest("exact", *exact),
+        loose=_digest("loose", error_type, innermost, *cause_types),
+        site=_digest("site", error_type, module),
+        parts=tuple(parts),
+    )
+
+
+def _digest(kind: str, *parts: str) -> str:
+    hashed = hashlib.blake2b(digest_size=16, person=kind.encode())
+    for part in parts:
+        # The length before each part keeps ("ab", "c") apart from ("a", "bc").
+        encoded = part.encode("utf-8", "replace")
+        hashed.update(b"%d:" % len(encoded) + encoded)
+    return f"v1:{hashed.hexdigest()}"
+
+
+def _counted_frames(error_type: str, frames: Sequence[Frame]) -> tuple[list[Frame], str]:
+    """The frames that count, outermost first, and which those are in words."""
+    in_app = [frame for frame in frames if frame.in_app]
+    chosen, which = (in_app, "in-app frame") if in_app else (list(frames), "no frame is in-app, so all count")
+    if error_type == "builtins.RecursionError":
+        # Where the limit strikes is chance; the functions that call one another in a circle are not.
+        times = Counter(_frame_part(frame) for frame in chosen)
+        if circle := [frame for frame in chosen if times[_frame_part(frame)] > 1]:
+            chosen, which = sorted(circle, key=_frame_part), f"{which}, in the circle of calls"
+    distinct: dict[str, Frame] = {}
+    for frame in reversed(chosen):
+        distinct.setdefault(_frame_part(frame), frame)
+        if len(distinct) == _INNERMOST:
+            break
+    return list(distinct.values())[::-1], which
+
+
+def _frame_part(frame: Frame) -> str:
+    line = collapse(frame.source_line)
+    return f"{frame.module}:{frame.function}:{line if len(line) <= MAX_SOURCE_LINE else ''}"
+
+
+def _cause_parts(causes: Sequence[Cause]) -> Iterator[str]:
+    """Each cause's type and function, root cause first; the members of a group as a sorted set."""
+    chain = [f"{cause.error_type}:{cause.function or ''}" for cause in causes if cause.relation != "group"]
+    yield from reversed(chain)
+    yield from sorted(
+        {f"{cause.error_type}:{cause.function or ''}" for cause in causes if cause.relation == "group"}
+    )
+
+
+def _missing_name(message: str) -> str | None:
+    match = _MISSING_NAME.search(message[:400])
+    return (match["key"] or match["attribute"]) if match else None
+
+
+def _spells(frame: Frame, name: str) -> bool:
+    return (
+        f"'{name}'" in frame.source_line
+        or f'"{name}"' in frame.source_line
+        or f".{name}" in frame.source_line
+    )
+
+
+def _readable(
+    error_type: str, message: str, module: str, counted: Sequence[Frame], missing: str | None
+) -> str:
+    simple = error_type.rpartition(".")[2]
+    function = counted[-1].function.replace(".<locals>", "").rpartition(".")[2] if counted else ""
+    what = next(
+        (
+            word
+            for types, said, word in _WHAT_FAILED
+            if simple in types.split("|")
+            and (not said or any(phrase in message for phrase in said.split("|")))
+        ),
+        None,
+    ) or _slug(re.sub("(Error|Exception)$", "", simple))
+    if missing and what.startswith("missing_"):
+        what = f"missing_{_slug(missing)}"
+    return f"{simple}::{module}::{'_'.join(filter(None, (_slug(function), what)))[:80]}"
+
+
+def _slug(name: str) -> str:
+    return _NO_SLUG.sub("_", _CAMEL.sub("_", name).lower()).strip("_")[:48]

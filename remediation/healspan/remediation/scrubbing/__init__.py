@@ -1,0 +1,26 @@
+"""Scrubbing: no secret leaves the process, not to the store, a prompt, a log or an export.
+
+`keys` judges names, `rules` (with `checks`) find secrets by their form, `pairs` finds names with values
+inside text, and `scrubber` puts them together.
+"""
+
+from healspan.remediation.scrubbing.keys import KeyVerdict, judge_key
+from healspan.remediation.scrubbing.scrubber import (
+    MAX_TEXT,
+    RULE_NAMES,
+    Finding,
+    Scrubber,
+    ScrubSession,
+    marker,
+)
+
+__all__ = [
+    "MAX_TEXT",
+    "RULE_NAMES",
+    "Finding",
+    "KeyVerdict",
+    "ScrubSession",
+    "Scrubber",
+    "judge_key",
+    "marker",
+]

@@ -1,0 +1,318 @@
+"""The scrubber: removes secrets from texts and JSON values, by the name beside a value and by its form.
+
+A `Scrubber` is configuration and shared; a `ScrubSession` belongs to one incident and gives equal e-mail
+addresses the same pseudonym in all of its parts, so that equality survives. A rule that fails redacts the
+whole text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.scrubbing.keys import KeyVerdict, judge_key
+from healspan.remediation.scrubbing.pairs import code_pairs, insert_statements, text_pairs
+from healspan.remediation.scrubbing.rules import VALUE_RULES, Rule, pattern_rule
+
+__all__ = ["MAX_TEXT", "RULE_NAMES", "Finding", "ScrubSession", "Scrubber", "marker"]
+
+MAX_TEXT = 100_000
+"""Characters of one text that are read; what lies beyond is dropped, never passed on unread."""
+MAX_DEPTH = 32
+"""Nesting of JSON that is followed; deeper values are redacted."""
+_MARGIN = 256
+"""Characters read beyond a cut, so that a secret that straddles it is recognised as a whole."""
+_CLEAN_SIZE, _CLEAN_LENGTH = 4096, 64
+
+KEY_RULE, SQL_RULE = "key", "sql"
+_SEPARATOR = re.compile(r"[=:<]|--|%3[Dd]|,[ \t]*+[bru]?\\{0,3}[\"']")
+_TELLING = re.compile("pass|pwd|pin|token|secret|cred|identif| key", re.IGNORECASE)
+_INSERTING = re.compile("insert|replace|parameters:", re.IGNORECASE)
+_BREAKS = re.compile(r"[\s,;&\"'<>{}\[\]()|\\]")
+_MARKER = re.compile(r"\[redacted:\w+\]|<email:\d+>")
+_WHY = {
+    KEY_RULE: "the name beside it announces a secret",
+    SQL_RULE: "values of a statement that names a secret column",
+    "failed": "a rule failed here, so the whole text is removed",
+    "depth": f"nested deeper than {MAX_DEPTH} levels",
+}
+RULE_NAMES = frozenset({KEY_RULE, SQL_RULE, *(rule.name for rule in VALUE_RULES)})
+"""What may be named in `disabled_patterns`."""
+
+
+def marker(rule: str) -> str:
+    """Return what stands in the place of a secret; it names the rule and never holds a part of the match."""
+    return f"[redacted:{rule}]"
+
+
+class Finding(NamedTuple):
+    """One secret that a scrubber would remove: the rule, where, and why; never the secret itself."""
+
+    rule: str
+    path: str
+    """``$`` for the text itself, else the way through a JSON value, e.g. ``$.headers[2]``."""
+    offset: int
+    """Of its first character in that text."""
+    why: str
+
+
+class _Span(NamedTuple):
+    start: int
+    end: int
+    rule: str
+
+
+@dataclass(frozen=True)
+class Scrubber:
+    """What counts as a secret.
+
+    Args:
+        safe_keys: Names that the key test lets through (the value tests still apply); case is ignored.
+        disabled_patterns: Rules that are switched off, out of `RULE_NAMES`.
+        extra_patterns: More rules as (name, regular expression); every match is removed.
+
+    Raises:
+        ConfigurationError: For an unknown rule name or an expression that does not compile.
+    """
+
+    safe_keys: frozenset[str] = frozenset()
+    disabled_patterns: frozenset[str] = frozenset()
+    extra_patterns: tuple[tuple[str, str], ...] = ()
+    clean: dict[str, None] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if unknown := self.disabled_patterns - RULE_NAMES:
+            raise ConfigurationError(
+                f"unknown scrubbing rules {sorted(unknown)}; choose from {sorted(RULE_NAMES)}",
+            )
+        _ = self._rules
+
+    @cached_property
+    def _safe(self) -> frozenset[str]:
+        return frozenset(key.lower() for key in self.safe_keys)
+
+    @cached_property
+    def _rules(self) -> tuple[Rule, ...]:
+        extra = []
+        for name, pattern in self.extra_patterns:
+            if not re.fullmatch(r"\w+", name):
+                raise ConfigurationError(f"scrubbing rule name {name!r}: use letters, digits and underscores")
+            try:
+                extra.append(pattern_rule(name, f"the configured pattern {name}", pattern))
+            except re.error as error:
+                raise ConfigurationError(
+                    f"scrubbing pattern {name!r} does not compile ({error}); correct it",
+                ) from error
+        return tuple(rule for rule in VALUE_RULES if rule.name not in self.disabled_patterns) + tuple(extra)
+
+    def session(self) -> ScrubSession:
+        """Begin the scrubbing of one incident."""
+        return ScrubSession(self)
+
+    def scrub_text(self, text: str, limit: int | None = None) -> str:
+        """Return the text without secrets, cut to `limit` characters after scrubbing."""
+        return self.session().text(text, limit)
+
+    def scrub_value(self, value: JsonValue, key: str = "") -> JsonValue:
+        """Return a JSON value without secrets; `key` is the name it stands under."""
+        return self.session().value(value, key)
+
+    def judge(self, key: str) -> KeyVerdict:
+        """Say what a name means for the value beside it, under this configuration."""
+        if KEY_RULE in self.disabled_patterns or (self._safe and key.lower() in self._safe):
+            return KeyVerdict.HARMLESS
+        return judge_key(key)
+
+    def explain(self, value: JsonValue) -> list[Finding]:
+        """List what would be removed from a text or JSON value, in order of appearance."""
+        return list(self._explain(value, "", "$", 0))
+
+    def _explain(self, value: JsonValue, key: str, path: str, depth: int) -> Iterator[Finding]:
+        if depth > MAX_DEPTH:
+            yield Finding("depth", path, 0, _WHY["depth"])
+        elif key and self.convicts(key, value):
+            yield Finding(KEY_RULE, path, 0, _WHY[KEY_RULE])
+        elif isinstance(value, str):
+            inner = _parsed(value)
+            found = list(self._explain(inner, "", path, depth + 1)) if inner is not None else []
+            yield from found or (
+                Finding(span.rule, path, span.start, self._why(span.rule)) for span in self.spans(value)
+            )
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                yield from self._explain(item, name, f"{path}.{self.scrub_text(name, 64)}", depth + 1)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                yield from self._explain(item, "", f"{path}[{index}]", depth + 1)
+
+    def _why(self, rule: str) -> str:
+        return _WHY.get(rule) or next(r.why for r in self._rules if r.name == rule)
+
+    def convicts(self, key: str, value: object) -> bool:
+        """Whether a value of any type is removed because of its name; runs no code of the value."""
+        verdict = self.judge(key)
+        if verdict is KeyVerdict.HARMLESS or value is None or type(value) is bool:
+            return False
+        if type(value) is str and not value:
+            return False
+        return verdict is KeyVerdict.SECRET or type(value) not in {int, float}
+
+    def spans(self, text: str, *, code: bool = False) -> list[_Span]:
+        """Find the secrets of a text: disjoint spans in order. `code`: only literals are values of names."""
+        found: list[_Span] = []
+        if KEY_RULE not in self.disabled_patterns and (_SEPARATOR.search(text) or _TELLING.search(text)):
+            pairs = code_pairs if code else text_pairs
+            found += (_Span(start, end, KEY_RULE) for start, end in pairs(text, self.judge))
+        if SQL_RULE not in self.disabled_patterns and _INSERTING.search(text):
+            found += (_Span(start, end, SQL_RULE) for start, end in insert_statements(text, self.judge))
+        for rule in self._rules:
+            if rule.gate(text):
+                found += (_Span(start, end, rule.name) for start, end in rule.find(text) if end > start)
+        return _disjoint(found, text)
+
+
+class ScrubSession:
+    """The scrubbing of one incident: a scrubber, and the pseudonyms given out so far."""
+
+    __slots__ = ("_emails", "scrubber")
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        self.scrubber = scrubber
+        self._emails: dict[str, int] = {}
+
+    def text(self, text: str, limit: int | None = None, *, code: bool = False) -> str:
+        """Return the text without secrets, cut to `limit` characters after scrubbing.
+
+        The result can be stored anywhere: no lone surrogates, no NUL. `code`: the text is a line of code.
+        """
+        clean = self.scrubber.clean
+        if text in clean if len(text) <= _CLEAN_LENGTH else False:
+            return text if limit is None or len(text) <= limit else _cut(text, limit)
+        try:
+            scrubbed = self._scrub(text, MAX_TEXT if limit is None else min(limit, MAX_TEXT), code=code)
+        except Exception:  # noqa: BLE001 - whatever failed, the text may hold a secret
+            return marker("failed")
+        if not code and len(text) <= _CLEAN_LENGTH and scrubbed == text:
+            if len(clean) >= _CLEAN_SIZE:
+                clean.clear()
+            clean[text] = None
+        return scrubbed
+
+    def value(self, value: JsonValue, key: str = "") -> JsonValue:
+        """Return a JSON value without secrets; `key` is the name it stands under."""
+        try:
+            return self._value(value, key, 0)
+        except Exception:  # noqa: BLE001 - as above
+            return marker("failed")
+
+    def _scrub(self, text: str, limit: int, *, code: bool) -> str:
+        window, partial = text, False
+        if len(text) > limit + _MARGIN:
+            window, partial = _without_last_word(text[: limit + _MARGIN]), True
+        elif not code and (inner := _parsed(text)) is not None:
+            scrubbed = self._value(inner, "", 1)
+            if scrubbed != inner:
+                window = json.dumps(scrubbed, ensure_ascii=False)
+        pieces: list[str] = []
+        place = 0
+        for span in self.scrubber.spans(window, code=code):
+            if span.start >= limit:
+                break
+            pieces += (window[place : span.start], self._replacement(window, span, code=code))
+            place = span.end
+        if place < limit:
+            pieces.append(window[place:limit])
+        result = _storable("".join(pieces))
+        return _cut(result, limit) if partial or len(window) > limit or len(result) > limit else result
+
+    def _replacement(self, text: str, span: _Span, *, code: bool) -> str:
+        if span.rule != "email" or code:
+            return marker(span.rule)
+        address = text[span.start : span.end].lower().replace("%40", "@")
+        return f"<email:{self._emails.setdefault(address, len(self._emails) + 1)}>"
+
+    def _value(self, value: JsonValue, key: str, depth: int) -> JsonValue:
+        if depth > MAX_DEPTH:
+            return marker("depth")
+        if key and self.scrubber.convicts(key, value):
+            return marker(KEY_RULE)
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            named = self._named_secret(value)
+            return {
+                self.text(name): marker(KEY_RULE) if name in named else self._value(item, name, depth + 1)
+                for name, item in value.items()
+            }
+        if isinstance(value, list):
+            if len(value) == 2 and isinstance(value[0], str) and self.scrubber.convicts(value[0], value[1]):
+                return [self.text(value[0]), marker(KEY_RULE)]
+            return [self._value(item, "", depth + 1) for item in value]
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**12:
+            text = str(value) if abs(value) < 10**20 else ""
+            return marker("card") if self.text(text) != text else value
+        return value
+
+    def _named_secret(self, value: dict[str, JsonValue]) -> Iterable[str]:
+        """Which entry of ``{"name": "password", "value": "..."}`` and its like is the secret."""
+        for name in ("name", "key", "field", "header"):
+            said = value.get(name)
+            if isinstance(said, str) and self.scrubber.judge(said) is KeyVerdict.SECRET:
+                return [entry for entry in ("value", "val", "content") if value.get(entry)]
+        return ()
+
+
+def _disjoint(found: list[_Span], text: str) -> list[_Span]:
+    """Join overlapping spans; the first found names the whole, and markers of an earlier scrubbing stay."""
+    if not found:
+        return found
+    markers = [match.span() for match in _MARKER.finditer(text)]
+    order = sorted(range(len(found)), key=lambda place: (found[place].start, place))
+    joined: list[tuple[int, int, int]] = []
+    for place in order:
+        start, end, _ = found[place]
+        if any(a <= start and end <= b for a, b in markers):
+            continue
+        if joined and start < joined[-1][1]:
+            first_start, first_end, first = joined[-1]
+            joined[-1] = (first_start, max(first_end, end), min(first, place))
+        else:
+            joined.append((start, end, place))
+    return [_Span(start, end, found[place].rule) for start, end, place in joined]
+
+
+def _parsed(text: str) -> JsonValue | None:
+    """The JSON object or array that a text is, if it is one."""
+    if text[:1] not in {"{", "["} and text.lstrip()[:1] not in {"{", "["}:
+        return None
+    try:
+        value: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict | list) else None
+
+
+def _without_last_word(window: str) -> str:
+    """Drop the word that a window cut through: half a secret may not look like one."""
+    for place in range(len(window) - 1, -1, -1):
+        if _BREAKS.match(window[place]):
+            return window[: place + 1]
+    return ""
+
+
+def _cut(text: str, limit: int) -> str:
+    return text[: max(limit - 1, 0)] + "…"
+
+
+def _storable(text: str) -> str:
+    """Without what a UTF-8 file or a PostgreSQL column refuses."""
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
+    return text.replace("\0", "␀") if "\0" in text else text
