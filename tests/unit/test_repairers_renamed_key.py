@@ -1,8 +1,10 @@
 """The renamed-key repairer finds the one key that means the missing one; anything less certain declines."""
 
+import csv
 from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +14,7 @@ from pydantic import ValidationError
 from healspan.remediation.repairers import Failure, Loss, Repaired, repairer
 from healspan.remediation.repairers.renamed_key import RenamedKeyParameters
 
+TRUTH = Path(__file__).parents[3] / "shared/data/filings/truth.csv"
 RENAMED = repairer("renamed_key")
 STATEMENT = [
     "Net sales",
@@ -109,6 +112,29 @@ def test_the_same_words_are_found_as_normalised(asked: str, present: str) -> Non
 )
 def test_labels_of_a_statement_are_found_among_their_neighbours(asked: str, present: str) -> None:
     assert find(asked, STATEMENT) == Repaired(present, Loss.NORMALISED)
+
+
+@pytest.mark.data
+def test_no_label_of_any_filing_finds_a_row_of_another_metric() -> None:
+    """Every label asked of every other filing's rows: what is found must be tagged as the same metric."""
+    if not TRUTH.exists():
+        pytest.skip("the filings are not here: put the data folder at ../shared/data beside the project")
+    rows_of: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    metrics_of: dict[str, set[str]] = defaultdict(set)
+    with TRUTH.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            label = row["row_text"].split("|")[0].strip()
+            if any(each.isalpha() for each in label):
+                rows_of[row["file"]][label].add(row["metric"])
+                metrics_of[label].add(row["metric"])
+    found = 0
+    for rows in rows_of.values():
+        for label, metrics in metrics_of.items():
+            repaired = None if label in rows else find(label, dict(rows))
+            if repaired is not None:
+                found += 1
+                assert rows[str(repaired.value)] & metrics, (label, repaired.value)
+    assert found >= 1_000
 
 
 def test_a_footnote_letter_behind_a_label_is_ignored_but_never_swapped() -> None:
@@ -320,6 +346,7 @@ class Field(StrEnum):
         defaultdict(int, user_name=1),
         {Field.USER: 1},
         {f"user_{n}": n for n in range(1_001)} | {"user_name": 1},
+        {f"{'x' * 150}_{n}": n for n in range(300)} | {"user_name": 1},
     ],
     ids=lambda mapping: type(mapping).__name__,
 )

@@ -36,6 +36,8 @@ __all__ = ["RenamedKeyParameters", "RenamedKeyRepairer"]
 
 MAX_KEYS = 1_000
 MAX_LENGTH = 160
+MAX_TEXT = 32_768
+"""Characters of all keys together: what bounds the time, some 50 ms the first time that the keys are seen."""
 _MAX_ALIASES = 32
 _MARGIN = 5.0
 """How much less similar than the chosen key, in points of 100, every other key must be."""
@@ -200,7 +202,8 @@ def _keys(target: object) -> frozenset[str] | None:
     # A key of a text type of its own could be meant, and its hash and equality are its own code.
     if any(type(key) is not str and issubclass(type(key), str) for key in keys):
         return None
-    return frozenset(text for text in texts if len(text) <= MAX_LENGTH)
+    short = frozenset(text for text in texts if len(text) <= MAX_LENGTH)
+    return short if sum(map(len, short)) <= MAX_TEXT else None
 
 
 class _Name(NamedTuple):
