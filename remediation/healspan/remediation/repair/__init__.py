@@ -1,0 +1,25 @@
+"""`repair`: act at the one expression that fails, inside the live function, when and only when it raises."""
+
+from healspan.remediation.repair.expression import Location, locate
+from healspan.remediation.repair.guard import FiredRepair, Probe, fired, take_fired
+from healspan.remediation.repair.path import is_own, path_entry, register_boundary
+from healspan.remediation.repair.repairs import ActiveRepair, InstallReport, InstallStatus, Repairs
+from healspan.remediation.repair.source import function_hash, source_hash
+
+__all__ = [
+    "ActiveRepair",
+    "FiredRepair",
+    "InstallReport",
+    "InstallStatus",
+    "Location",
+    "Probe",
+    "Repairs",
+    "fired",
+    "function_hash",
+    "is_own",
+    "locate",
+    "path_entry",
+    "register_boundary",
+    "source_hash",
+    "take_fired",
+]

@@ -1,0 +1,204 @@
+"""Which expressions a repair may guard, and how one is found from the position of a failing instruction."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import CodeType
+
+from pydantic import JsonValue
+
+from healspan.remediation.errors import RepairDeclined, StaleFix
+from healspan.remediation.repair.find import enclosing, find_function, nested_codes
+from healspan.remediation.repair.source import (
+    FunctionNode,
+    FunctionSource,
+    first_line,
+    function_source,
+    original_code,
+    same_code,
+    source_hash,
+)
+from healspan.remediation.repairers import Kind
+from healspan.remediation.step import RepairStep
+
+__all__ = ["Guardable", "Location", "Span", "expression_of", "kind_of", "locate", "span_of"]
+
+Guardable = ast.Call | ast.Subscript
+
+Span = tuple[int, int, int, int]
+"""Line, end line, column, end column, as ``co_positions`` orders them."""
+
+_OF_THEIR_FRAME = frozenset(
+    {"super", "locals", "vars", "dir", "eval", "exec", "globals", "_getframe", "currentframe"},
+)
+"""Callables that answer for the frame that calls them, which a guard would change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One expression that may be guarded, in a function whose source is the one that runs."""
+
+    module: str
+    qualname: str
+    source_hash: str
+    kind: Kind
+    expression: str
+    span: Span
+    """Lines counted from the function's first source line = 0."""
+
+    def step(
+        self,
+        *,
+        error_type: str,
+        repairer: str,
+        parameters: Mapping[str, JsonValue] | None = None,
+    ) -> RepairStep:
+        """Return the step that runs a repairer here when the expression raises this exact type."""
+        line, end_line, column, end_column = self.span
+        return RepairStep(
+            module=self.module,
+            qualname=self.qualname,
+            source_hash=self.source_hash,
+            expression=self.expression,
+            line=line,
+            end_line=end_line,
+            column=column,
+            end_column=end_column,
+            error_type=error_type,
+            repairer=repairer,
+            parameters=dict(parameters or {}),
+        )
+
+
+def locate(code: CodeType, module: str, position: Span) -> Location:
+    """Return the expression that an instruction of a frame belongs to.
+
+    Args:
+        code: the frame's code object, repaired or not.
+        module: dotted name of the frame's module.
+        position: what ``co_positions`` says of the failing instruction.
+
+    Raises:
+        RepairDeclined: no expression there may be guarded; the message says which rule declines it.
+        StaleFix: the source on disk is not what runs.
+    """
+    qualname = enclosing(code.co_qualname)
+    function = find_function(module, qualname, lambda each: _holds(each.__code__, code))
+    if not (_holds(function.__code__, code) or _holds(original_code(function), code)):
+        raise StaleFix(
+            f"{module}.{qualname} was replaced while an older version of it was running; call it again"
+        )
+    source = function_source(function)
+    node = definition(source)
+    found = [each for each in _inside(node) if position in (span_of(each), _instruction(each))]
+    if len(found) != 1:
+        raise RepairDeclined(
+            f"line {position[0]} of {module}: no single call or subscript stands at the failure"
+        )
+    kind = kind_of(found[0])
+    line, end_line, column, end_column = span_of(found[0])
+    start = first_line(node)
+    return Location(
+        module=module,
+        qualname=qualname,
+        source_hash=source_hash(function),
+        kind=kind,
+        expression=source.segment(found[0]),
+        span=(line - start, end_line - start, column, end_column),
+    )
+
+
+def expression_of(step: RepairStep, source: FunctionSource, node: FunctionNode) -> Guardable:
+    """Return the node that a step means.
+
+    Raises:
+        StaleFix: another text stands there.
+        RepairDeclined: it may not be guarded.
+    """
+    start = first_line(node)
+    span = (step.line + start, step.end_line + start, step.column, step.end_column)
+    found = [each for each in _inside(node) if span_of(each) == span]
+    if len(found) != 1 or source.segment(found[0]) != step.expression:
+        raise StaleFix(
+            f"{step.module}.{step.qualname}: {step.expression!r} no longer stands where the fix says"
+        )
+    kind_of(found[0])
+    return found[0]
+
+
+def definition(source: FunctionSource, tree: ast.Module | None = None) -> FunctionNode:
+    """Return the function's definition in its syntax tree.
+
+    Raises:
+        RepairDeclined: two definitions share the line.
+    """
+    node = source.node(tree if tree is not None else source.tree())
+    if node is None:
+        raise RepairDeclined(f"{source.code.co_qualname} shares its line with another definition")
+    return node
+
+
+def kind_of(node: Guardable) -> Kind:
+    """Return the form of an expression.
+
+    Raises:
+        RepairDeclined: a rule forbids guarding it.
+    """
+    for part in ast.walk(node):
+        if isinstance(part, ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr):
+            raise RepairDeclined("await, yield or an assignment expression stands inside the expression")
+    match node:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _OF_THEIR_FRAME:
+            raise RepairDeclined(f"{name} answers for the frame that calls it")
+        case ast.Call(args=[]):
+            raise RepairDeclined("the call has no positional argument that a repairer could read")
+        case ast.Call():
+            return "call"
+        case ast.Subscript(ctx=ast.Load(), slice=key):
+            if any(isinstance(part, ast.Slice) for part in (key, *getattr(key, "elts", ()))):
+                raise RepairDeclined("slices are not guarded")
+            return "subscript"
+    raise RepairDeclined("the subscript is assigned to or deleted, not read")
+
+
+def span_of(node: ast.expr) -> Span:
+    """Return the position of a node."""
+    return node.lineno, node.end_lineno or node.lineno, node.col_offset, node.end_col_offset or 0
+
+
+def _instruction(node: Guardable) -> Span:
+    """Return the position that the compiler gives to the instruction of a node.
+
+    The call of a method is attributed to the line of the method's name, which matters in a chain over lines.
+    """
+    line, end_line, column, end_column = span_of(node)
+    return instruction_line(node) or line, end_line, column, end_column
+
+
+def instruction_line(node: Guardable) -> int:
+    """Return the line of the instruction that evaluates a node."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        unpacks = any(isinstance(each, ast.Starred) for each in node.args) or any(
+            keyword.arg is None for keyword in node.keywords
+        )
+        if not unpacks:
+            return node.func.end_lineno or node.lineno
+    return node.lineno
+
+
+def _inside(node: FunctionNode) -> Iterator[Guardable]:
+    """Yield the calls and subscripts of a function's own body, comprehensions included."""
+    waiting: list[ast.AST] = list(node.body) if isinstance(node.body, list) else [node.body]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, FunctionNode | ast.ClassDef):
+            continue
+        if isinstance(each, Guardable):
+            yield each
+        waiting.extend(ast.iter_child_nodes(each))
+
+
+def _holds(outer: CodeType, inner: CodeType) -> bool:
+    return any(each is inner or same_code(each, inner) for each in nested_codes(outer))

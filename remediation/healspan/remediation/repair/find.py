@@ -1,0 +1,109 @@
+"""Finds the live function behind a module's name and a qualified name.
+
+The way leads through the dictionaries of the module and its classes, so that no descriptor and no
+``__getattr__`` of the application runs on the way, and through the wrappers Python itself knows. Whatever is
+not exactly one function is declined.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType
+
+from healspan.remediation.errors import RepairDeclined, StaleFix
+
+__all__ = ["COMPREHENSIONS", "enclosing", "find_function", "nested_codes"]
+
+COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
+"""Names of code that runs as a part of the expression it is written in."""
+
+_DEEPEST_WRAPPING = 32
+
+
+def find_function(
+    module: str,
+    qualname: str,
+    accept: Callable[[FunctionType], bool] | None = None,
+) -> FunctionType:
+    """Return the one live function whose own code bears this qualified name.
+
+    Args:
+        module: dotted name of a module that is imported.
+        qualname: qualified name, without ``<locals>``.
+        accept: tells a property's getter from its setter, which share a name.
+
+    Raises:
+        RepairDeclined: none, or more than one.
+        StaleFix: the module has no such name any more.
+    """
+    if "<" in qualname:
+        raise RepairDeclined(f"{module}.{qualname} is made anew at each call of its enclosing function")
+    scope = vars(sys.modules[module]) if module in sys.modules else None
+    if scope is None:
+        raise RepairDeclined(f"module {module} is not imported; import it, or wait until it is")
+    *outer, last = qualname.split(".")
+    for name in outer:
+        inner = scope.get(name)
+        if not isinstance(inner, type):
+            raise StaleFix(
+                f"{module} has no class {name} any more; the fix for {qualname} has to be made again"
+            )
+        scope = dict(vars(inner))
+    if last not in scope:
+        raise StaleFix(f"{module} has no {qualname} any more; the fix has to be made again")
+    found = {id(each): each for each in _functions(scope[last]) if each.__code__.co_qualname == qualname}
+    if len(found) > 1 and accept is not None:
+        found = {key: each for key, each in found.items() if accept(each)}
+    if len(found) != 1:
+        raise RepairDeclined(
+            f"{module}.{qualname} leads to {len(found)} functions; a repair needs exactly one"
+        )
+    return next(iter(found.values()))
+
+
+def _functions(value: object) -> Iterator[FunctionType]:
+    """Yield the functions under an attribute: itself, and what it wraps."""
+    waiting, seen = [value], set[int]()
+    while waiting and len(seen) < _DEEPEST_WRAPPING:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        match each:
+            case FunctionType():
+                yield each
+                waiting.append(vars(each).get("__wrapped__"))
+            case staticmethod() | classmethod():
+                waiting.append(each.__func__)
+            case property():
+                waiting.extend((each.fget, each.fset, each.fdel))
+            case functools.partial() | functools.partialmethod() | functools.cached_property():
+                waiting.append(each.func)
+            case None | type():
+                continue
+            case _:
+                waiting.extend(_wrapped(each))
+
+
+def _wrapped(value: object) -> list[object]:
+    try:
+        return [value.__wrapped__]  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - the application's __getattr__ may do anything
+        return []
+
+
+def enclosing(qualname: str) -> str:
+    """Return the name of the function in which a comprehension is written; other names as they are."""
+    while qualname.rpartition(".")[2] in COMPREHENSIONS:
+        qualname = qualname.rpartition(".")[0].removesuffix(".<locals>")
+    return qualname
+
+
+def nested_codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield a code object and all code objects inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from nested_codes(constant)

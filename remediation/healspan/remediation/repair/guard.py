@@ -1,0 +1,285 @@
+"""The run-time half of a repair: what stands around one expression while a repair is installed.
+
+The original operation always runs first, so inputs that worked take the same path as before. Only on an
+exception whose exact type a repair names, and only if an allowed way leads up to its boundary, which is
+physically on the stack, the repairer sees the operands; then the same operation runs once more with the
+repaired operand. Whenever that does not give a result, the original exception goes on: the same object, with
+the traceback and the context it had, and no frame of a guard in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from healspan.remediation.repair.path import PathTree, boundary_frame
+from healspan.remediation.repairers import Failure, Kind, Loss, Repairer, RepairerParameters
+from healspan.remediation.step import RepairStep
+
+__all__ = ["FiredRepair", "Guard", "LiveRepair", "Probe", "current_probe", "fired", "take_fired"]
+
+logger = logging.getLogger("healspan.repair")
+
+_traceback = BaseException.__dict__["__traceback__"]  # past whatever the exception's class overrides
+_context = BaseException.__dict__["__context__"]
+_class_module, _class_qualname = type.__dict__["__module__"], type.__dict__["__qualname__"]
+
+_MOST_UNTAKEN = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class FiredRepair:
+    """One use of a repair inside a call that is still running."""
+
+    fix_id: str
+    step: RepairStep
+    loss: Loss
+    elapsed_ns: int
+    """Time the repair added: repairer and repeated operation, in nanoseconds."""
+    succeeded: bool
+    """Whether the operation gave a result; otherwise the original exception went on."""
+    frame: FrameType = field(repr=False, compare=False)
+    """The boundary's frame; held, so that its id is nobody else's."""
+
+
+fired: dict[int, list[FiredRepair]] = {}
+"""Uses of installed repairs that their boundary has not taken yet, by the id of its wrapper's frame.
+
+Empty unless a repair has just acted, so a boundary asks it for its truth and nothing else.
+"""
+
+
+def take_fired(frame: FrameType) -> list[FiredRepair]:
+    """Return, once, the repairs that acted below this boundary frame."""
+    return fired.pop(id(frame), [])
+
+
+class Probe:
+    """Lets repairs act in one context only, until they are proven."""
+
+    def __init__(self) -> None:
+        self.uses: list[FiredRepair] = []
+
+    def fired(self) -> bool:
+        """Whether a repair has acted, and every time with a result."""
+        return bool(self.uses) and all(use.succeeded for use in self.uses)
+
+
+current_probe: ContextVar[Probe | None] = ContextVar("healspan_probe", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRepair:
+    """A repair as the guard uses it: everything is resolved already."""
+
+    fix_id: str
+    step: RepairStep
+    boundary: str
+    tree: PathTree
+    repairer: Repairer
+    parameters: RepairerParameters
+    probe: Probe | None = None
+
+
+class Guard:
+    """Stands in the constants of a recompiled function; one for each guarded expression.
+
+    Its methods take the operands of the expression in the order in which they were evaluated.
+    """
+
+    __slots__ = ("kind", "repairs")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.repairs: tuple[LiveRepair, ...] = ()
+
+    # The methods repeat themselves so that a healthy expression pays for one plain call. `raise` stands in
+    # the frame that caught: then Python adds no line to the traceback.
+
+    def call_1(self, function: Any, argument: Any, /) -> Any:
+        """Evaluate ``function(argument)``."""
+        try:
+            return function(argument)
+        except BaseException as error:
+            again = self._caught(error, function, (argument,), {})
+            if again is None:
+                raise
+        try:
+            return again.run()
+        except BaseException:
+            again.restore()
+            raise
+
+    def call_2(self, function: Any, first: Any, second: Any, /) -> Any:
+        """Evaluate ``function(first, second)``."""
+        try:
+            return function(first, second)
+        except BaseException as error:
+            again = self._caught(error, function, (first, second), {})
+            if again is None:
+                raise
+        try:
+            return again.run()
+        except BaseException:
+            again.restore()
+            raise
+
+    def call(self, function: Any, /, *arguments: Any, **keywords: Any) -> Any:
+        """Evaluate ``function(*arguments, **keywords)``."""
+        try:
+            return function(*arguments, **keywords)
+        except BaseException as error:
+            again = self._caught(error, function, arguments, keywords)
+            if again is None:
+                raise
+        try:
+            return again.run()
+        except BaseException:
+            again.restore()
+            raise
+
+    def item(self, container: Any, key: Any, /) -> Any:
+        """Evaluate ``container[key]``."""
+        try:
+            return container[key]
+        except BaseException as error:
+            again = self._caught(error, container, (key,), {})
+            if again is None:
+                raise
+        try:
+            return again.run()
+        except BaseException:
+            again.restore()
+            raise
+
+    def _caught(
+        self,
+        error: BaseException,
+        target: object,
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> _Again | None:
+        """Take the guard's frame off the traceback, and return what to try, if anything."""
+        trace = _traceback.__get__(error)
+        if trace is not None:
+            _traceback.__set__(error, trace.tb_next)
+        if not self.repairs or not arguments or not isinstance(error, Exception):
+            return None
+        try:
+            return self._again(error, target, arguments, keywords)
+        except Exception as own:  # noqa: BLE001 - it must not reach the application
+            # The fault is healspan's; the application's exception goes on, and its text stays out of logs.
+            logger.warning("a repair could not be tried: %s; please report this", type(own).__qualname__)
+            return None
+
+    def _again(
+        self,
+        error: Exception,
+        target: object,
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> _Again | None:
+        started = time.perf_counter_ns()
+        error_type = qualified(type(error))
+        for repair in self.repairs:
+            if repair.step.error_type != error_type:
+                continue
+            if repair.probe is not None and repair.probe is not current_probe.get():
+                continue
+            frame = boundary_frame(sys._getframe(1), repair.tree, repair.boundary)
+            if frame is None or not repair.repairer.applies(self.kind, error):
+                continue
+            rest = (*arguments[1:], *keywords.values())
+            failure = Failure(self.kind, target, arguments[0], error, repair.parameters, rest)
+            repaired = repair.repairer.repair(failure)
+            if repaired is None or repaired.loss is Loss.LOSSY:
+                continue
+            operands = (repaired.value, *arguments[1:])
+            return _Again(self.kind, target, operands, keywords, error, repair, repaired.loss, frame, started)
+        return None
+
+
+class _Again:
+    """The second and last evaluation of an expression, with a repaired operand."""
+
+    __slots__ = (
+        "_arguments",
+        "_context",
+        "_error",
+        "_frame",
+        "_keywords",
+        "_kind",
+        "_loss",
+        "_repair",
+        "_started",
+        "_target",
+        "_trace",
+    )
+
+    def __init__(
+        self,
+        kind: Kind,
+        target: Any,
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        error: Exception,
+        repair: LiveRepair,
+        loss: Loss,
+        frame: FrameType,
+        started: int,
+    ) -> None:
+        self._kind = kind
+        self._target = target
+        self._arguments = arguments
+        self._keywords = keywords
+        self._error = error
+        self._trace = _traceback.__get__(error)
+        self._context = _context.__get__(error)
+        self._repair = repair
+        self._loss = loss
+        self._frame = frame
+        self._started = started
+
+    def run(self) -> Any:
+        """Return the operation's result, or raise the original exception.
+
+        It runs outside the ``except`` clause that caught the original, so nothing the application raises and
+        handles meanwhile gets the original as its context.
+        """
+        try:
+            if self._kind == "call":
+                result = self._target(*self._arguments, **self._keywords)
+            else:
+                result = self._target[self._arguments[0]]
+        except Exception:  # noqa: BLE001 - the original exception is the one to raise
+            self._record(succeeded=False)
+        else:
+            self._record(succeeded=True)
+            return result
+        raise self._error
+
+    def restore(self) -> None:
+        """Give the original exception the traceback and context it had before it was raised again."""
+        _traceback.__set__(self._error, self._trace)
+        _context.__set__(self._error, self._context)
+
+    def _record(self, *, succeeded: bool) -> None:
+        elapsed = time.perf_counter_ns() - self._started
+        use = FiredRepair(self._repair.fix_id, self._repair.step, self._loss, elapsed, succeeded, self._frame)
+        if self._repair.probe is not None:
+            self._repair.probe.uses.append(use)
+            return
+        fired.setdefault(id(self._frame), []).append(use)
+        if len(fired) > _MOST_UNTAKEN:
+            # A boundary that never takes is a defect; it must not become a leak.
+            fired.pop(next(iter(fired), 0), None)
+
+
+def qualified(error: type) -> str:
+    """Return the qualified name of an exception class, past what a metaclass overrides."""
+    return f"{_class_module.__get__(error)}.{_class_qualname.__get__(error)}"

@@ -1,0 +1,302 @@
+"""Whether the application might handle an exception on its way from an expression up to the boundary.
+
+A repair acts before the exception leaves its expression, so on a way where the application has a handler of
+its own it would take that handler's place. Such a way is refused. Everything uncertain counts as handled.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from types import CodeType, FunctionType
+from typing import Any
+
+from healspan.remediation.errors import RepairDeclined, StaleFix
+from healspan.remediation.repair.find import COMPREHENSIONS, enclosing, find_function, nested_codes
+from healspan.remediation.repair.guard import qualified
+from healspan.remediation.repair.path import is_own, path_entry
+from healspan.remediation.repair.source import FunctionNode, FunctionSource, function_source, original_code
+from healspan.remediation.step import FramePath
+
+__all__ = ["refuse_if_handled"]
+
+_NEVER_SWALLOW = {
+    "builtins": ("open",),
+    "contextlib": ("closing", "nullcontext", "redirect_stderr", "redirect_stdout"),
+    "decimal": ("localcontext",),
+    "os": ("scandir",),
+    "tempfile": ("NamedTemporaryFile", "TemporaryDirectory", "TemporaryFile"),
+    "threading": ("BoundedSemaphore", "Condition", "Lock", "RLock", "Semaphore"),
+    "warnings": ("catch_warnings",),
+}
+"""Callables, by module, whose context managers let every exception through."""
+
+_LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore)
+
+_HANDLED_BY_THE_LANGUAGE = frozenset({"builtins.StopIteration", "builtins.StopAsyncIteration"})
+
+
+def refuse_if_handled(path: FramePath, error_type: str, in_app: Iterable[str] = ()) -> None:
+    """Raise unless every exception of this type is certain to travel the whole path.
+
+    Args:
+        path: from the boundary's function to the failing frame; all of its modules are imported.
+        error_type: qualified name of the exception's exact class.
+        in_app: top-level packages whose source is read, beside that of the boundary's function.
+
+    Raises:
+        RepairDeclined: a frame may handle it, or cannot be judged; the message says which.
+        StaleFix: the source of a frame is not what runs.
+    """
+    if not path:
+        raise RepairDeclined("the way from the boundary to the expression is not known")
+    if error_type in _HANDLED_BY_THE_LANGUAGE:
+        raise RepairDeclined(f"{error_type} ends loops; the language handles it itself")
+    packages = {path[0][0].partition(".")[0], *in_app}
+    for module, qualname, line in path:
+        function = _outermost(module, qualname)
+        if module.partition(".")[0] in packages:
+            try:
+                source = function_source(function)
+            except StaleFix:
+                if line:
+                    raise
+            else:
+                _judge_source(source, function, qualname, line, error_type)
+                continue
+        _judge_code(function, qualname, line)
+
+
+def _outermost(module: str, qualname: str) -> FunctionType:
+    """Return the function, or the one whose code holds that of a function made inside it."""
+    return find_function(module, qualname.partition(".<locals>")[0])
+
+
+def _codes(function: FunctionType, qualname: str) -> list[CodeType]:
+    return [code for code in nested_codes(original_code(function)) if code.co_qualname == qualname]
+
+
+def _judge_code(function: FunctionType, qualname: str, line: str) -> None:
+    """Refuse a foreign frame, or one without source, where an exception table covers the line."""
+    where = f"{function.__module__}.{qualname}"
+    codes = _codes(function, qualname)
+    if not codes:
+        raise RepairDeclined(f"{where}: its code is not found, so it may handle the exception")
+    for code in codes:
+        entries = dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]
+        lines = _lines(function, code, line)
+        if not entries:
+            continue
+        if lines is None or any(
+            entry.start <= start < entry.end
+            for start, _, number in code.co_lines()
+            if number in lines
+            for entry in entries
+        ):
+            raise RepairDeclined(
+                f"{where} is not the application's code, and may handle the exception at {line!r}"
+            )
+
+
+def _lines(function: FunctionType, code: CodeType, line: str) -> set[int] | None:
+    """Return the numbers of the lines with this text, or None if the source cannot tell."""
+    try:
+        source = function_source(function)
+    except StaleFix:
+        return None
+    numbers = {number for _, _, number in code.co_lines() if number is not None}
+    return {n for n in numbers if _collapsed(source, n) == line} or None
+
+
+def _judge_source(
+    source: FunctionSource, function: FunctionType, qualname: str, line: str, error_type: str
+) -> None:
+    """Refuse a frame of the application where a handler or a context manager may take the exception."""
+    where = f"{function.__module__}.{qualname}"
+    if qualname.rpartition(".")[2] in COMPREHENSIONS | {"<lambda>"}:
+        # An expression holds no handler; the function around it is a frame of its own.
+        if not _codes(function, qualname):
+            raise RepairDeclined(f"{where}: the frame is not found in the source")
+        return
+    tree = source.tree()
+    nodes = [source.node(tree, code) for code in _codes(function, enclosing(qualname))]
+    if not nodes or None in nodes:
+        raise RepairDeclined(f"{where}: the frame is not found in the source")
+    judge = _Judge(where, line, error_type, _scope(function))
+    numbers = [
+        number
+        for number in range(source.first, source.first + len(source.lines))
+        if _collapsed(source, number) == line
+    ]
+    for node in nodes:
+        assert node is not None  # noqa: S101 - checked above
+        for number in numbers:
+            judge.visit(node.body if isinstance(node.body, list) else [], number)
+    if not judge.found:
+        raise StaleFix(f"{where}: the line {line!r} is not in its source; the fix has to be made again")
+
+
+def _collapsed(source: FunctionSource, number: int) -> str:
+    return path_entry("", "", source.line(number))[2]
+
+
+def _scope(function: FunctionType) -> dict[str, Any]:
+    """Return what names mean in a function, as far as its globals tell; its own names hide them."""
+    scope = {**vars(builtins), **function.__globals__}
+    for code in nested_codes(original_code(function)):
+        for name in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):
+            scope.pop(name, None)
+    return scope
+
+
+class _Judge:
+    """Looks at the statements of one function that enclose a line."""
+
+    def __init__(self, where: str, line: str, error_type: str, scope: Mapping[str, Any]) -> None:
+        self._where = where
+        self._line = line
+        self._error = _exception(error_type)
+        self._scope = scope
+        self.found = False
+        """Whether the line is code of the function itself."""
+
+    def visit(self, statements: Iterable[ast.stmt], number: int) -> None:
+        """Refuse if a statement around the line may keep the exception."""
+        for statement in statements:
+            if statement.lineno <= number <= (statement.end_lineno or statement.lineno):
+                self._enter(statement, number)
+
+    def _enter(self, statement: ast.stmt, number: int) -> None:
+        if isinstance(statement, FunctionNode | ast.ClassDef):
+            return
+        blocks = [
+            block
+            for name in ("body", "orelse", "finalbody", "handlers", "cases")
+            for block in _parts(getattr(statement, name, []))
+        ]
+        inside = [block for block in blocks if _spans(block, number)]
+        if not inside:
+            self.found = True
+        if isinstance(statement, ast.Try | ast.TryStar):
+            if _spans(statement.body, number):
+                self._judge_handlers(statement)
+            if not _spans(statement.finalbody, number) and _leaves(statement.finalbody):
+                self._refuse("a finally clause there drops exceptions")
+        if isinstance(statement, ast.With | ast.AsyncWith) and (inside or len(statement.items) > 1):
+            for item in statement.items:
+                if not self._lets_through(item.context_expr):
+                    self._refuse(f"the context manager {ast.unparse(item.context_expr)!r} may swallow it")
+        for block in inside:
+            self.visit(block, number)
+
+    def _judge_handlers(self, statement: ast.Try | ast.TryStar) -> None:
+        for handler in statement.handlers:
+            if not self._may_match(handler.type):
+                continue
+            if isinstance(statement, ast.TryStar) or not _always_raises_again(handler.body):
+                kind = ast.unparse(handler.type) if handler.type is not None else "a bare except"
+                self._refuse(f"{kind} in line {handler.lineno} handles it")
+            return  # what is raised again there passes the later handlers by
+
+    def _may_match(self, kind: ast.expr | None) -> bool:
+        if kind is None or self._error is None:
+            return True
+        if isinstance(kind, ast.Tuple):
+            return any(self._may_match(each) for each in kind.elts)
+        handled = self._value(kind)
+        return not isinstance(handled, type) or handled in self._error.__mro__
+
+    def _lets_through(self, manager: ast.expr) -> bool:
+        if isinstance(manager, ast.Call):
+            made = self._value(manager.func)
+            if is_own(str(getattr(made, "__module__", ""))):
+                return True
+            return made is not None and any(
+                made is getattr(sys.modules.get(module), name, None)
+                for module, names in _NEVER_SWALLOW.items()
+                for name in names
+            )
+        return type(self._value(manager)) in _LOCKS
+
+    def _value(self, node: ast.expr) -> Any:
+        """Return what a name, or an attribute of a module, means; None if that is not certain."""
+        if isinstance(node, ast.Name):
+            return self._scope.get(node.id)
+        if isinstance(node, ast.Attribute):
+            owner = self._value(node.value)
+            if isinstance(owner, type(sys)):
+                return vars(owner).get(node.attr)
+        return None
+
+    def _refuse(self, reason: str) -> None:
+        raise RepairDeclined(f"{self._where}, {self._line!r}: {reason}; the application handles this itself")
+
+
+def _parts(blocks: Iterable[ast.AST]) -> list[list[ast.stmt]]:
+    """Return the lists of statements in a field: itself, or the bodies of handlers and cases."""
+    found = list(blocks)
+    if found and isinstance(found[0], ast.ExceptHandler | ast.match_case):
+        return [each.body for each in found if isinstance(each, ast.ExceptHandler | ast.match_case)]
+    return [[each for each in found if isinstance(each, ast.stmt)]]
+
+
+def _spans(block: list[ast.stmt], number: int) -> bool:
+    return bool(block) and block[0].lineno <= number <= (block[-1].end_lineno or block[-1].lineno)
+
+
+def _leaves(block: Iterable[ast.AST], *, in_loop: bool = False) -> bool:
+    """Whether statements may end a block by return, break or continue."""
+    for node in block:
+        match node:
+            case ast.Return():
+                return True
+            case ast.Break() | ast.Continue():
+                if not in_loop:
+                    return True
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Lambda():
+                continue
+            case ast.For() | ast.AsyncFor() | ast.While():
+                if _leaves(node.body, in_loop=True) or _leaves(node.orelse, in_loop=in_loop):
+                    return True
+            case _:
+                if _leaves(ast.iter_child_nodes(node), in_loop=in_loop):
+                    return True
+    return False
+
+
+def _always_raises_again(body: list[ast.stmt]) -> bool:
+    """Whether every way through a handler ends in a bare ``raise``; False where that is not plain to see."""
+    for statement in body:
+        if isinstance(statement, ast.Raise):
+            return statement.exc is None
+        if isinstance(statement, ast.If) and _always_raises_again(statement.body):
+            if _always_raises_again(statement.orelse):
+                return True
+            if _leaves(statement.orelse) or _raises(statement.orelse):
+                return False
+            continue
+        if _leaves([statement]) or _raises([statement]):
+            return False
+    return False
+
+
+def _raises(block: Iterable[ast.AST]) -> bool:
+    """Whether statements raise of themselves, at any depth."""
+    return any(isinstance(node, ast.Raise) for statement in block for node in ast.walk(statement))
+
+
+def _exception(error_type: str) -> type | None:
+    """Return the class of that qualified name, if its module is imported."""
+    module = error_type.rpartition(".")[0]
+    while module:
+        value: Any = sys.modules.get(module)
+        for part in error_type[len(module) + 1 :].split("."):
+            value = vars(value).get(part) if isinstance(value, type | type(sys)) else None
+        if isinstance(value, type) and qualified(value) == error_type:
+            return value
+        module = module.rpartition(".")[0]
+    return None

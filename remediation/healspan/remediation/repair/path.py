@@ -1,0 +1,105 @@
+"""The way from a boundary down to a failing frame, and whether it is on the stack.
+
+A repair acts only below the boundary whose incidents have shown this very way to reach it. The frames of
+healspan itself do not count, so the way is the same under one boundary or several.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+
+from healspan.remediation.step import FramePath
+
+__all__ = ["PathTree", "boundary_frame", "is_own", "path_entry", "register_boundary"]
+
+Entry = tuple[str, str, str]
+
+_OWN = ("healspan.remediation", "healspan.instrumentation")
+
+_boundaries: dict[int, tuple[CodeType, str]] = {}
+"""By the id of the code object, which is kept alive here: hashing a code object reads all of it."""
+
+_entries: dict[tuple[int, int], tuple[CodeType, Entry | None]] = {}
+"""Entry of a line of a code object; None for healspan's own frames."""
+
+_MOST_ENTRIES = 10_000
+
+
+def register_boundary(code: CodeType, name: str) -> None:
+    """Make a boundary known by the code object of its wrapper, which must be the boundary's alone."""
+    _boundaries[id(code)] = code, name
+
+
+def is_own(module: str) -> bool:
+    """Whether frames of this module are healspan's own and belong to no path."""
+    return module in _OWN or module.startswith(tuple(f"{part}." for part in _OWN))
+
+
+def path_entry(module: str, qualname: str, source_line: str) -> Entry:
+    """Return the entry of a `FramePath` for one frame."""
+    return module, qualname, " ".join(source_line.split())
+
+
+@dataclass(slots=True)
+class PathTree:
+    """The allowed ways to one expression, walked from the failing frame upwards."""
+
+    above: dict[Entry, PathTree] = field(default_factory=dict)
+    complete: bool = False
+    """Whether the boundary may come next."""
+
+    @classmethod
+    def of(cls, paths: Iterable[FramePath]) -> PathTree:
+        """Build the tree of some paths."""
+        tree = cls()
+        for path in paths:
+            node = tree
+            for entry in reversed(path):
+                node = node.above.setdefault(entry, cls())
+            node.complete = node is not tree
+        return tree
+
+
+def boundary_frame(frame: FrameType | None, tree: PathTree, boundary: str) -> FrameType | None:
+    """Return the frame of the boundary's wrapper if an allowed way leads up to it from this frame.
+
+    The walk ends at the first frame that is on no allowed way, so it is short where nothing is to be done.
+    """
+    node: PathTree | None = tree
+    while frame is not None and node is not None:
+        code = frame.f_code
+        known = _boundaries.get(id(code))
+        if known is not None:
+            if known[1] == boundary and node.complete:
+                return frame
+        else:
+            entry = _entry(frame, code)
+            if entry is not None:
+                node = node.above.get(entry)
+        frame = frame.f_back
+    return None
+
+
+def forget_lines() -> None:
+    """Drop the remembered lines, which keep code objects alive."""
+    _entries.clear()
+
+
+def _entry(frame: FrameType, code: CodeType) -> Entry | None:
+    line = frame.f_lineno or 0
+    key = id(code), line
+    known = _entries.get(key)
+    if known is not None:
+        return known[1]
+    module = str(frame.f_globals.get("__name__", "?"))
+    entry = None
+    if not is_own(module):
+        text = linecache.getline(code.co_filename, line, frame.f_globals)
+        entry = path_entry(module, code.co_qualname, text)
+    if len(_entries) >= _MOST_ENTRIES:
+        _entries.clear()
+    _entries[key] = code, entry
+    return entry
