@@ -24,9 +24,9 @@ parameters = st.builds(
 glyphs = "0123456789.,'()[]%$€£-–—−+* \u00a0\u202f\u200b\u202eUSDEeRsx_/٣１½²‰\ud800"
 texts = st.text(max_size=70) | st.text(glyphs, max_size=70)
 
-decimals = st.decimals(
-    min_value=0, max_value=10**12, allow_nan=False, allow_infinity=False, places=2
-) | st.integers(0, 10**15).map(Decimal)
+decimals = st.decimals(min_value=0, max_value=10**12, allow_nan=False, allow_infinity=False, places=2) | st.integers(
+    0, 10**15
+).map(Decimal)
 signed = st.tuples(st.booleans(), decimals)
 
 
@@ -55,9 +55,7 @@ def unreadable(text: str, target: Any) -> bool:
 @given(texts, st.sampled_from(TARGETS), parameters)
 @example("(" * 64, float, NumberParameters())
 @example("$ " * 32, float, NumberParameters())
-def test_whatever_the_text_the_callee_reads_what_it_is_given(
-    text: str, target: Any, given: NumberParameters
-) -> None:
+def test_whatever_the_text_the_callee_reads_what_it_is_given(text: str, target: Any, given: NumberParameters) -> None:
     repaired = read(text, target, given)
     if repaired is not None:
         assert isinstance(repaired.value, str)
@@ -105,9 +103,7 @@ def test_a_number_with_a_decimal_comma_reads_back_exactly(value: tuple[bool, Dec
 
 @given(
     signed,
-    st.sampled_from(
-        ["({})", "(${})", "$({})", "$ ({})", "-{}", "-${}", "$-{}", "−€{}", "({}) USD", "(\u200b{})"]
-    ),
+    st.sampled_from(["({})", "(${})", "$({})", "$ ({})", "-{}", "-${}", "$-{}", "−€{}", "({}) USD", "(\u200b{})"]),
 )
 def test_every_notation_of_a_sign_is_kept(value: tuple[bool, Decimal], form: str) -> None:
     negative, magnitude = value

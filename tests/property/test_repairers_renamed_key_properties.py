@@ -31,9 +31,7 @@ names = st.lists(words, min_size=1, max_size=5).flatmap(
     )
 )
 keys = names | st.text(max_size=12)
-mappings = st.dictionaries(
-    keys | st.integers() | st.none() | st.binary(max_size=3), st.integers(), max_size=12
-)
+mappings = st.dictionaries(keys | st.integers() | st.none() | st.binary(max_size=3), st.integers(), max_size=12)
 aliases = st.lists(names, max_size=3).map(tuple)
 parameters = st.builds(
     RenamedKeyParameters,
@@ -66,9 +64,7 @@ def test_returns_a_key_of_the_mapping_and_changes_nothing(
 
 
 @given(keys, mappings, parameters)
-def test_a_present_key_is_never_replaced(
-    asked: str, mapping: dict[Any, int], given: RenamedKeyParameters
-) -> None:
+def test_a_present_key_is_never_replaced(asked: str, mapping: dict[Any, int], given: RenamedKeyParameters) -> None:
     assert find(asked, mapping | {asked: 0}, given) is None
 
 
@@ -94,9 +90,7 @@ def test_a_second_key_that_is_equally_close_makes_it_decline(
 
 
 @given(keys, mappings, st.floats(80, 100))
-def test_more_keys_never_make_it_choose_another_one(
-    asked: str, mapping: dict[Any, int], cutoff: float
-) -> None:
+def test_more_keys_never_make_it_choose_another_one(asked: str, mapping: dict[Any, int], cutoff: float) -> None:
     given = RenamedKeyParameters(cutoff=cutoff)
     for key in mapping:
         alone, among = find(asked, {key: 0}, given), find(asked, mapping, given)
@@ -144,9 +138,7 @@ def test_another_order_always_declines(order: list[str], data: st.DataObject) ->
 
 
 @given(st.from_regex(r"[a-z]{4,12}", fullmatch=True), st.data())
-def test_a_letter_replaced_added_or_lost_always_declines_unless_it_is_doubled(
-    word: str, data: st.DataObject
-) -> None:
+def test_a_letter_replaced_added_or_lost_always_declines_unless_it_is_doubled(word: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(word) - 1))
     letter = data.draw(st.sampled_from("abcdefghijklmnopqrstuvwxyz"))
     for other in (

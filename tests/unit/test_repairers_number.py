@@ -17,9 +17,7 @@ CELLS = Path(__file__).parents[3] / "shared/data/filings/number_formats.csv.gz"
 NUMBER = repairer("number")
 
 
-def read(
-    text: object, target: object = float, rest: tuple[object, ...] = (), **parameters: Any
-) -> Repaired | None:
+def read(text: object, target: object = float, rest: tuple[object, ...] = (), **parameters: Any) -> Repaired | None:
     return NUMBER.repair(
         Failure("call", target, text, ValueError(), NumberParameters(**parameters), rest=rest),
     )
@@ -165,6 +163,8 @@ def test_declines_what_is_not_one_number(text: str) -> None:
         "$5 €",
         "(5%)%",
         "(5)%%",
+        "(9(1)",
+        "(9*",
         "\u202e$123",
     ],
 )

@@ -138,9 +138,7 @@ def test_no_label_of_any_filing_finds_a_row_of_another_metric() -> None:
 
 
 def test_a_footnote_letter_behind_a_label_is_ignored_but_never_swapped() -> None:
-    assert find("Cost of sales", ["Cost of sales(a)", "Net sales"]) == Repaired(
-        "Cost of sales(a)", Loss.NORMALISED
-    )
+    assert find("Cost of sales", ["Cost of sales(a)", "Net sales"]) == Repaired("Cost of sales(a)", Loss.NORMALISED)
     assert find("Interest rate(a)", ["Interest rate(b)", "Net sales"]) is None
 
 
@@ -220,6 +218,8 @@ def test_a_payload_key_that_may_mean_something_else_declines(asked: str) -> None
         ("message", "massage"),
         ("customer", "costumer"),
         ("filed_at", "filled_at"),
+        ("casual", "causal"),
+        ("coma", "comma"),
         ("planned", "planed"),
         ("princess", "princes"),
         ("form", "from"),
@@ -269,6 +269,17 @@ def test_a_nearly_as_similar_key_declines_even_where_it_would_not_be_chosen() ->
     close = asked.replace("received", "recieved")
     assert find(asked, [close, "id"]) == Repaired(close, Loss.NORMALISED)
     assert find(asked, [close, "received_transactions_total_net_2", "id"]) is None
+
+
+def test_two_candidates_decline_even_where_one_is_clearly_closer() -> None:
+    assert find("recieved_qty", ["recieved_quantity"]) == Repaired("recieved_quantity", Loss.NORMALISED)
+    assert find("recieved_qty", ["received_quantity"]) == Repaired("received_quantity", Loss.NORMALISED)
+    assert find("recieved_qty", ["recieved_quantity", "received_quantity"]) is None
+
+
+def test_a_slip_must_be_as_similar_as_the_cutoff_says() -> None:
+    assert find("adress", ["address"], cutoff=92) == Repaired("address", Loss.NORMALISED)
+    assert find("adress", ["address"], cutoff=93) is None
 
 
 def test_a_cutoff_of_100_tolerates_no_slip() -> None:
@@ -381,6 +392,10 @@ def test_a_key_of_an_enumeration_may_be_asked_for() -> None:
 @pytest.mark.parametrize("asked", [5, None, b"user_name", ("user_name",), "x" * 161])
 def test_declines_keys_that_are_no_short_text(asked: object) -> None:
     assert find(asked, ["user_name", "5", "x" * 160]) is None
+
+
+def test_a_key_longer_than_any_name_is_not_looked_at() -> None:
+    assert find("user_name", ["user" + "\u200b" * 200 + "name"]) is None
 
 
 def test_a_key_that_is_present_is_never_replaced() -> None:

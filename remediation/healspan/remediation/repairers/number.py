@@ -40,9 +40,7 @@ _ERRORS = (ValueError, InvalidOperation)
 
 _HARD_SPACE = "\u00a0"
 # Invisible characters go; overrides of the writing direction stay, and so decline: they change what is seen.
-_INVISIBLE = (
-    "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u2060\u2066\u2067\u2068\u2069\ufeff"
-)
+_INVISIBLE = "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u2060\u2066\u2067\u2068\u2069\ufeff"
 _GLYPHS = {
     **dict.fromkeys(map(ord, _INVISIBLE)),
     **dict.fromkeys(map(ord, "\u2007\u2008\u2009\u202f"), _HARD_SPACE),
@@ -199,7 +197,7 @@ def _number(shown: re.Match[str], parameters: NumberParameters, *, whole_only: b
         if parameters.percent == "ratio":
             if whole_only:
                 return None
-            padded = whole.rjust(3, "0")
+            padded = whole.rjust(2, "0")
             whole, fraction = padded[:-2], padded[-2:] + fraction
     if whole_only:
         if fraction.strip("0"):
@@ -215,9 +213,7 @@ def _number(shown: re.Match[str], parameters: NumberParameters, *, whole_only: b
 
 def _one_currency(currencies: list[str]) -> bool:
     """Whether at most one currency is named; ``$5 USD`` names one twice."""
-    return len(currencies) < 2 or (
-        len(currencies) == 2 and currencies[0] == "$" and currencies[1] in _DOLLARS
-    )
+    return len(currencies) < 2 or (len(currencies) == 2 and currencies[0] == "$" and currencies[1] in _DOLLARS)
 
 
 def _digits(text: str, decimal_mark: str | None, *, money: bool) -> tuple[str, str, Loss] | None:

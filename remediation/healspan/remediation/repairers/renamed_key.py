@@ -300,7 +300,7 @@ def _harmless(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 def _is_slip(one: str, other: str) -> bool:
     """Whether two long words differ by two swapped inner letters, or by a doubled letter."""
-    if not (one.isalpha() and other.isalpha() and one[0] == other[0]):
+    if not (one.isalpha() and other.isalpha()):
         return False
     shorter, longer = sorted((one, other), key=len)
     if len(shorter) == len(longer):
@@ -314,6 +314,5 @@ def _is_slip(one: str, other: str) -> bool:
             and one[at[1]] == other[at[0]]
         )
     return len(shorter) >= 6 and any(
-        longer == shorter[:i] + shorter[i - 1 :] and shorter[i:] not in _TAILS
-        for i in range(1, len(shorter) + 1)
+        longer == shorter[:i] + shorter[i - 1 :] and shorter[i:] not in _TAILS for i in range(1, len(shorter) + 1)
     )
