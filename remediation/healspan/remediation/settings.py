@@ -1,0 +1,189 @@
+"""The settings: one documented class, read from the environment once per runtime.
+
+Every setting is an environment variable with the prefix ``HEALSPAN_``, e.g. ``HEALSPAN_POLICY=suggest``.
+Lists are written with commas.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from healspan.remediation.errors import ConfigurationError, StoreUnavailable
+
+__all__ = ["Settings", "load_settings", "private_directory"]
+
+Names = Annotated[tuple[str, ...], NoDecode]
+"""Written as one string with commas in the environment."""
+
+
+def _default_data_dir() -> Path:
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "healspan"
+
+
+def private_directory(path: Path) -> None:
+    """Create a directory that only this user can enter (0700), with its parents.
+
+    Raises:
+        StoreUnavailable: it cannot be made, or something else is in its place.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the directory {path} cannot be made ({error.strerror}); set HEALSPAN_DATA_DIR to a directory that "
+            "this user can write",
+        ) from error
+
+
+class Settings(BaseSettings):
+    """What an operator can decide."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEALSPAN_", frozen=True, populate_by_name=True, extra="ignore"
+    )
+
+    disabled: bool = False
+    """The kill switch of this process: boundaries call straight through. `healspan` has a stored one as well."""
+
+    policy: Literal["suggest", "guarded", "autonomous"] = "guarded"
+    """``suggest`` never applies a fix; ``guarded`` applies low risk; ``autonomous`` also medium risk on trial."""
+
+    # Where things are kept
+
+    data_dir: Path = Field(default_factory=_default_data_dir)
+    """Holds the store, the spools and the keys; only this user can enter it (0700)."""
+
+    database_url: str = ""
+    """SQLAlchemy URL of the store; default: ``healspan.db`` in the data directory. Also PostgreSQL."""
+
+    reviewer_key: Path = Path("~/.config/healspan/reviewer.pem")
+    """The private key with which a human approves; only on the machines of reviewers."""
+
+    retention_days: int = Field(default=30, ge=1)
+    """Incidents older than this are erased by ``healspan purge``."""
+
+    # Who this is
+
+    service_name: str = Field(
+        default="unknown_service",
+        validation_alias=AliasChoices("HEALSPAN_SERVICE_NAME", "OTEL_SERVICE_NAME"),
+    )
+    """``service.name`` on incidents and metrics."""
+
+    service_version: str = ""
+    """``service.version`` on incidents."""
+
+    in_app: Names = ()
+    """Top-level packages whose frames are the application's own, besides those of the boundaries."""
+
+    # What leaves the process
+
+    safe_keys: Names = ()
+    """Argument names that the scrubber's key test would redact, but that hold no secret."""
+
+    disabled_patterns: Names = ()
+    """Names of value patterns of the scrubber that raise false alarms here."""
+
+    # Time and room
+
+    drain_seconds: float = Field(default=1.0, gt=0, le=60)
+    """How often the drainer looks for work nobody told it of; an append wakes it at once."""
+
+    refresh_seconds: float = Field(default=0.15, gt=0, le=60)
+    """How often a process looks for new and changed fixes."""
+
+    host_busy_ms: int = Field(default=50, ge=0)
+    """How long a service waits for another process's lock on a database."""
+
+    busy_ms: int = Field(default=5_000, ge=0)
+    """Likewise the worker, the command line and the console."""
+
+    flight_wait_ms: int = Field(default=2_000, ge=0)
+    """How long a failing call waits for the diagnosis of an equal failure before it fails as it would have."""
+
+    start_wait_ms: int = Field(default=2_000, ge=0)
+    """How long the first failure of a process waits for the known fixes to be loaded."""
+
+    spool_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    """Facts one process keeps while the store is away; beyond it counts are dropped first, then new facts."""
+
+    # Where humans look
+
+    console_host: str = "127.0.0.1"
+    console_port: int = Field(default=8501, ge=0, le=65_535)
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = Field(default=9464, ge=0, le=65_535)
+
+    @field_validator("in_app", "safe_keys", "disabled_patterns", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("data_dir", "reviewer_key")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    @model_validator(mode="after")
+    def _locate_store(self) -> Self:
+        if not self.database_url:
+            # The model is frozen, and a default that depends on another field has no other way in.
+            object.__setattr__(self, "database_url", f"sqlite:///{self.data_dir.absolute() / 'healspan.db'}")
+        return self
+
+    @property
+    def spool_dir(self) -> Path:
+        """The spools of this machine's processes."""
+        return self.data_dir / "spool"
+
+    @property
+    def keys_dir(self) -> Path:
+        """The machine key and the trusted public keys."""
+        return self.data_dir / "keys"
+
+    @property
+    def flight_wait_seconds(self) -> float:
+        """`flight_wait_ms` in seconds."""
+        return self.flight_wait_ms / 1_000
+
+    @property
+    def resource(self) -> dict[str, str]:
+        """The service as OpenTelemetry names it."""
+        return {
+            "service.name": self.service_name,
+            "service.version": self.service_version,
+            "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
+        }
+
+    def prepare(self) -> None:
+        """Create the data directory and what is in it.
+
+        Raises:
+            StoreUnavailable: it cannot be made; the message names the setting.
+        """
+        for path in (self.data_dir, self.spool_dir, self.keys_dir):
+            private_directory(path)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; keyword arguments win over the environment.
+
+    Raises:
+        ConfigurationError: a value cannot be used; the message names its variable.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper().removeprefix("HEALSPAN_")
+        raise ConfigurationError(f"HEALSPAN_{name}={first['input']!r}: {first['msg']}; correct it") from error

@@ -1,0 +1,120 @@
+"""What analytics reads of the facts: the outcomes of fixes, the calls and the failures of boundaries.
+
+Rows are streamed and narrow: a million outcomes pass through here without their bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, case, func, select
+
+from healspan.remediation.outcome import ApplicationMode
+from healspan.remediation.store import tables
+
+__all__ = ["CallFact", "FailureFact", "OutcomeFact", "call_facts", "failure_facts", "fix_patterns", "outcome_facts"]
+
+CHUNK = 10_000
+
+_incident = tables.table_of(tables.IncidentRow)
+_application = tables.table_of(tables.ApplicationRow)
+_judgement = tables.table_of(tables.JudgementRow)
+_overrule = tables.table_of(tables.OverruleRow)
+_exposure = tables.table_of(tables.ExposureRow)
+_fix = tables.table_of(tables.FixRow)
+
+
+class OutcomeFact(NamedTuple):
+    """One application of a fix and what became of it."""
+
+    fix_id: str
+    boundary: str
+    context: str
+    pattern: str
+    """Exact hash of the incident's; empty where an installed repair left no incident."""
+    failure: str
+    """The incident, or the application itself where there is none."""
+    at: datetime
+    reward: int | None
+    """None: censored, or not judged yet; an unknown that a later judgement overruled is 0."""
+    times: int
+    """How many equal applications the row stands for."""
+    shadow: bool
+
+
+class CallFact(NamedTuple):
+    """Calls of a boundary in one context and hour."""
+
+    boundary: str
+    context: str
+    hour: datetime
+    calls: int
+
+
+class FailureFact(NamedTuple):
+    """Failing calls of a boundary."""
+
+    boundary: str
+    context: str
+    at: datetime
+    times: int
+    repaired: bool
+    """Healed by an installed repair, without an incident."""
+
+
+def outcome_facts(connection: Connection) -> Iterator[OutcomeFact]:
+    """Return every application with its verdict."""
+    one = _application.c
+    overruled = case((_overrule.c.application_id.is_not(None), 0))
+    query = (
+        select(
+            one.fix_id,
+            one.boundary,
+            one.context,
+            func.coalesce(_incident.c.exact, ""),
+            func.coalesce(one.error_id, one.application_id),
+            one.at,
+            func.coalesce(_judgement.c.reward, overruled),
+            one["count"],
+            one.mode == ApplicationMode.SHADOW,
+        )
+        .select_from(_application)
+        .outerjoin(_judgement, _judgement.c.application_id == one.application_id)
+        .outerjoin(_overrule, _overrule.c.application_id == one.application_id)
+        .outerjoin(_incident, _incident.c.error_id == one.error_id)
+        .execution_options(yield_per=CHUNK)
+    )
+    for row in connection.execute(query):
+        yield OutcomeFact._make(row)
+
+
+def fix_patterns(connection: Connection) -> dict[str, str]:
+    """Return the error pattern of every fix."""
+    rows = connection.execute(select(_fix.c.fix_id, _fix.c.pattern))
+    return {row.fix_id: row.pattern for row in rows}
+
+
+def call_facts(connection: Connection, since: datetime) -> Iterator[CallFact]:
+    """Return the calls of every boundary by context and hour."""
+    row = _exposure.c
+    query = (
+        select(row.boundary, row.context, row.hour, func.sum(row.calls))
+        .where(row.hour >= since)
+        .group_by(row.boundary, row.context, row.hour)
+        .execution_options(yield_per=CHUNK)
+    )
+    for found in connection.execute(query):
+        yield CallFact._make(found)
+
+
+def failure_facts(connection: Connection, since: datetime) -> Iterator[FailureFact]:
+    """Return every failing call: incidents, and calls that installed repairs healed."""
+    captured = select(_incident.c.module, _incident.c.context, _incident.c.at).where(_incident.c.at >= since)
+    for boundary, context, at in connection.execute(captured.execution_options(yield_per=CHUNK)):
+        yield FailureFact(boundary, context, at, 1, repaired=False)
+    row = _application.c
+    repaired = select(row.boundary, row.context, row.at, row["count"]).where(row.error_id.is_(None), row.at >= since)
+    for boundary, context, at, count in connection.execute(repaired.execution_options(yield_per=CHUNK)):
+        yield FailureFact(boundary, context, at, count, repaired=True)

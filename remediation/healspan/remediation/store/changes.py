@@ -1,0 +1,96 @@
+"""Changes of a fix's state, compared and swapped: of two people who make the next change, one is told."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from healspan.remediation.errors import StateConflict
+from healspan.remediation.fix import ALLOWED_CHANGES, FixState, StateChange
+from healspan.remediation.store.facts import encode
+from healspan.remediation.store.rows import row_of
+from healspan.remediation.store.tables import FixRow, RevisionRow, StateChangeRow, table_of
+
+__all__ = ["append_change", "latest_change", "next_revision", "settle_change"]
+
+_REVISION = "index"
+_GIVING_UP = frozenset({FixState.SUSPENDED, FixState.RETIRED})
+
+
+def next_revision(connection: Connection) -> int:
+    """Raise the count that the processes' indexes watch, and return it."""
+    table = table_of(RevisionRow)
+    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    statement = insert.values(name=_REVISION, value=1).on_conflict_do_update(
+        index_elements=[table.c.name],
+        set_={"value": table.c.value + 1},
+    )
+    return int(connection.execute(statement.returning(table.c.value)).scalar_one())
+
+
+def latest_change(connection: Connection, fix_id: str) -> StateChange | None:
+    """Return the latest change of a fix's state."""
+    table = table_of(StateChangeRow)
+    query = select(table.c.body).where(table.c.fix_id == fix_id).order_by(table.c.sequence.desc()).limit(1)
+    body = connection.execute(query).scalar()
+    return None if body is None else StateChange.model_validate_json(body)
+
+
+def append_change(connection: Connection, change: StateChange) -> bool:
+    """Append a change to a fix that is in the store; False if this very change is there already.
+
+    Raises:
+        StateConflict: somebody else changed the state first, or the change is not allowed from its state.
+    """
+    # First of all, since it makes writers of state changes wait for each other on every database.
+    revision = next_revision(connection)
+    table, fix = table_of(StateChangeRow), table_of(FixRow)
+    who = f"fix {change.fix_id[:12]}"
+    same = select(table.c.body).where(table.c.fix_id == change.fix_id, table.c.sequence == change.sequence)
+    stored = connection.execute(same).scalar()
+    if stored is not None and StateChange.model_validate_json(stored) == change:
+        return False
+    latest = latest_change(connection, change.fix_id)
+    if latest is None:
+        known = connection.execute(select(fix.c.fix_id).where(fix.c.fix_id == change.fix_id)).scalar()
+        if known is None:
+            raise StateConflict(f"{who} is not in the store; add the fix before its state")
+    state = None if latest is None else latest.state
+    sequence = 0 if latest is None else latest.sequence
+    if change.sequence != sequence + 1 or change.previous != state:
+        raise StateConflict(
+            f"{who} is {state or 'new'} after {sequence} changes, and this change was made for "
+            f"{change.previous or 'new'} after {change.sequence - 1}: somebody else was first; look again and decide",
+        )
+    if change.state not in ALLOWED_CHANGES[state]:
+        allowed = ", ".join(sorted(ALLOWED_CHANGES[state])) or "nothing"
+        raise StateConflict(f"{who} is {state or 'new'} and cannot become {change.state}; it can become {allowed}")
+    _, values = row_of(change, encode(change))
+    connection.execute(table.insert().values(**values, revision=revision))
+    return True
+
+
+def settle_change(connection: Connection, change: StateChange) -> str | None:
+    """Append a change that a process has made on its own a moment ago; return why it was left out, if it was.
+
+    Equal changes of two processes are one. Giving a fix up never loses a race: it is made the next change.
+    """
+    try:
+        append_change(connection, change)
+    except StateConflict as conflict:
+        latest = latest_change(connection, change.fix_id)
+        if latest is None:
+            return str(conflict)
+        if latest.state is change.state and set(change.paths) <= set(latest.paths):
+            return None
+        if change.state in _GIVING_UP and change.state in ALLOWED_CHANGES[latest.state]:
+            # Unsigned, which is enough for a state in which nothing is served.
+            append_change(
+                connection,
+                change.model_copy(
+                    update={"sequence": latest.sequence + 1, "previous": latest.state, "signature": None},
+                ),
+            )
+            return None
+        return str(conflict)
+    return None

@@ -1,0 +1,306 @@
+"""The store's database: one engine, opened lazily, migrated on opening, closed around forks.
+
+SQLite or PostgreSQL by URL. Readers see one consistent moment; writers take SQLite's write lock at once
+(BEGIN IMMEDIATE), so that nobody has to upgrade a lock halfway and fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from healspan.remediation.errors import ConfigurationError, StoreCorrupt, StoreError, StoreUnavailable
+from healspan.remediation.settings import Settings, private_directory
+from healspan.remediation.store.forks import hold_for_forks
+from healspan.remediation.store.spool_file import is_corrupt
+
+__all__ = ["Database"]
+
+logger = logging.getLogger("healspan.store")
+
+FORK_WAIT_SECONDS = 1.0
+MIGRATION_BUSY_MS = 5_000
+"""Opening a new store may wait for another process that is migrating it; this happens on no host thread."""
+
+_serials = itertools.count(1)
+_inherited: list[Engine] = []
+
+
+class Database:
+    """Connections to the store.
+
+    Args:
+        url: SQLAlchemy URL; a SQLite file is made (0600) if it is not there.
+        busy_ms: how long to wait for another process's lock.
+
+    Raises:
+        ConfigurationError: the URL cannot be used.
+    """
+
+    def __init__(self, url: str, *, busy_ms: int) -> None:
+        try:
+            self._url: URL = make_url(url)
+            self._url.get_dialect()
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise ConfigurationError(
+                f"HEALSPAN_DATABASE_URL cannot be used ({error}); give e.g. sqlite:////var/lib/healspan/healspan.db "
+                "or postgresql+psycopg://user@host/healspan, and install the driver it names",
+            ) from error
+        self._busy_ms = busy_ms
+        self._engine: Engine | None = None
+        self._inode: tuple[int, int] | None = None
+        self._gate = threading.Condition()
+        self._users = 0
+        self._forking = False
+        hold_for_forks(self)
+
+    @classmethod
+    def for_host(cls, settings: Settings) -> Database:
+        """Return the database as the helper threads of a service use it: impatient with locks."""
+        return cls(settings.database_url, busy_ms=settings.host_busy_ms)
+
+    @classmethod
+    def for_tool(cls, settings: Settings) -> Database:
+        """Return the database as the worker, the command line and the console use it."""
+        return cls(settings.database_url, busy_ms=settings.busy_ms)
+
+    @property
+    def name(self) -> str:
+        """The URL without its password, for messages."""
+        return self._url.render_as_string(hide_password=True)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of a SQLite store; None for another database."""
+        if self._url.get_backend_name() != "sqlite":
+            return None
+        if not self._url.database or self._url.database == ":memory:":
+            raise ConfigurationError(
+                "HEALSPAN_DATABASE_URL names a database in memory, which no other process can see; give a file",
+            )
+        return Path(self._url.database)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that sees one moment of the store.
+
+        Raises:
+            StoreUnavailable: it cannot be reached, or is locked for too long.
+            StoreCorrupt: it is damaged, or no store of healspan.
+        """
+        with self._connection(write=False) as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection in a transaction that commits at the end, or not at all.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: as `reading`; nothing was written.
+        """
+        with self._connection(write=True) as connection, connection.begin():
+            yield connection
+
+    def data_version(self) -> tuple[int, int] | None:
+        """Return a value that changes when another connection changes a SQLite store; None on other databases.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: as `reading`.
+        """
+        if self.path is None:
+            return None
+        with self._connection(write=False) as connection:
+            # The pragma compares with what this very connection saw last, so it goes with a serial of its own.
+            pooled = connection.connection
+            serial = pooled.info.setdefault("healspan_serial", next(_serials))
+            driver = pooled.driver_connection
+            assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - `path` is only there for SQLite
+            return serial, driver.execute("PRAGMA data_version").fetchone()[0]
+
+    def check(self) -> list[str]:
+        """Look for damage; return what is wrong in words, nothing if all is well.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: as `reading`.
+        """
+        if self.path is None:
+            return []
+        with self.reading() as connection:
+            found = [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check(20)")]
+            orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+        damage = [] if found == ["ok"] else found
+        return damage + [f"a row of {row[0]} refers to a row of {row[2]} that is not there" for row in orphans]
+
+    def close(self) -> None:
+        """Close all connections; the next use opens new ones."""
+        with self._gate:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    @contextlib.contextmanager
+    def _connection(self, *, write: bool) -> Iterator[Connection]:
+        with self._translated(), self._in_use() as engine:
+            options: dict[str, Any] = {"healspan_write": write}
+            with engine.connect().execution_options(**options) as connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[Engine]:
+        with self._gate:
+            self._gate.wait_for(lambda: not self._forking, timeout=FORK_WAIT_SECONDS)
+            engine = self._open()
+            self._users += 1
+        try:
+            yield engine
+        finally:
+            with self._gate:
+                self._users -= 1
+                self._gate.notify_all()
+
+    def _open(self) -> Engine:
+        path = self.path
+        if self._engine is not None:
+            if path is None or self._inode == _inode(path):
+                return self._engine
+            # Somebody removed or replaced the file: what is written to the old one nobody would ever see.
+            logger.warning("the store %s was replaced; it is opened again", self.name)
+            self._engine.dispose()
+            self._engine = None
+        if path is not None:
+            _make_private(path)
+        engine = self._create()
+        try:
+            # Imported here: a process that finds the store up to date never loads the migrations.
+            from healspan.remediation.store.migrate import migrate
+
+            migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        # Its connections are patient, as a migration needs it; those that follow are as patient as they should be.
+        engine.dispose()
+        self._engine = engine
+        self._inode = _inode(path) if path is not None else None
+        return engine
+
+    def _create(self) -> Engine:
+        if self.path is None:
+            return create_engine(self._url, pool_pre_ping=True, pool_size=2)
+        engine = create_engine(
+            self._url,
+            connect_args={
+                "timeout": max(self._busy_ms, MIGRATION_BUSY_MS) / 1_000,
+                "isolation_level": None,
+                "check_same_thread": False,
+            },
+            pool_size=2,
+        )
+        event.listen(engine, "connect", self._prepare)
+        event.listen(engine, "begin", _begin)
+        return engine
+
+    def _prepare(self, connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        if self._engine is not None:
+            connection.execute(f"PRAGMA busy_timeout={self._busy_ms}")
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn the driver's errors about the store into ours; those about one row or statement stay."""
+        try:
+            yield
+        except (IntegrityError, DataError, ProgrammingError, NotSupportedError):
+            raise
+        except (DBAPIError, sqlite3.Error, PoolTimeout) as error:
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> StoreError:
+        origin = error.orig if isinstance(error, DBAPIError) else error
+        detail = str(origin).strip().splitlines()[0] if str(origin).strip() else type(origin).__name__
+        if isinstance(origin, sqlite3.Error) and is_corrupt(origin):
+            return StoreCorrupt(
+                f"the store {self.name} is damaged ({detail}); move the file aside and restart: facts that were not "
+                "taken in yet wait in the spools, and 'healspan doctor' says what is left",
+            )
+        away = isinstance(error, OperationalError | PoolTimeout | sqlite3.Error)
+        advice = (
+            "check that it is reachable, that this user can write it and that there is room; facts wait in the spools"
+            if away
+            else "run 'healspan doctor'"
+        )
+        return StoreUnavailable(f"the store {self.name} did not do what was asked ({detail}); {advice}")
+
+    # Around a fork
+
+    def before_fork(self) -> None:
+        """Wait until nobody is using a connection, and close them all."""
+        with self._gate:
+            self._forking = True
+            if self._gate.wait_for(lambda: self._users == 0, timeout=FORK_WAIT_SECONDS) and self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    def after_fork(self, *, child: bool) -> None:
+        """Go on; connections are opened again when they are needed."""
+        if child:
+            self._gate = threading.Condition()
+            self._users = 0
+            self._forking = False
+            if self._engine is not None:
+                # Still in use at the fork: SQLite forbids the child even to close it.
+                _inherited.append(self._engine)
+                self._engine = None
+            return
+        with self._gate:
+            self._forking = False
+            self._gate.notify_all()
+
+
+def _begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("healspan_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _make_private(path: Path) -> None:
+    """Create the file with mode 0600 before SQLite would with another; its companions copy the mode."""
+    if not path.parent.exists():
+        private_directory(path.parent)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the store {path} cannot be written ({error.strerror}); give this user the right to write it, or set "
+            "HEALSPAN_DATABASE_URL to another place",
+        ) from error

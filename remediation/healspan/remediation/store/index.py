@@ -1,0 +1,389 @@
+"""The index: the fixes that serve in this process, in memory, refreshed from the store by a thread.
+
+Lookups read one immutable snapshot and never wait. A fix gets in only if its bytes and its state are believed
+(signatures); what is refused is logged, recorded once and never served.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from healspan.remediation.errors import FixError, HealspanError, InvalidFix, SignatureRefused
+from healspan.remediation.fix import SERVING_STATES, Fix, Match, StateChange, parse_fix
+from healspan.remediation.incident import Pattern
+from healspan.remediation.settings import Settings
+from healspan.remediation.store.facts import Refusal, digest
+from healspan.remediation.store.history import RunHistory
+
+if TYPE_CHECKING:
+    from healspan.remediation.store.database import Database
+    from healspan.remediation.store.index_loader import Delta, Marks, StoredFix
+
+__all__ = ["Candidate", "FixIndex", "Snapshot"]
+
+logger = logging.getLogger("healspan.store")
+
+LAST_BACKOFF = 2.0
+_Key = tuple[Match, str, str]
+"""(match, boundary, hash); the hash is empty for a whole boundary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A fix that serves, with the change that lets it, and its score (None until analytics gives one)."""
+
+    fix: Fix
+    change: StateChange
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What serves at one moment."""
+
+    disabled: bool = False
+    """Whether the stored kill switch is on."""
+    candidates: Mapping[str, Candidate] = field(default_factory=dict)
+    """By fix id, as if the kill switch were off."""
+    by_scope: Mapping[_Key, tuple[Candidate, ...]] = field(default_factory=dict)
+    """Best score first."""
+
+    @property
+    def serving(self) -> tuple[Candidate, ...]:
+        """The fixes that may act; none while the kill switch is on."""
+        return () if self.disabled else tuple(self.candidates.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    change: StateChange
+    fix: Fix | None
+    """None where it does not serve, or is not believed."""
+
+    def expires(self) -> datetime | None:
+        moments = [self.change.expires, self.fix.expires_at if self.fix is not None else None]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+
+class FixIndex:
+    """The fixes that serve in this process.
+
+    Args:
+        settings: where the store is, and how often to look.
+        trust: raises `SignatureRefused` for a fix and a change that must not be believed.
+        on_change: called with the new snapshot after every change of what serves, in the index's thread.
+        now: the wall clock, in UTC.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        trust: Callable[[Fix, StateChange], None],
+        on_change: Callable[[Snapshot], None] = lambda _: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._trust = trust
+        self._on_change = on_change
+        self._now = now
+        self._snapshot = Snapshot()
+        self._announced = self._snapshot
+        self._history = RunHistory()
+        self._lock = threading.Lock()
+        self._stored: dict[str, _Known] = {}
+        self._local: dict[str, _Known] = {}
+        """What this process has added and the store does not show yet."""
+        self._scores: dict[str, float] = {}
+        self._next_expiry: datetime | None = None
+        self._refused: set[str] = set()
+        self._unrecorded: list[Refusal] = []
+        self._database: Database | None = None
+        self._marks: Marks | None = None
+        self._version: tuple[int, int] | None = None
+        self._away = False
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._loaded = threading.Event()
+
+    # Lookups
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What serves now."""
+        return self._snapshot
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the stored kill switch is on."""
+        return self._snapshot.disabled
+
+    def candidates(
+        self,
+        pattern: Pattern,
+        module: str,
+        context_keys: Mapping[str, str],
+    ) -> tuple[Candidate, ...]:
+        """Return the fixes for a failure: exact before loose before whole boundary, then this context, then score."""
+        snapshot = self._snapshot
+        if snapshot.disabled:
+            return ()
+        found: list[Candidate] = []
+        keys = ((Match.EXACT, pattern.exact), (Match.LOOSE, pattern.loose), (Match.BOUNDARY, ""))
+        for match, value in keys:
+            fixes = snapshot.by_scope.get((match, module, value), ())
+            found += sorted(fixes, key=lambda one: not _fits(one.fix, context_keys))
+        return tuple(found)
+
+    def latest(self, fix_id: str) -> StateChange | None:
+        """Return the latest change of a fix's state that this process knows of, serving or not."""
+        known = self._known(fix_id)
+        return None if known is None else known.change
+
+    # What this process has found itself
+
+    def add(self, fix: Fix, change: StateChange) -> bool:
+        """Make a change of this process count here at once; the store takes over when it shows it, or a later one.
+
+        Returns:
+            Whether it was believed; if not, it is logged and nothing serves.
+        """
+        serves = change.state in SERVING_STATES
+        if serves:
+            try:
+                self._trust(fix, change)
+            except SignatureRefused as refusal:
+                logger.warning("fix %s of this process is not served: %s", fix.fix_id[:12], refusal)
+                return False
+        with self._lock:
+            known = self._known(fix.fix_id)
+            if known is None or change.sequence > known.change.sequence:
+                self._local[fix.fix_id] = _Known(change, fix if serves else None)
+                self._publish({fix.fix_id})
+        self._wake.set()
+        return True
+
+    # Keeping up with the store
+
+    def start(self, history: RunHistory | None = None) -> None:
+        """Start the thread and wait, within `Settings.start_wait_ms`, until it has looked once.
+
+        Args:
+            history: filled with the runs that the store knows of, now and later.
+        """
+        if self._thread is not None:
+            return
+        if history is not None:
+            self._history = history
+        self._thread = threading.Thread(target=self._run, name="healspan-index", daemon=True)
+        self._thread.start()
+        self._loaded.wait(self._settings.start_wait_ms / 1_000)
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """Stop looking; what serves stays as it is."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    def refresh(self) -> bool:
+        """Look once; True if the store had something new.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: it cannot be read now.
+        """
+        # Imported here: a process whose calls all succeed never loads a database library.
+        from healspan.remediation.store.database import Database
+        from healspan.remediation.store.index_loader import Marks, load, record_refusals
+
+        if self._database is None:
+            self._database = Database.for_host(self._settings)
+        if self._marks is None:
+            self._marks = Marks()
+        version = self._database.data_version()
+        if version is not None and version == self._version:
+            self._expire()
+            return False
+        if self._version is not None and version is not None and version[0] != self._version[0]:
+            # Another connection: perhaps to another file in the place of the old one.
+            self._marks = Marks()
+        delta = load(self._database, self._marks, now=self._now())
+        if delta.marks.revision < self._marks.revision or self._marks.revision == 0:
+            with self._lock:
+                self._stored.clear()
+                self._scores.clear()
+        self._take(delta)
+        self._marks, self._version = delta.marks, version
+        if self._unrecorded:
+            record_refusals(self._database, self._unrecorded)
+            self._unrecorded.clear()
+        self._expire()
+        return True
+
+    def _run(self) -> None:
+        backoff = self._settings.refresh_seconds
+        while not self._stopping.is_set():
+            try:
+                self.refresh()
+                backoff = self._settings.refresh_seconds
+                if self._away:
+                    self._away = False
+                    logger.warning("the store can be read again")
+            except (HealspanError, sqlite3.Error, OSError) as error:
+                backoff = min(backoff * 2, LAST_BACKOFF)
+                if not self._away:
+                    self._away = True
+                    logger.warning("the known fixes stay as they are for now: %s", error)
+            except Exception:
+                backoff = LAST_BACKOFF
+                logger.exception("the index could not be refreshed; it tries again")
+            self._announce()
+            self._loaded.set()
+            self._wake.wait(backoff)
+            self._wake.clear()
+        if self._database is not None:
+            self._database.close()
+
+    def _announce(self) -> None:
+        snapshot = self._snapshot
+        if snapshot is self._announced:
+            return
+        self._announced = snapshot
+        try:
+            self._on_change(snapshot)
+        except Exception:
+            logger.exception("what serves has changed, and acting on it failed")
+
+    def _take(self, delta: Delta) -> None:
+        fresh = {stored.fix_id: self._believe(stored) for stored in delta.fixes}
+        for fact in delta.runs:
+            self._history.add(fact)
+        for judgement in delta.judgements:
+            self._history.add_judgement(judgement)
+        with self._lock:
+            changed = set(fresh)
+            for fix_id, known in fresh.items():
+                if known is None:
+                    self._stored.pop(fix_id, None)
+                    continue
+                self._stored[fix_id] = known
+                local = self._local.get(fix_id)
+                if local is not None and local.change.sequence <= known.change.sequence:
+                    del self._local[fix_id]
+            for fix_id, score in delta.scores:
+                self._scores[fix_id] = score
+                changed.add(fix_id)
+            gone = self._snapshot.candidates.keys() - self._stored.keys() - self._local.keys()
+            self._publish(changed | gone, disabled=delta.disabled)
+
+    def _believe(self, stored: StoredFix) -> _Known | None:
+        """Parse and check; None where not even the change can be read."""
+        change: StateChange | None = None
+        try:
+            change = StateChange.model_validate_json(stored.change)
+            if (change.fix_id, change.sequence) != (stored.fix_id, stored.sequence):
+                raise SignatureRefused("the state change was moved to another fix or place; look who wrote it")
+            if change.state not in SERVING_STATES:
+                return _Known(change, None)
+            fix = parse_fix(stored.fix)
+            if fix.fix_id != stored.fix_id:
+                raise SignatureRefused("the fix was moved to another address; look who wrote it")
+            self._trust(fix, change)
+        except (FixError, ValidationError) as error:
+            if isinstance(error, ValidationError):
+                error = InvalidFix("its state change cannot be read; upgrade healspan, or retire the fix")
+            self._refuse(stored, error)
+            return None if change is None else _Known(change, None)
+        return _Known(change, fix)
+
+    def _refuse(self, stored: StoredFix, error: Exception) -> None:
+        mark = digest(stored.fix, stored.change)
+        if mark in self._refused:
+            return
+        self._refused.add(mark)
+        logger.error("fix %s is refused and not served: %s", stored.fix_id[:12], error)
+        self._unrecorded.append(
+            Refusal(
+                fix_id=stored.fix_id,
+                sequence=stored.sequence,
+                digest=mark,
+                at=self._now(),
+                reason=str(error),
+            ),
+        )
+
+    # The snapshot
+
+    def _known(self, fix_id: str) -> _Known | None:
+        return self._local.get(fix_id) or self._stored.get(fix_id)
+
+    def _expire(self) -> None:
+        with self._lock:
+            if self._next_expiry is not None and self._next_expiry <= self._now():
+                self._publish(set(self._snapshot.candidates))
+
+    def _publish(self, changed: Iterable[str], *, disabled: bool | None = None) -> None:
+        """Swap in a snapshot in which some fixes changed; called with the lock held."""
+        before = self._snapshot
+        now = self._now()
+        candidates = dict(before.candidates)
+        scopes: set[_Key] = set()
+        for fix_id in changed:
+            old = candidates.pop(fix_id, None)
+            new = self._candidate(fix_id, now)
+            scopes.update(_scope(one.fix) for one in (old, new) if one is not None)
+            if new is not None:
+                candidates[fix_id] = new
+        off = before.disabled if disabled is None else disabled
+        if not scopes and off == before.disabled:
+            return
+        by_scope = dict(before.by_scope)
+        for scope in scopes:
+            by_scope.pop(scope, None)
+        members: dict[_Key, list[Candidate]] = {}
+        for candidate in candidates.values():
+            scope = _scope(candidate.fix)
+            if scope in scopes:
+                members.setdefault(scope, []).append(candidate)
+        for scope, fixes in members.items():
+            by_scope[scope] = tuple(sorted(fixes, key=_rank))
+        expiries = (_Known(one.change, one.fix).expires() for one in candidates.values())
+        self._next_expiry = min((moment for moment in expiries if moment is not None), default=None)
+        self._snapshot = Snapshot(disabled=off, candidates=candidates, by_scope=by_scope)
+
+    def _candidate(self, fix_id: str, now: datetime) -> Candidate | None:
+        known = self._known(fix_id)
+        if known is None or known.fix is None:
+            return None
+        expires = known.expires()
+        if expires is not None and expires <= now:
+            return None
+        return Candidate(known.fix, known.change, self._scores.get(fix_id))
+
+
+def _scope(fix: Fix) -> _Key:
+    scope = fix.scope
+    match scope.match:
+        case Match.EXACT:
+            return Match.EXACT, scope.module, scope.exact or ""
+        case Match.LOOSE:
+            return Match.LOOSE, scope.module, scope.loose or ""
+        case Match.BOUNDARY:
+            return Match.BOUNDARY, scope.module, ""
+
+
+def _rank(candidate: Candidate) -> tuple[float, str]:
+    return -(candidate.score if candidate.score is not None else 0.0), candidate.fix.fix_id
+
+
+def _fits(fix: Fix, context_keys: Mapping[str, str]) -> bool:
+    return all(context_keys.get(name) == value for name, value in fix.scope.context_keys.items())

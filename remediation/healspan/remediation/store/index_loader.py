@@ -1,0 +1,144 @@
+"""Reads from the store what changed since an index last looked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from healspan.remediation.outcome import Judgement, RunFact
+from healspan.remediation.store.database import Database
+from healspan.remediation.store.facts import Refusal
+from healspan.remediation.store.history import WINDOW
+from healspan.remediation.store.rows import Inserts, row_of
+from healspan.remediation.store.tables import (
+    ControlRow,
+    FixRow,
+    FixScoreRow,
+    JudgementRow,
+    RevisionRow,
+    RunRow,
+    StateChangeRow,
+    table_of,
+)
+
+__all__ = ["KILL_SWITCH", "Delta", "Marks", "StoredFix", "load", "record_refusals"]
+
+KILL_SWITCH = "disabled"
+"""Name of the stored kill switch among the controls."""
+
+MOST_RUNS = 20_000
+"""Runs read at once: at the start, the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How far an index has read."""
+
+    revision: int = 0
+    run: int = 0
+    judgement: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFix:
+    """A fix and the latest change of its state, as their bytes are in the store."""
+
+    fix_id: str
+    sequence: int
+    fix: str
+    change: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What changed."""
+
+    marks: Marks
+    disabled: bool
+    fixes: Sequence[StoredFix]
+    scores: Sequence[tuple[str, float]]
+    runs: Sequence[RunFact]
+    judgements: Sequence[Judgement]
+
+
+def load(database: Database, since: Marks, *, now: datetime) -> Delta:
+    """Read what changed; a store that is younger than `since` (it was replaced) is read from its beginning.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: it cannot be read now.
+    """
+    with database.reading() as connection:
+        revision = connection.execute(select(func.max(table_of(RevisionRow).c.value))).scalar() or 0
+        if revision < since.revision:
+            since = Marks()
+        control = table_of(ControlRow)
+        switch = connection.execute(select(control.c.value).where(control.c.name == KILL_SWITCH)).scalar()
+        changed = revision > since.revision
+        run, runs = _runs(connection, since.run, now)
+        judgement, judgements = _judgements(connection, since.judgement, now)
+        return Delta(
+            marks=Marks(revision=revision, run=run, judgement=judgement),
+            disabled=bool(json.loads(switch)) if switch is not None else False,
+            fixes=_fixes(connection, since.revision) if changed else (),
+            scores=_scores(connection, since.revision) if changed else (),
+            runs=runs,
+            judgements=judgements,
+        )
+
+
+def _fixes(connection: Connection, revision: int) -> list[StoredFix]:
+    fix, change = table_of(FixRow), table_of(StateChangeRow)
+    later = change.alias()
+    newest = select(func.max(later.c.sequence)).where(later.c.fix_id == change.c.fix_id).scalar_subquery()
+    query = (
+        select(change.c.fix_id, change.c.sequence, fix.c.body, change.c.body)
+        .join(fix, fix.c.fix_id == change.c.fix_id)
+        .where(change.c.revision > revision, change.c.sequence == newest)
+    )
+    return [StoredFix(*row) for row in connection.execute(query)]
+
+
+def _scores(connection: Connection, revision: int) -> list[tuple[str, float]]:
+    score = table_of(FixScoreRow)
+    query = select(score.c.fix_id, score.c.reward_score).where(score.c.revision > revision)
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def _runs(connection: Connection, after: int, now: datetime) -> tuple[int, list[RunFact]]:
+    run = table_of(RunRow)
+    query = (
+        select(run.c.position, run.c.body)
+        .where(run.c.position > after, run.c.closed_at >= now - WINDOW)
+        .order_by(run.c.position.desc())
+        .limit(MOST_RUNS)
+    )
+    rows = connection.execute(query).fetchall()
+    return (rows[0][0] if rows else after), [RunFact.model_validate_json(row[1]) for row in reversed(rows)]
+
+
+def _judgements(connection: Connection, after: int, now: datetime) -> tuple[int, list[Judgement]]:
+    judgement = table_of(JudgementRow)
+    query = (
+        select(judgement.c.position, judgement.c.body)
+        .where(judgement.c.position > after, judgement.c.unknown, judgement.c.at >= now - WINDOW)
+        .order_by(judgement.c.position)
+    )
+    rows = connection.execute(query).fetchall()
+    return (rows[-1][0] if rows else after), [Judgement.model_validate_json(row[1]) for row in rows]
+
+
+def record_refusals(database: Database, refusals: Sequence[Refusal]) -> None:
+    """Write down what was not believed; each once, whichever process saw it first.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: it cannot be written now.
+    """
+    with database.writing() as connection:
+        inserts = Inserts(connection.dialect)
+        for refusal in refusals:
+            table, values = row_of(refusal)
+            inserts.add(connection, table, [values])

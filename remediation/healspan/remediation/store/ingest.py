@@ -1,0 +1,191 @@
+"""Takes spooled facts into the store: each once, whatever happens in between, and none in the way of another."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from healspan.remediation.errors import StoreError
+from healspan.remediation.fix import StateChange
+from healspan.remediation.outcome import Judgement
+from healspan.remediation.record import Record
+from healspan.remediation.store.changes import settle_change
+from healspan.remediation.store.database import Database
+from healspan.remediation.store.facts import RECORD_OF, AuditEntry, Kind, digest
+from healspan.remediation.store.rows import Inserts, Values, row_of
+from healspan.remediation.store.spool_file import Entry
+from healspan.remediation.store.tables import DeadLetterRow, OverruleRow, table_of
+
+__all__ = ["Ingest", "add_facts"]
+
+logger = logging.getLogger("healspan.store")
+
+_NAMESPACE = UUID("6b1d4f5e-2a58-5c0f-9d0e-3f2f8f0b7a11")
+"""Of ids made from content, so that a row taken in twice is the same row."""
+
+_ROW_ERRORS = (SQLAlchemyError, ValueError, TypeError, ArithmeticError)
+"""What the database, or its driver, raises over the content of one row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Poison:
+    entry: Entry
+    reason: str
+
+
+def add_facts(
+    connection: Connection,
+    inserts: Inserts,
+    facts: Sequence[tuple[Record, str | None]],
+    *,
+    now: datetime,
+) -> None:
+    """Insert records (with their JSON, where it is at hand) that are not there yet.
+
+    Args:
+        connection: in a writing transaction.
+        inserts: of this connection's database.
+        facts: in the order in which they were made.
+        now: for the audit of a state change that lost a race.
+    """
+    rows: defaultdict[Table, list[Values]] = defaultdict(list)
+    for record, body in facts:
+        if isinstance(record, StateChange):
+            continue
+        table, values = row_of(record, body)
+        rows[table].append(values)
+        if isinstance(record, Judgement):
+            rows[table_of(OverruleRow)] += [
+                {"application_id": str(one), "by_application": str(record.application_id)} for one in record.overrules
+            ]
+    for table, values_of_table in rows.items():
+        inserts.add(connection, table, values_of_table)
+    # After the fixes they belong to.
+    for record, _ in facts:
+        if isinstance(record, StateChange):
+            reason = settle_change(connection, record)
+            if reason is not None:
+                table, values = row_of(_lost_race(record, reason, now))
+                inserts.add(connection, table, [values])
+
+
+def _lost_race(change: StateChange, reason: str, now: datetime) -> AuditEntry:
+    return AuditEntry(
+        audit_id=uuid5(_NAMESPACE, digest(change.model_dump_json())),
+        at=now,
+        actor="drainer",
+        action="lost race",
+        subject=change.fix_id,
+        detail={"state": change.state, "sequence": change.sequence, "reason": reason},
+    )
+
+
+class Ingest:
+    """Takes batches of spooled entries into one database.
+
+    Args:
+        database: the store.
+        now: the wall clock, in UTC.
+    """
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._database = database
+        self._now = now
+        self._inserts: Inserts | None = None
+        self._said: set[tuple[str, str]] = set()
+
+    def take(self, entries: Sequence[Entry], *, spool: str) -> int:
+        """Take in entries, in order; return how many of them were poison and are dead letters now.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: nothing was taken in; try again later.
+        """
+        facts: list[tuple[Entry, Record]] = []
+        poison: list[_Poison] = []
+        for entry in entries:
+            read = _read(entry)
+            if isinstance(read, _Poison):
+                poison.append(read)
+            else:
+                facts.append((entry, read))
+        try:
+            self._write(facts, poison, spool)
+        except StoreError:
+            raise
+        except _ROW_ERRORS:
+            # One row is to blame; alone, each shows whether it is the one.
+            poison += self._one_by_one(facts)
+            self._write([], poison, spool)
+        self._say(poison, spool)
+        return len(poison)
+
+    def close(self) -> None:
+        """Close the connections to the store."""
+        self._database.close()
+
+    def _one_by_one(self, facts: Sequence[tuple[Entry, Record]]) -> list[_Poison]:
+        poison: list[_Poison] = []
+        for entry, record in facts:
+            try:
+                self._write([(entry, record)], [], "")
+            except StoreError:
+                raise
+            except _ROW_ERRORS as error:
+                origin = getattr(error, "orig", None) or error
+                poison.append(_Poison(entry, f"{type(origin).__name__}: {origin}"))
+        return poison
+
+    def _write(self, facts: Sequence[tuple[Entry, Record]], poison: Sequence[_Poison], spool: str) -> None:
+        if not facts and not poison:
+            return
+        now = self._now()
+        with self._database.writing() as connection:
+            if self._inserts is None:
+                self._inserts = Inserts(connection.dialect)
+            add_facts(connection, self._inserts, [(record, entry.body) for entry, record in facts], now=now)
+            letters: list[dict[str, Any]] = [
+                {
+                    "letter_id": str(uuid5(_NAMESPACE, f"{spool}/{one.entry.sequence}")),
+                    "at": now,
+                    "kind": str(one.entry.kind),
+                    "reason": one.reason,
+                    "spool": spool,
+                    "body": str(one.entry.body),
+                }
+                for one in poison
+            ]
+            self._inserts.add(connection, table_of(DeadLetterRow), letters)
+
+    def _say(self, poison: Sequence[_Poison], spool: str) -> None:
+        for one in poison:
+            key = (one.entry.kind, one.reason[:80])
+            if key not in self._said:
+                self._said.add(key)
+                logger.error(
+                    "a spooled %s of %s could not be taken in (%s); it is kept among the dead letters, likewise any "
+                    "that follow with this reason; 'healspan doctor' counts them",
+                    one.entry.kind,
+                    spool,
+                    one.reason,
+                )
+
+
+def _read(entry: Entry) -> Record | _Poison:
+    try:
+        kind = Kind(entry.kind)
+    except ValueError:
+        return _Poison(entry, f"unknown kind {entry.kind!r}; a newer healspan may have written it")
+    try:
+        return RECORD_OF[kind].model_validate_json(entry.body)
+    except (ValidationError, ValueError, TypeError) as error:
+        detail = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+        return _Poison(entry, f"not a {kind}: {detail}")

@@ -1,0 +1,116 @@
+"""Running totals of facts, for the metrics: each fact is counted once, in the order it arrived.
+
+A counter must never go down, and a purge makes counts over the tables do that. So a `Totals` remembers what it
+has counted and looks at new rows only, which also keeps a scrape cheap.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, Table, case, func, select
+
+from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.store import tables
+
+__all__ = ["Durations", "Totals"]
+
+_incident = tables.table_of(tables.IncidentRow)
+_resolution = tables.table_of(tables.ResolutionRow)
+_application = tables.table_of(tables.ApplicationRow)
+
+
+@dataclass(slots=True)
+class Durations:
+    """A histogram's counts."""
+
+    counts: list[int]
+    """Per bucket, not cumulative; the last one is what is longer than every bound."""
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Totals:
+    """What has been counted so far.
+
+    Args:
+        bounds: upper bounds of the durations' buckets, in seconds, rising.
+    """
+
+    bounds: Sequence[float]
+    incidents: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By service, boundary, error type."""
+    heals: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    """By service, boundary, tier, outcome."""
+    durations: dict[tuple[str, str, str], Durations] = field(default_factory=dict)
+    """By service, tier, outcome."""
+    _seen: dict[str, int] = field(default_factory=dict)
+
+    def take(self, connection: Connection) -> None:
+        """Count what has arrived since the last time, or everything the first time."""
+        self._incidents(connection)
+        self._resolutions(connection)
+        self._repaired(connection)
+
+    def _incidents(self, connection: Connection) -> None:
+        row = _incident.c
+        for *labels, number in self._fresh(
+            connection,
+            select(row.service, row.module, row.error_type, func.count()).group_by(
+                row.service,
+                row.module,
+                row.error_type,
+            ),
+            _incident,
+        ):
+            service, boundary, error_type = labels
+            self.incidents[service, boundary, error_type] += number
+
+    def _resolutions(self, connection: Connection) -> None:
+        row = _resolution.c
+        service, boundary = (func.coalesce(column, "") for column in (_incident.c.service, _incident.c.module))
+        bounds = [(row.elapsed_ms <= bound * 1e3, position) for position, bound in enumerate(self.bounds)]
+        bucket = case(*bounds, else_=len(self.bounds)).label("bucket")
+        labels = (service, boundary, row.tier, row.status, bucket)
+        query = (
+            select(*labels, func.count(), func.sum(row.elapsed_ms))
+            .select_from(_resolution.outerjoin(_incident, _incident.c.error_id == row.error_id))
+            .group_by(*labels)
+        )
+        for one in self._fresh(connection, query, _resolution):
+            name, where, tier, outcome, position, number, elapsed_ms = one
+            self.heals[name, where, tier, outcome] += number
+            key = (name, tier, outcome)
+            if key not in self.durations:
+                self.durations[key] = Durations([0] * (len(self.bounds) + 1))
+            self.durations[key].counts[position] += number
+            self.durations[key].seconds += elapsed_ms / 1e3
+
+    def _repaired(self, connection: Connection) -> None:
+        row = _application.c
+        # An application does not name its service; its boundary's newest incident does.
+        newest = (
+            select(_incident.c.service)
+            .where(_incident.c.module == row.boundary)
+            .order_by(_incident.c.at.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        query = (
+            select(row.boundary, func.coalesce(newest, ""), func.sum(row["count"]))
+            .where(row.error_id.is_(None), row.resolved)
+            .group_by(row.boundary)
+        )
+        for boundary, service, number in self._fresh(connection, query, _application):
+            self.heals[service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value] += int(number)
+
+    def _fresh(self, connection: Connection, query: Select[Any], table: Table) -> Sequence[Row[Any]]:
+        """Return a query's result over the rows that arrived since the last time."""
+        position, after = table.c.position, self._seen.get(table.name, 0)
+        through = connection.execute(select(func.max(position))).scalar() or after
+        rows = connection.execute(query.where(position > after, position <= through)).all()
+        self._seen[table.name] = through
+        return rows
