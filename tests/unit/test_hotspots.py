@@ -109,6 +109,6 @@ def test_the_explanation_gives_rate_prior_failures_and_calls():
     spots = found([Failures("cogs", "10-K", NOW, 30)], [Calls("cogs", "10-K", NOW, 100)])
     text = spots["cogs", "document_type=10-K"].explanation
     assert text == (
-        "30% of calls fail (boundary and document type suggest 31%); 30 failures in 14 d; "
+        "30% of calls fail (30% suggested by boundary and document type); 30 failures in 14 d; "
         "about 100 calls in the next 7 d"
     )

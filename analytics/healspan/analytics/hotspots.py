@@ -182,11 +182,11 @@ def _spread(failures: _Floats, calls: _Floats, prior: _Floats) -> float:
 
 def _explanation(rate: float, prior: float, failures: int, ahead: float) -> str:
     return (
-        f"{_per_call(rate)} fail (boundary and document type suggest {_per_call(prior)}); "
+        f"{_percent(rate)} of calls fail ({_percent(prior)} suggested by boundary and document type); "
         f"{failures:,} {'failure' if failures == 1 else 'failures'} in {HALF_LIFE.days} d; "
         f"about {ahead:,.0f} {'call' if round(ahead) == 1 else 'calls'} in the next {HORIZON.days} d"
     )
 
 
-def _per_call(rate: float) -> str:
-    return f"{rate:.0%} of calls" if rate >= 0.01 else f"{rate * 1000:.2g} of 1,000 calls"
+def _percent(rate: float) -> str:
+    return f"{rate:.0%}" if rate >= 0.1 else f"{rate * 100:.2g}%"

@@ -6,13 +6,76 @@ whole fleet are published by the exporter from the store.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 
-__all__ = ["HEAL_SECONDS_BUCKETS", "Metrics", "host_metrics"]
+__all__ = [
+    "ESCALATIONS_OPEN",
+    "FIXES",
+    "HEALS",
+    "HEAL_SECONDS",
+    "HEAL_SECONDS_BUCKETS",
+    "HOTSPOT_EXPECTED",
+    "INCIDENTS",
+    "REVIEW_BACKLOG",
+    "Definition",
+    "Metrics",
+    "host_metrics",
+]
 
-HEAL_SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+class Definition(NamedTuple):
+    """What a metric is called wherever it is published."""
+
+    name: str
+    documentation: str
+    labels: tuple[str, ...] = ()
+
+
+INCIDENTS = Definition(
+    "healspan_incidents_total",
+    "Failures captured at an error boundary.",
+    ("service", "boundary", "error_type"),
+)
+HEALS = Definition(
+    "healspan_heals_total",
+    "Failing calls by how they ended.",
+    ("service", "boundary", "tier", "outcome"),
+)
+HEAL_SECONDS = Definition(
+    "healspan_heal_duration_seconds",
+    "From the exception to the healed value, or to the re-raise.",
+    ("service", "tier", "outcome"),
+)
+FIXES = Definition("healspan_fixes", "Fixes by the state they are in.", ("state",))
+ESCALATIONS_OPEN = Definition("healspan_escalations_open", "Escalated patterns that no serving fix answers yet.")
+REVIEW_BACKLOG = Definition("healspan_review_backlog", "Proposed fixes that wait for a human.")
+HOTSPOT_EXPECTED = Definition(
+    "healspan_hotspot_expected_failures",
+    "Failures expected in the next seven days, where most are expected.",
+    ("boundary", "document_type"),
+)
+
+HEAL_SECONDS_BUCKETS = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
 """From a known fix (about a millisecond) to a diagnosis (seconds)."""
 
 
@@ -26,25 +89,9 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry, service: str) -> None:
         self._service = service
-        self._incidents = Counter(
-            "healspan_incidents_total",
-            "Failures captured at an error boundary.",
-            ("service", "boundary", "error_type"),
-            registry=registry,
-        )
-        self._heals = Counter(
-            "healspan_heals_total",
-            "Failing calls by how they ended.",
-            ("service", "boundary", "tier", "outcome"),
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "healspan_heal_duration_seconds",
-            "From the exception to the healed value, or to the re-raise.",
-            ("service", "tier", "outcome"),
-            buckets=HEAL_SECONDS_BUCKETS,
-            registry=registry,
-        )
+        self._incidents = Counter(*INCIDENTS, registry=registry)
+        self._heals = Counter(*HEALS, registry=registry)
+        self._seconds = Histogram(*HEAL_SECONDS, buckets=HEAL_SECONDS_BUCKETS, registry=registry)
         self._dropped = Counter(
             "healspan_dropped_total",
             "Facts that could not be made durable and were dropped.",

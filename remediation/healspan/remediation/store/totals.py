@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, case, func, select
+from sqlalchemy import Connection, Select, Table, case, func, select
 
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.store import tables
@@ -56,17 +56,9 @@ class Totals:
         self._repaired(connection)
 
     def _incidents(self, connection: Connection) -> None:
-        row = _incident.c
-        for *labels, number in self._fresh(
-            connection,
-            select(row.service, row.module, row.error_type, func.count()).group_by(
-                row.service,
-                row.module,
-                row.error_type,
-            ),
-            _incident,
-        ):
-            service, boundary, error_type = labels
+        labels = (_incident.c.service, _incident.c.module, _incident.c.error_type)
+        query = select(*labels, func.count()).group_by(*labels)
+        for service, boundary, error_type, number in self._fresh(connection, query, _incident):
             self.incidents[service, boundary, error_type] += number
 
     def _resolutions(self, connection: Connection) -> None:
@@ -107,7 +99,7 @@ class Totals:
         for boundary, service, number in self._fresh(connection, query, _application):
             self.heals[service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value] += int(number)
 
-    def _fresh(self, connection: Connection, query: Select[Any], table: Table) -> Sequence[Row[Any]]:
+    def _fresh(self, connection: Connection, query: Select[Any], table: Table) -> Sequence[Any]:
         """Return a query's result over the rows that arrived since the last time."""
         position, after = table.c.position, self._seen.get(table.name, 0)
         through = connection.execute(select(func.max(position))).scalar() or after
