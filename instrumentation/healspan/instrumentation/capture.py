@@ -19,6 +19,7 @@ from opentelemetry import trace
 from pydantic import JsonValue
 
 from healspan.instrumentation.attributes import SPAN_ATTRIBUTES
+from healspan.instrumentation.bounds import fit
 from healspan.instrumentation.exceptions import cause_chain, error_message
 from healspan.instrumentation.frames import CapturedFrame, FrameReader, InApp
 from healspan.instrumentation.resource import resource_from_environment, system_state
@@ -31,7 +32,9 @@ from healspan.remediation.scrubbing import Scrubber, ScrubSession
 __all__ = ["Captured", "capture", "exception_pattern"]
 
 _MAX_ARGUMENTS = 24
-_MAX_STACK_TRACE = 8_000
+_MAX_NAME = 80
+_MAX_STACK_TRACE = 6_000
+_WORTH_MEASURING = 6_000
 _ARGUMENT_LIMITS = Limits(total=8_192)
 _LOCAL_LIMITS = Limits(total=8_192)
 _STATE_LIMITS = Limits(total=1_024)
@@ -114,7 +117,7 @@ def capture(
         pattern=fingerprint(error_type, message, records, causes, module),
         input_context=InputContext.model_construct(
             arguments={
-                name: read_arguments.read(value, name)
+                session.text(name, _MAX_NAME): read_arguments.read(value, name)
                 for name, value in list((arguments or {}).items())[:_MAX_ARGUMENTS]
             },
             partial_output=read_arguments.read(partial_output),
@@ -122,12 +125,17 @@ def capture(
         system_state=_state(records, state, session),
         prior_fix_attempts=tuple(prior_fix_attempts),
         resource=dict(_environment_resource() if resource is None else resource),
-        context_keys={key: session.text(value, 200) for key, value in (context_keys or {}).items()},
+        context_keys={
+            session.text(key, _MAX_NAME): session.text(value, 200) for key, value in (context_keys or {}).items()
+        },
         pipeline=pipeline,
         run_id=run_id,
         severity=severity,
         **span,
     )
+    # Most incidents are far from the bound: only a large one is worth measuring.
+    if len(incident.stack_trace) + 500 * len(causes) + read_arguments.used > _WORTH_MEASURING or capture_locals:
+        incident = fit(incident)
     return Captured(incident, frames)
 
 
@@ -170,7 +178,7 @@ def _state(
     state = system_state(list(dict.fromkeys(record.module for record in records)))
     if registered:
         values = ValueReader(session, limits=_STATE_LIMITS)
-        state.update((name, values.read(value, name)) for name, value in registered.items())
+        state.update((session.text(name, _MAX_NAME), values.read(value, name)) for name, value in registered.items())
     return state
 
 
@@ -188,11 +196,9 @@ def _span_fields(session: ScrubSession) -> dict[str, Any]:
             "trace_id": format(context.trace_id, "032x"),
             "span_id": format(context.span_id, "016x"),
             "span_name": session.text(name, 200) if type(name) is str else None,
-            "span_attributes": {
-                key: values.read(attributes[key], key) for key in SPAN_ATTRIBUTES if key in attributes
-            },
+            "span_attributes": {key: values.read(attributes[key], key) for key in SPAN_ATTRIBUTES if key in attributes},
         }
-    except Exception:  # noqa: BLE001 - a span of a foreign SDK
+    except Exception:
         return {"trace_id": None, "span_id": None, "span_name": None, "span_attributes": {}}
 
 

@@ -19,6 +19,7 @@ from healspan.remediation.scrubbing import ScrubSession
 __all__ = ["MAX_MESSAGE", "cause_chain", "error_message", "traceback_of"]
 
 MAX_MESSAGE = 2_000
+_MAX_CAUSE_MESSAGE = 500
 _MAX_CAUSES = 8
 _MAX_LEAVES = 16
 _MAX_VISITED = 256
@@ -32,9 +33,9 @@ _MEMBERS: Any = BaseExceptionGroup.__dict__["exceptions"]
 _PLAIN_STR = (BaseException.__str__, KeyError.__str__)
 
 
-def error_message(error: BaseException, session: ScrubSession, values: ValueReader | None = None) -> str:
-    """Return the scrubbed message of an exception, at most `MAX_MESSAGE` characters; never raises."""
-    return session.text(_raw_message(error, values or ValueReader(session), 0), MAX_MESSAGE)
+def error_message(error: BaseException, session: ScrubSession, limit: int = MAX_MESSAGE) -> str:
+    """Return the scrubbed message of an exception, at most `limit` characters; never raises."""
+    return session.text(_raw_message(error, ValueReader(session), 0), limit)
 
 
 def traceback_of(error: BaseException) -> TracebackType | None:
@@ -103,7 +104,7 @@ def _cause(
 ) -> Cause:
     return Cause.model_construct(
         error_type=class_name(type(error)),
-        error_message=error_message(error, session),
+        error_message=error_message(error, session, _MAX_CAUSE_MESSAGE),
         relation=relation,
         function=frames.innermost_function(traceback_of(error), in_app),
     )
@@ -117,7 +118,7 @@ def _raw_message(error: BaseException, values: ValueReader, depth: int) -> str:
         text = str(error)
         # A subclass of str may override slicing; the base class's own does not.
         return str.__getitem__(text, slice(0, _READ_AHEAD))
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever a foreign __str__ raises
+    except (Exception, SystemExit):
         return "<message unreadable>"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
+import re
 import sysconfig
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -30,11 +31,12 @@ __all__ = ["MAX_FRAMES", "CapturedFrame", "FrameReader", "InApp", "Positions", "
 
 MAX_FRAMES = 30
 MAX_LOCALS = 12
-_MAX_LINE = 500
-_MAX_EXPRESSION = 500
+_MAX_LINE = 300
+_MAX_EXPRESSION = 300
 _MAX_SOURCE_FILE = 4 * 1024 * 1024
 """Bytes; larger files are generated, and reading one would stall the host."""
 _KEPT_SITES = 2048
+_NAMES = re.compile(r"\w+")
 _OWN = ("healspan.remediation", "healspan.instrumentation")
 
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -238,7 +240,7 @@ def _source(file: str, frame: FrameType) -> list[str]:
         if file not in linecache.cache and os.path.exists(file) and os.path.getsize(file) > _MAX_SOURCE_FILE:  # noqa: PTH110, PTH202
             return []
         return linecache.getlines(file, frame.f_globals)
-    except Exception:  # noqa: BLE001 - loaders are foreign code
+    except Exception:
         return []
 
 
@@ -248,7 +250,8 @@ def _locals(frame: FrameType, site: _Site, values: ValueReader) -> dict[str, Jso
         return None  # a module or class body: its namespace may be a mapping of the application's
     variables = frame.f_locals
     failing = site.expression.text if site.expression else site.source_line
-    names = sorted(variables, key=lambda name: name not in failing)
+    named = set(_NAMES.findall(failing))
+    names = sorted(variables, key=lambda name: name not in named)
     return {name: values.read(variables[name], name) for name in names[:MAX_LOCALS]}
 
 

@@ -80,11 +80,16 @@ class ValueReader:
         self._left = self._limits.total
         self._skeleton = policy is ValuePolicy.SKELETON
 
+    @property
+    def used(self) -> int:
+        """Characters spent so far, about."""
+        return self._limits.total - self._left
+
     def read(self, value: object, name: str = "") -> JsonValue:
         """Return the picture of a value; `name` is the name it stands under. Never raises, never blocks."""
         try:
             return self._read(value, name, 0)
-        except Exception:  # noqa: BLE001 - e.g. a dict changed by another thread while it was read
+        except Exception:
             return "<unreadable>"
 
     def _read(self, value: object, name: str, depth: int) -> JsonValue:
@@ -113,7 +118,7 @@ class ValueReader:
             self._left -= 12
             return f"<str {len(text)}>"
         shown = self._session.text(text, self._limits.text)
-        self._left -= len(shown) + 2
+        self._left -= _size(shown) + 2
         return shown
 
     def _number(self, number: int | float) -> JsonValue:
@@ -161,7 +166,7 @@ class ValueReader:
             shown = str(key)
         else:
             shown = f"<{type_name(key)}>"
-        self._left -= len(shown) + 4
+        self._left -= _size(shown) + 4
         return shown
 
     def _secret_entry(self, value: dict[object, object]) -> str | None:
@@ -173,6 +178,10 @@ class ValueReader:
             if type(said) is str and self._session.scrubber.convicts(said, said):
                 return "value"
         return None
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 _CONTAINERS = frozenset((list, tuple, dict, set, frozenset))

@@ -27,6 +27,8 @@ __all__ = ["MAX_SOURCE_LINE", "collapse", "fingerprint", "mask_message", "source
 MAX_SOURCE_LINE = 120
 """Longer lines are generated or minified: they do not count."""
 _INNERMOST = 5
+_CIRCLE = 12
+"""Innermost frames among which the circle of a recursion is sought."""
 _CODE_SCRUBBER = Scrubber()
 
 _MASKS: tuple[tuple[str, str], ...] = (
@@ -134,33 +136,22 @@ def fingerprint(
     exact = [error_type, *cause_parts, *lines]
     parts = [PatternPart.model_construct(name="type", value=error_type, why="counts in all three hashes")]
     parts += (
-        PatternPart.model_construct(name="frame", value=line, why=f"exact: {which}; innermost last")
-        for line in lines
+        PatternPart.model_construct(name="frame", value=line, why=f"exact: {which}; innermost last") for line in lines
     )
     if counted:
-        parts.append(
-            PatternPart.model_construct(name="function", value=innermost, why="loose: where it failed")
-        )
-        parts.append(
-            PatternPart.model_construct(name="message", value=masked, why="does not count: there is a stack")
-        )
+        parts.append(PatternPart.model_construct(name="function", value=innermost, why="loose: where it failed"))
+        parts.append(PatternPart.model_construct(name="message", value=masked, why="does not count: there is a stack"))
     else:
         exact.append(masked)
-        parts.append(
-            PatternPart.model_construct(name="message", value=masked, why="exact: there is no stack")
-        )
+        parts.append(PatternPart.model_construct(name="message", value=masked, why="exact: there is no stack"))
     if missing and in_code:
         exact.append(f"missing:{missing}")
         parts.append(
-            PatternPart.model_construct(
-                name="missing", value=missing, why="exact: the failing line spells it"
-            )
+            PatternPart.model_construct(name="missing", value=missing, why="exact: the failing line spells it")
         )
     elif missing:
         parts.append(
-            PatternPart.model_construct(
-                name="missing", value=missing, why="does not count: data, not in the line"
-            ),
+            PatternPart.model_construct(name="missing", value=missing, why="does not count: data, not in the line"),
         )
     parts += (
         PatternPart.model_construct(name="cause", value=cause, why="exact, and its type in loose")
@@ -191,12 +182,15 @@ def _counted_frames(error_type: str, frames: Sequence[Frame]) -> tuple[list[Fram
     chosen, which = (in_app, "in-app frame") if in_app else (list(frames), "no frame is in-app, so all count")
     if error_type == "builtins.RecursionError":
         # Where the limit strikes is chance; the functions that call one another in a circle are not.
-        times = Counter(_frame_part(frame) for frame in chosen)
-        if circle := [frame for frame in chosen if times[_frame_part(frame)] > 1]:
-            chosen, which = sorted(circle, key=_frame_part), f"{which}, in the circle of calls"
-    distinct: dict[str, Frame] = {}
+        inner = chosen[-_CIRCLE:]
+        times = Counter(_frame_part(frame) for frame in inner)
+        circle = {_frame_part(frame): frame for frame in inner if times[_frame_part(frame)] > 1}
+        if circle:
+            return [circle[part] for part in sorted(circle)][-_INNERMOST:], f"{which}, in the circle of calls"
+    # A function that calls itself counts once, where it stands innermost: how often it did is data.
+    distinct: dict[tuple[str, str], Frame] = {}
     for frame in reversed(chosen):
-        distinct.setdefault(_frame_part(frame), frame)
+        distinct.setdefault((frame.module, frame.function), frame)
         if len(distinct) == _INNERMOST:
             break
     return list(distinct.values())[::-1], which
@@ -211,9 +205,7 @@ def _cause_parts(causes: Sequence[Cause]) -> Iterator[str]:
     """Each cause's type and function, root cause first; the members of a group as a sorted set."""
     chain = [f"{cause.error_type}:{cause.function or ''}" for cause in causes if cause.relation != "group"]
     yield from reversed(chain)
-    yield from sorted(
-        {f"{cause.error_type}:{cause.function or ''}" for cause in causes if cause.relation == "group"}
-    )
+    yield from sorted({f"{cause.error_type}:{cause.function or ''}" for cause in causes if cause.relation == "group"})
 
 
 def _missing_name(message: str) -> str | None:
@@ -222,24 +214,17 @@ def _missing_name(message: str) -> str | None:
 
 
 def _spells(frame: Frame, name: str) -> bool:
-    return (
-        f"'{name}'" in frame.source_line
-        or f'"{name}"' in frame.source_line
-        or f".{name}" in frame.source_line
-    )
+    return f"'{name}'" in frame.source_line or f'"{name}"' in frame.source_line or f".{name}" in frame.source_line
 
 
-def _readable(
-    error_type: str, message: str, module: str, counted: Sequence[Frame], missing: str | None
-) -> str:
+def _readable(error_type: str, message: str, module: str, counted: Sequence[Frame], missing: str | None) -> str:
     simple = error_type.rpartition(".")[2]
     function = counted[-1].function.replace(".<locals>", "").rpartition(".")[2] if counted else ""
     what = next(
         (
             word
             for types, said, word in _WHAT_FAILED
-            if simple in types.split("|")
-            and (not said or any(phrase in message for phrase in said.split("|")))
+            if simple in types.split("|") and (not said or any(phrase in message for phrase in said.split("|")))
         ),
         None,
     ) or _slug(re.sub("(Error|Exception)$", "", simple))

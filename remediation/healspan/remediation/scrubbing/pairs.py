@@ -20,14 +20,14 @@ Span = tuple[int, int]
 
 _PAIR = re.compile(
     r"""(?<![\w.\-])(?P<key>[\w.\-]++)
-        (?P<close>\\{0,3}["'`\])]{0,3})[ \t]*+
-        (?P<sep>=>|:=|[!<>]?={1,3}|:(?!//)|%3[DdAa]|<>|,(?=[ \t]*+[bru]?\\{0,3}["']))[ \t]*+""",
+        (?P<close>\\{0,31}+["'`\])]{0,3})[ \t]*+
+        (?P<sep>=>|:=|[!<>]?={1,3}|:(?!//)|%3[DdAa]|<>|,(?=[ \t]*+[bru]?\\{0,31}+["']))[ \t]*+""",
     re.VERBOSE,
 )
 _PROSE = re.compile(
     r"""(?<![\w.\-])(?P<key>passw\w*+|passphrase|pwd|pin|token|secret|credentials?
         |(?:api|access|private|secret)[ ]key|identified)
-        (?P<close>\\{0,3}["'`]?)[ \t]++(?P<sep>(?:(?:is|was|like|in|by|to)\b)?+)[ \t]*+""",
+        (?P<close>\\{0,31}+["'`]?)[ \t]++(?P<sep>(?:(?:is|was|like|in|by|to)\b)?+)[ \t]*+""",
     re.VERBOSE | re.IGNORECASE,
 )
 _CODE_PAIR = re.compile(
@@ -39,11 +39,11 @@ _ELEMENT = re.compile(r"<(?P<key>[A-Za-z_][\w:.\-]*+)(?:\s[^<>]*+)?>(?P<value>[^
 _OPTION = re.compile(r"(?<!\S)--(?P<key>[A-Za-z][\w\-]*+)[ \t]++(?P<value>[^\s\-]\S*+)")
 _NAMES_A_NAME = frozenset(("name", "key", "field", "header"))
 _NAMED_VALUE = re.compile(
-    r"""[ \t]*+,?[ \t]*+\\{0,3}["']?(?:value|val|content)\\{0,3}["']?[ \t]*+[:=][ \t]*+""",
+    r"""[ \t]*+,?[ \t]*+\\{0,31}+["']?(?:value|val|content)\\{0,31}+["']?[ \t]*+[:=][ \t]*+""",
     re.IGNORECASE,
 )
 
-_QUOTE = re.compile(r"""[bBrRuUfF]{0,2}(?P<quote>(?P<slashes>\\{1,7})["']|\"{3}|'{3}|["'])""")
+_QUOTE = re.compile(r"""[bBrRuUfF]{0,2}(?P<quote>(?P<slashes>\\{1,31})["']|\"{3}|'{3}|["'])""")
 _QUOTED_TAIL = {
     '"': re.compile(r'(?:[^"\\]|\\.)*+', re.DOTALL),
     "'": re.compile(r"(?:[^'\\]|\\.)*+", re.DOTALL),
@@ -130,6 +130,8 @@ def _separated(text: str, judge: JudgeKey) -> Iterator[Span]:
     while match := _PAIR.search(text, place):
         # Go on after the name, not after the separator: the next name may be the value (``a: password: x``).
         place = match.end("key")
+        if text.startswith("[redacted:", match.start("key") - 10):
+            continue  # the name of a rule in a marker
         verdict = judge(match["key"])
         if verdict is KeyVerdict.HARMLESS:
             if match["key"].lower() in _NAMES_A_NAME and (named := _named_value(text, match.end(), judge)):

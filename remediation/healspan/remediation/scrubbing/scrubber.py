@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,8 +33,11 @@ _MARGIN = 256
 _CLEAN_SIZE, _CLEAN_LENGTH = 4096, 64
 
 KEY_RULE, SQL_RULE = "key", "sql"
-_SEPARATOR = re.compile(r"[=:<]|--|%3[Dd]|,[ \t]*+[bru]?\\{0,3}[\"']")
+_SEPARATOR = re.compile(r"[=:<]|--|%3[Dd]|,[ \t]*+[bru]?\\{0,31}[\"']")
 _TELLING = re.compile("pass|pwd|pin|token|secret|cred|identif| key", re.IGNORECASE)
+_JSON_STARTS = frozenset('{["')
+_ESCAPED = re.compile(r"\\++u00(2[DEde]|3[0-9]|4[0-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9Aa])")
+"""Letters, digits and ``@._-`` that JSON spells as numbers; quotes stay, they would change what is quoted."""
 _INSERTING = re.compile("insert|replace|parameters:", re.IGNORECASE)
 _BREAKS = re.compile(r"[\s,;&\"'<>{}\[\]()|\\]")
 _MARKER = re.compile(r"\[redacted:\w+\]|<email:\d+>")
@@ -143,7 +147,7 @@ class Scrubber:
             inner = _parsed(value)
             found = list(self._explain(inner, "", path, depth + 1)) if inner is not None else []
             yield from found or (
-                Finding(span.rule, path, span.start, self._why(span.rule)) for span in self.spans(value)
+                Finding(span.rule, path, span.start, self._why(span.rule)) for span in self.spans(_unescaped(value))
             )
         elif isinstance(value, dict):
             for name, item in value.items():
@@ -197,7 +201,7 @@ class ScrubSession:
             return text if limit is None or len(text) <= limit else _cut(text, limit)
         try:
             scrubbed = self._scrub(text, MAX_TEXT if limit is None else min(limit, MAX_TEXT), code=code)
-        except Exception:  # noqa: BLE001 - whatever failed, the text may hold a secret
+        except Exception:
             return marker("failed")
         if not code and len(text) <= _CLEAN_LENGTH and scrubbed == text:
             if len(clean) >= _CLEAN_SIZE:
@@ -209,7 +213,7 @@ class ScrubSession:
         """Return a JSON value without secrets; `key` is the name it stands under."""
         try:
             return self._value(value, key, 0)
-        except Exception:  # noqa: BLE001 - as above
+        except Exception:
             return marker("failed")
 
     def _scrub(self, text: str, limit: int, *, code: bool) -> str:
@@ -220,6 +224,9 @@ class ScrubSession:
             scrubbed = self._value(inner, "", 1)
             if scrubbed != inner:
                 window = json.dumps(scrubbed, ensure_ascii=False)
+        if partial and not window:
+            return _cut(marker("cut"), limit) if limit > len(marker("cut")) else "…"
+        window = _unescaped(window)
         pieces: list[str] = []
         place = 0
         for span in self.scrubber.spans(window, code=code):
@@ -278,7 +285,8 @@ def _disjoint(found: list[_Span], text: str) -> list[_Span]:
     joined: list[tuple[int, int, int]] = []
     for place in order:
         start, end, _ = found[place]
-        if any(a <= start and end <= b for a, b in markers):
+        before = bisect_right(markers, (start, len(text))) - 1
+        if before >= 0 and end <= markers[before][1]:
             continue
         if joined and start < joined[-1][1]:
             first_start, first_end, first = joined[-1]
@@ -289,14 +297,19 @@ def _disjoint(found: list[_Span], text: str) -> list[_Span]:
 
 
 def _parsed(text: str) -> JsonValue | None:
-    """The JSON object or array that a text is, if it is one."""
-    if text[:1] not in {"{", "["} and text.lstrip()[:1] not in {"{", "["}:
+    """The JSON object, array or string that a text is, if it is one."""
+    if text[:1] not in _JSON_STARTS and text.lstrip()[:1] not in _JSON_STARTS:
         return None
     try:
         value: JsonValue = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict | list) else None
+    return value if isinstance(value, dict | list | str) else None
+
+
+def _unescaped(text: str) -> str:
+    """With letters that JSON text spells as numbers spelled as letters; a name may hide behind them."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text) if "\\u00" in text else text
 
 
 def _without_last_word(window: str) -> str:
