@@ -89,23 +89,28 @@ def in_modules(error: BaseException, app: Application) -> list[TracebackType]:
     return [each for each in frames(error) if each.tb_frame.f_globals["__name__"] in app.modules]
 
 
-def path_of(error: BaseException, app: Application) -> FramePath:
-    """Return the way from the boundary to the innermost frame of the application."""
+def path_of(error: BaseException, app: Application, frame: int = -1) -> FramePath:
+    """Return the way from the boundary to a frame of the application, by default the innermost."""
+    traces = in_modules(error, app)
     return tuple(
         path_entry(
             each.tb_frame.f_globals["__name__"],
             each.tb_frame.f_code.co_qualname,
             linecache.getline(each.tb_frame.f_code.co_filename, each.tb_lineno),
         )
-        for each in in_modules(error, app)
+        for each in traces[: traces.index(traces[frame]) + 1]
     )
 
 
-def location_of(error: BaseException, app: Application) -> Location:
-    innermost = in_modules(error, app)[-1]
-    code = innermost.tb_frame.f_code
-    position = list(code.co_positions())[innermost.tb_lasti // 2]
-    return locate(code, innermost.tb_frame.f_globals["__name__"], position)
+def location_of(error: BaseException, app: Application, frame: int = -1) -> Location:
+    trace = in_modules(error, app)[frame]
+    code = trace.tb_frame.f_code
+    line, end_line, column, end_column = list(code.co_positions())[trace.tb_lasti // 2]
+    assert line is not None
+    assert end_line is not None
+    assert column is not None
+    assert end_column is not None
+    return locate(code, trace.tb_frame.f_globals["__name__"], (line, end_line, column, end_column))
 
 
 def repair_for(
@@ -115,16 +120,17 @@ def repair_for(
     fix_id: str = "fix",
     boundary: str = "boundary",
     repairer: str = "number",
+    frame: int = -1,
 ) -> ActiveRepair:
     """Return the repair that this failure, having reached its boundary, teaches."""
-    step = location_of(error, app).step(
+    step = location_of(error, app, frame).step(
         error_type=f"{type(error).__module__}.{type(error).__qualname__}",
         repairer=repairer,
     )
-    return ActiveRepair(fix_id, step, boundary, frozenset({path_of(error, app)}))
+    return ActiveRepair(fix_id, step, boundary, frozenset({path_of(error, app, frame)}))
 
 
-def heal(repairs: Repairs, app: Application, function: Callable[..., Any], *args: Any, **about: str) -> None:
+def heal(repairs: Repairs, app: Application, function: Callable[..., Any], *args: Any, **about: Any) -> None:
     """Install the repair for a failing call, which must be possible."""
     [report] = repairs.install([repair_for(failure(function, *args), app, **about)])
     assert report.status == "installed", report.reason

@@ -17,7 +17,7 @@ from healspan.remediation.repair.expression import (
     Guardable,
     Span,
     definition,
-    instruction_line,
+    method_below,
     span_of,
 )
 from healspan.remediation.repair.guard import Guard
@@ -58,9 +58,7 @@ def compile_guarded(source: FunctionSource, guards: Mapping[Span, Guard]) -> Cod
     if code is None or _UNCHANGED(code) != _UNCHANGED(source.code):
         raise RepairDeclined(f"{where}: the guarded function would have another signature or closure")
     placed: set[str] = set()
-    constants: dict[object, object] = dict(
-        zip(transformer.placeholders.values(), guards.values(), strict=True)
-    )
+    constants: dict[object, object] = dict(zip(transformer.placeholders.values(), guards.values(), strict=True))
     code = _with_guards(code, constants, placed)
     if len(placed) != len(guards):
         raise RepairDeclined(f"{where}: an expression to guard is never evaluated")
@@ -105,8 +103,11 @@ class _Guarding(ast.NodeTransformer):
         for made in (guard, function):
             made.lineno = made.end_lineno = node.lineno
             made.col_offset = made.end_col_offset = node.col_offset
-        # The compiler gives a call the line on which its method's name ends: here, that of the original.
-        function.end_lineno = instruction_line(node)
+        below = method_below(node)
+        if below is not None:
+            # The compiler reckons the call's position back from where its method's name ends.
+            function.end_lineno = below.end_lineno
+            function.end_col_offset = (below.end_col_offset or 0) - len(below.attr) + len(method)
         return ast.copy_location(ast.Call(function, operands, keywords), node)
 
 

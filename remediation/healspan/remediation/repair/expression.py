@@ -87,16 +87,12 @@ def locate(code: CodeType, module: str, position: Span) -> Location:
     qualname = enclosing(code.co_qualname)
     function = find_function(module, qualname, lambda each: _holds(each.__code__, code))
     if not (_holds(function.__code__, code) or _holds(original_code(function), code)):
-        raise StaleFix(
-            f"{module}.{qualname} was replaced while an older version of it was running; call it again"
-        )
+        raise StaleFix(f"{module}.{qualname} was replaced while an older version of it was running; call it again")
     source = function_source(function)
     node = definition(source)
     found = [each for each in _inside(node) if position in (span_of(each), _instruction(each))]
     if len(found) != 1:
-        raise RepairDeclined(
-            f"line {position[0]} of {module}: no single call or subscript stands at the failure"
-        )
+        raise RepairDeclined(f"line {position[0]} of {module}: no single call or subscript stands at the failure")
     kind = kind_of(found[0])
     line, end_line, column, end_column = span_of(found[0])
     start = first_line(node)
@@ -121,9 +117,7 @@ def expression_of(step: RepairStep, source: FunctionSource, node: FunctionNode) 
     span = (step.line + start, step.end_line + start, step.column, step.end_column)
     found = [each for each in _inside(node) if span_of(each) == span]
     if len(found) != 1 or source.segment(found[0]) != step.expression:
-        raise StaleFix(
-            f"{step.module}.{step.qualname}: {step.expression!r} no longer stands where the fix says"
-        )
+        raise StaleFix(f"{step.module}.{step.qualname}: {step.expression!r} no longer stands where the fix says")
     kind_of(found[0])
     return found[0]
 
@@ -169,23 +163,27 @@ def span_of(node: ast.expr) -> Span:
 
 
 def _instruction(node: Guardable) -> Span:
-    """Return the position that the compiler gives to the instruction of a node.
-
-    The call of a method is attributed to the line of the method's name, which matters in a chain over lines.
-    """
+    """Return the position that the compiler gives to the instruction of a node."""
     line, end_line, column, end_column = span_of(node)
-    return instruction_line(node) or line, end_line, column, end_column
+    method = method_below(node)
+    if method is None:
+        return line, end_line, column, end_column
+    line = method.end_lineno or line
+    column = (method.end_col_offset or 0) - len(method.attr)
+    return line, max(line, end_line), column, max(column, end_column)
 
 
-def instruction_line(node: Guardable) -> int:
-    """Return the line of the instruction that evaluates a node."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        unpacks = any(isinstance(each, ast.Starred) for each in node.args) or any(
-            keyword.arg is None for keyword in node.keywords
-        )
-        if not unpacks:
-            return node.func.end_lineno or node.lineno
-    return node.lineno
+def method_below(node: Guardable) -> ast.Attribute | None:
+    """Return the method of a call whose name stands on a later line than the call begins.
+
+    In such a chain the compiler attributes the call to the name of the method.
+    """
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return None
+    unpacks = any(isinstance(each, ast.Starred) for each in node.args) or any(
+        keyword.arg is None for keyword in node.keywords
+    )
+    return None if unpacks or node.func.end_lineno == node.lineno else node.func
 
 
 def _inside(node: FunctionNode) -> Iterator[Guardable]:

@@ -172,7 +172,7 @@ class Guard:
             return None
         try:
             return self._again(error, target, arguments, keywords)
-        except Exception as own:  # noqa: BLE001 - it must not reach the application
+        except Exception as own:
             # The fault is healspan's; the application's exception goes on, and its text stays out of logs.
             logger.warning("a repair could not be tried: %s; please report this", type(own).__qualname__)
             return None
@@ -256,7 +256,7 @@ class _Again:
                 result = self._target(*self._arguments, **self._keywords)
             else:
                 result = self._target[self._arguments[0]]
-        except Exception:  # noqa: BLE001 - the original exception is the one to raise
+        except Exception:
             self._record(succeeded=False)
         else:
             self._record(succeeded=True)

@@ -11,7 +11,7 @@ import builtins
 import dis
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -97,9 +97,7 @@ def _judge_code(function: FunctionType, qualname: str, line: str) -> None:
             if number in lines
             for entry in entries
         ):
-            raise RepairDeclined(
-                f"{where} is not the application's code, and may handle the exception at {line!r}"
-            )
+            raise RepairDeclined(f"{where} is not the application's code, and may handle the exception at {line!r}")
 
 
 def _lines(function: FunctionType, code: CodeType, line: str) -> set[int] | None:
@@ -112,9 +110,7 @@ def _lines(function: FunctionType, code: CodeType, line: str) -> set[int] | None
     return {n for n in numbers if _collapsed(source, n) == line} or None
 
 
-def _judge_source(
-    source: FunctionSource, function: FunctionType, qualname: str, line: str, error_type: str
-) -> None:
+def _judge_source(source: FunctionSource, function: FunctionType, qualname: str, line: str, error_type: str) -> None:
     """Refuse a frame of the application where a handler or a context manager may take the exception."""
     where = f"{function.__module__}.{qualname}"
     if qualname.rpartition(".")[2] in COMPREHENSIONS | {"<lambda>"}:
@@ -128,9 +124,7 @@ def _judge_source(
         raise RepairDeclined(f"{where}: the frame is not found in the source")
     judge = _Judge(where, line, error_type, _scope(function))
     numbers = [
-        number
-        for number in range(source.first, source.first + len(source.lines))
-        if _collapsed(source, number) == line
+        number for number in range(source.first, source.first + len(source.lines)) if _collapsed(source, number) == line
     ]
     for node in nodes:
         assert node is not None  # noqa: S101 - checked above
@@ -166,32 +160,24 @@ class _Judge:
 
     def visit(self, statements: Iterable[ast.stmt], number: int) -> None:
         """Refuse if a statement around the line may keep the exception."""
-        for statement in statements:
-            if statement.lineno <= number <= (statement.end_lineno or statement.lineno):
-                self._enter(statement, number)
-
-    def _enter(self, statement: ast.stmt, number: int) -> None:
-        if isinstance(statement, FunctionNode | ast.ClassDef):
-            return
-        blocks = [
-            block
-            for name in ("body", "orelse", "finalbody", "handlers", "cases")
-            for block in _parts(getattr(statement, name, []))
-        ]
-        inside = [block for block in blocks if _spans(block, number)]
-        if not inside:
+        for chain in _chains(statements, number):
             self.found = True
+            for statement in chain:
+                self._judge(statement, number)
+
+    def _judge(self, statement: ast.stmt, number: int) -> None:
         if isinstance(statement, ast.Try | ast.TryStar):
             if _spans(statement.body, number):
                 self._judge_handlers(statement)
             if not _spans(statement.finalbody, number) and _leaves(statement.finalbody):
                 self._refuse("a finally clause there drops exceptions")
-        if isinstance(statement, ast.With | ast.AsyncWith) and (inside or len(statement.items) > 1):
+        if isinstance(statement, ast.With | ast.AsyncWith):
+            # A single manager is not yet there while its own line is evaluated.
+            if len(statement.items) == 1 and not _spans(statement.body, number):
+                return
             for item in statement.items:
                 if not self._lets_through(item.context_expr):
                     self._refuse(f"the context manager {ast.unparse(item.context_expr)!r} may swallow it")
-        for block in inside:
-            self.visit(block, number)
 
     def _judge_handlers(self, statement: ast.Try | ast.TryStar) -> None:
         for handler in statement.handlers:
@@ -236,12 +222,26 @@ class _Judge:
         raise RepairDeclined(f"{self._where}, {self._line!r}: {reason}; the application handles this itself")
 
 
-def _parts(blocks: Iterable[ast.AST]) -> list[list[ast.stmt]]:
-    """Return the lists of statements in a field: itself, or the bodies of handlers and cases."""
-    found = list(blocks)
-    if found and isinstance(found[0], ast.ExceptHandler | ast.match_case):
-        return [each.body for each in found if isinstance(each, ast.ExceptHandler | ast.match_case)]
-    return [[each for each in found if isinstance(each, ast.stmt)]]
+def _chains(statements: Iterable[ast.stmt], number: int) -> Iterator[list[ast.stmt]]:
+    """Yield the statements around a line, outermost first, unless it belongs to a function made there."""
+    for statement in statements:
+        if not statement.lineno <= number <= (statement.end_lineno or statement.lineno):
+            continue
+        inside = [block for block in _blocks(statement) if _spans(block, number)]
+        if not inside:
+            yield [statement]
+        elif not isinstance(statement, FunctionNode | ast.ClassDef):
+            for block in inside:
+                for chain in _chains(block, number):
+                    yield [statement, *chain]
+
+
+def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """Yield the lists of statements directly inside a statement."""
+    for name in ("body", "orelse", "finalbody"):
+        yield getattr(statement, name, [])
+    for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+        yield part.body
 
 
 def _spans(block: list[ast.stmt], number: int) -> bool:

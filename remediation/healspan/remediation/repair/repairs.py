@@ -38,8 +38,27 @@ from healspan.remediation.step import FramePath, RepairStep
 __all__ = ["ActiveRepair", "InstallReport", "InstallStatus", "Repairs"]
 
 _lock = threading.RLock()
-# A child must not be born while a function is half changed.
-os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+def _before_fork() -> None:
+    # A child must not be born while a function is half changed.
+    _lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +179,7 @@ class Repairs:
             return self._install(ready, None) if ready else []
 
     @contextlib.contextmanager
-    def probe(
-        self, fix_id: str, steps: Sequence[RepairStep], boundary: str, path: FramePath
-    ) -> Iterator[Probe]:
+    def probe(self, fix_id: str, steps: Sequence[RepairStep], boundary: str, path: FramePath) -> Iterator[Probe]:
         """Let the steps of a fix act in this context only, while the block runs.
 
         Raises:
@@ -206,9 +223,7 @@ class Repairs:
         for patched in changed:
             self._put(patched)
         reports = [
-            InstallReport(each.repair, InstallStatus.INSTALLED, each.reason)
-            if isinstance(each, _Prepared)
-            else each
+            InstallReport(each.repair, InstallStatus.INSTALLED, each.reason) if isinstance(each, _Prepared) else each
             for each in outcomes
         ]
         if probe is None:
@@ -236,9 +251,7 @@ class Repairs:
 
     def _prepare(self, repair: ActiveRepair, probe: Probe | None) -> _Prepared:
         step = repair.step
-        function = find_function(
-            step.module, step.qualname, lambda each: source_hash(each) == step.source_hash
-        )
+        function = find_function(step.module, step.qualname, lambda each: source_hash(each) == step.source_hash)
         if source_hash(function) != step.source_hash:
             raise StaleFix(
                 f"{step.module}.{step.qualname} changed since the fix was made; let the fix be made again",
@@ -249,18 +262,14 @@ class Repairs:
                 f"{step.module}.{step.qualname}: something else replaced its code; restart the service"
             )
         if patched is None and function in originals:
-            raise RepairDeclined(
-                f"{step.module}.{step.qualname} carries the repairs of another `Repairs` object"
-            )
+            raise RepairDeclined(f"{step.module}.{step.qualname} carries the repairs of another `Repairs` object")
         source = function_source(function)
         node = expression_of(step, source, definition(source))
         chosen = repairer(step.repairer)
         try:
             parameters = chosen.parameters.model_validate(step.parameters)
         except ValidationError as error:
-            raise RepairDeclined(
-                f"repairer {step.repairer} does not take these parameters: {error}"
-            ) from error
+            raise RepairDeclined(f"repairer {step.repairer} does not take these parameters: {error}") from error
         allowed, reasons = set[FramePath](), list[str]()
         for path in repair.paths:
             try:
@@ -273,9 +282,7 @@ class Repairs:
             raise RepairDeclined("; ".join(reasons) or "no way from the boundary to the expression is given")
         if patched is not None and (known := patched.repairs.get(_key(repair, probe))) is not None:
             allowed |= known.repair.paths
-        live = LiveRepair(
-            repair.fix_id, step, repair.boundary, PathTree.of(allowed), chosen, parameters, probe
-        )
+        live = LiveRepair(repair.fix_id, step, repair.boundary, PathTree.of(allowed), chosen, parameters, probe)
         return _Prepared(
             repair=replace(repair, paths=frozenset(allowed)),
             function=function,
@@ -361,9 +368,7 @@ def _patch(function: FunctionType, known: _Patched | None, repairs: Mapping[_Key
     if known is not None and known.guards.keys() == kinds.keys():
         return replace(known, repairs=dict(repairs))
     source = next(iter(repairs.values())).source
-    guards = {
-        span: (known.guards.get(span) if known is not None else None) or Guard(kinds[span]) for span in kinds
-    }
+    guards = {span: (known.guards.get(span) if known is not None else None) or Guard(kinds[span]) for span in kinds}
     return _Patched(function, source, compile_guarded(source, guards), guards, dict(repairs))
 
 

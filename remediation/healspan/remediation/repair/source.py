@@ -1,7 +1,8 @@
 """The source text of a live function, proven to be the text of the code that runs.
 
-Only the top-level statement that holds the function is parsed and compiled, under the module's future flags.
-A fresh compile must equal the live code object, cold or warm; otherwise the file changed after the import, or
+Only the function's own lines are parsed and compiled, inside classes of the same names and under the module's
+future flags; where its lines cannot be told by their indentation, the top-level statement that holds it. A
+fresh compile must equal the live code object, cold or warm; otherwise the file changed after the import, or
 something rewrote the code, and no position in the text can be trusted.
 """
 
@@ -9,12 +10,13 @@ from __future__ import annotations
 import __future__
 
 import ast
+import contextlib
 import functools
 import hashlib
 import linecache
 import operator
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
@@ -71,17 +73,25 @@ class FunctionSource:
     code: CodeType
     """The function's original code object."""
     filename: str
+    headers: tuple[str, ...]
+    """Lines that stand for the enclosing classes."""
     lines: tuple[str, ...]
-    """Lines of the top-level statement."""
+    """Lines of the function, or of the top-level statement around it."""
     first: int
     """Number of the first of them in the file, from 1."""
+    imported: tuple[str, ...]
+    """Names that the module imports: the compiler calls their attributes in another way."""
 
     def tree(self) -> ast.Module:
         """Return a fresh syntax tree whose positions are those of the file."""
-        text = "\n" * (self.first - 1) + "\n".join(self.lines) + "\n"
+        above = "\n" * (self.first - 1 - len(self.headers))
+        text = above + "\n".join((*self.headers, *self.lines)) + "\n"
         flags = self.code.co_flags & _FUTURE | ast.PyCF_ONLY_AST
         tree = compile(text, self.filename, "exec", flags, dont_inherit=True)
         assert isinstance(tree, ast.Module)  # noqa: S101 - PyCF_ONLY_AST gives a tree
+        if self.imported:
+            imports = ast.Import([ast.alias(name) for name in self.imported])
+            tree.body.append(ast.fix_missing_locations(imports))
         return tree
 
     def compile(self, tree: ast.Module) -> CodeType | None:
@@ -233,30 +243,65 @@ def _description(code: CodeType) -> str:
 
 
 def _slices(function: FunctionType, code: CodeType) -> Iterator[FunctionSource]:
-    """Yield texts that may hold the function: lines between unindented ones, then the parsed statement."""
+    """Yield texts that may hold the function: what its indentation says, then the parsed statement."""
     lines = _module_lines(function, code)
     at = code.co_firstlineno - 1
     if at >= len(lines):
         return
-
-    def starts(index: int) -> bool:
-        return lines[index][:1] not in ("", " ", "\t", "#", ")", "]", "}", "\f", "\r")
-
-    begin = next((n for n in range(at, -1, -1) if starts(n)), 0)
-    body = at
-    while body < len(lines) - 1 and lines[body].startswith("@"):
-        body += 1
-    end = next((n for n in range(body + 1, len(lines)) if starts(n)), len(lines))
-    yield FunctionSource(code, code.co_filename, tuple(lines[begin:end]), begin + 1)
+    with contextlib.suppress(SyntaxError, ValueError):
+        imported = _imported(ast.parse("\n".join(_import_lines(lines))).body)
+        own = tuple(_indented_block(lines[at:]))
+        classes = code.co_qualname.split(".")[:-1]
+        headers = [f"{' ' * depth}class {name}:" for depth, name in enumerate(classes)]
+        if not headers and own[0][:1].isspace():
+            headers = ["if True:"]
+        if len(headers) <= at:
+            yield FunctionSource(code, code.co_filename, tuple(headers), own, at + 1, imported)
     try:
         tree = ast.parse("\n".join(lines))
     except (SyntaxError, ValueError, RecursionError):
         return
+    imported = _imported(tree.body)
     for statement in tree.body:
         last = statement.end_lineno or statement.lineno
         above = min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", ()))])
         if above <= at + 1 <= last:
-            yield FunctionSource(code, code.co_filename, tuple(lines[above - 1 : last]), above)
+            yield FunctionSource(code, code.co_filename, (), tuple(lines[above - 1 : last]), above, imported)
+
+
+def _indented_block(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the first line, its fellow decorators, and everything that is indented further."""
+    depth, decorated = -1, True
+    for line in lines:
+        bare = line.lstrip()
+        if depth < 0:
+            depth = len(line) - len(bare)
+        elif not decorated and bare and len(line) - len(bare) <= depth and bare[0] not in "#)]}":
+            return
+        decorated = decorated and bare.startswith("@")
+        yield line
+
+
+def _import_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of the import statements that are not indented."""
+    open_parenthesis = False
+    for line in lines:
+        if open_parenthesis or line.startswith(("import ", "from ")):
+            yield line
+            open_parenthesis = ")" not in line and (open_parenthesis or "(" in line)
+
+
+def _imported(statements: Iterable[ast.AST]) -> tuple[str, ...]:
+    """Return the names that import statements bind in the scope of these statements."""
+    names: set[str] = set()
+    waiting = list(statements)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names.update((each.asname or each.name).partition(".")[0] for each in node.names)
+        elif not isinstance(node, FunctionNode | ast.ClassDef | ast.expr):
+            waiting.extend(ast.iter_child_nodes(node))
+    return tuple(sorted(names - {"*"}))
 
 
 def _module_lines(function: FunctionType, code: CodeType) -> list[str]:
