@@ -1,0 +1,220 @@
+"""The exporter: one process that publishes the whole fleet's numbers, from the store, at /metrics.
+
+Services publish what they count themselves (`metrics`); gauges, and totals over all of them, are here. Scrape
+either for a counter, not both: the names are the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Annotated, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import typer
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from healspan.remediation import metrics as names
+from healspan.remediation.errors import ConfigurationError, HealspanError
+from healspan.remediation.fix import FixState
+from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.settings import load_settings
+from healspan.remediation.signals import stop_signal
+from healspan.remediation.store.database import Database
+from healspan.remediation.store.facts import context_keys
+from healspan.remediation.store.overview import hotspots
+from healspan.remediation.store.review_queue import escalations, fix_states
+from healspan.remediation.store.totals import Totals
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+__all__ = ["MetricsServer", "StoreCollector", "metrics"]
+
+logger = logging.getLogger("healspan.exporter")
+
+TOP_HOTSPOTS = 20
+"""Labels cost memory in every Prometheus that scrapes; those that matter are few."""
+
+_ENDINGS = (
+    (Tier.KNOWN_FIX, IncidentStatus.HEALED),
+    (Tier.KNOWN_FIX, IncidentStatus.DEGRADED),
+    (Tier.DIAGNOSIS, IncidentStatus.HEALED),
+    (Tier.DIAGNOSIS, IncidentStatus.DEGRADED),
+    (Tier.HUMAN, IncidentStatus.ESCALATED),
+)
+
+
+class StoreCollector(Collector):
+    """Reads the metrics from the store at every scrape.
+
+    Args:
+        database: the store.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._totals = Totals(names.HEAL_SECONDS_BUCKETS)
+        self._lock = threading.Lock()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return every metric.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: the store cannot be read.
+        """
+        with self._lock, self._database.reading() as connection:
+            self._totals.take(connection)
+            states = fix_states(connection)
+            open_patterns = sum(one.answered_by is None for one in escalations(connection))
+            spots = hotspots(connection)[:TOP_HOTSPOTS]
+            counters = list(self._counters())
+        fixes = _gauge(names.FIXES)
+        for state in FixState:
+            fixes.add_metric((state.value,), states[state])
+        expected = _gauge(names.HOTSPOT_EXPECTED)
+        for spot in spots:
+            document_type = context_keys(spot.context).get("document_type", "")
+            expected.add_metric((spot.boundary, document_type), spot.expected)
+        return [
+            *counters,
+            fixes,
+            _gauge(names.ESCALATIONS_OPEN, open_patterns),
+            _gauge(names.REVIEW_BACKLOG, states[FixState.PROPOSED]),
+            expected,
+        ]
+
+    def _counters(self) -> Iterator[Metric]:
+        totals = self._totals
+        incidents = CounterMetricFamily(*names.INCIDENTS[:2], labels=names.INCIDENTS.labels)
+        for by_error, number in sorted(totals.incidents.items()):
+            incidents.add_metric(by_error, number)
+        yield incidents
+
+        heals = CounterMetricFamily(*names.HEALS[:2], labels=names.HEALS.labels)
+        # A boundary that has failed starts every ending at zero, so that a first heal is an increase.
+        places = {(service, boundary) for service, boundary, _ in totals.incidents}
+        known = {(*place, tier.value, outcome.value) for place in places for tier, outcome in _ENDINGS}
+        for by_ending in sorted(known | totals.heals.keys()):
+            heals.add_metric(by_ending, totals.heals[by_ending])
+        yield heals
+
+        seconds = HistogramMetricFamily(*names.HEAL_SECONDS[:2], labels=names.HEAL_SECONDS.labels)
+        bounds = [*map(str, map(float, totals.bounds)), "+Inf"]
+        for labels, durations in sorted(totals.durations.items()):
+            running, buckets = 0, []
+            for bound, number in zip(bounds, durations.counts, strict=True):
+                running += number
+                buckets.append((bound, running))
+            seconds.add_metric(labels, buckets, durations.seconds)
+        yield seconds
+
+
+def _gauge(definition: names.Definition, value: float | None = None) -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        definition.name,
+        definition.documentation,
+        value=value,
+        labels=definition.labels if definition.labels else None,
+    )
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing of a scrape that went well."""
+
+
+class MetricsServer:
+    """Serves a collector at /metrics, from a thread of its own, until it is closed.
+
+    Args:
+        collector: what to publish.
+        host: where to listen.
+        port: likewise; 0 takes a free one.
+
+    Raises:
+        ConfigurationError: the port is taken, or the host is not this machine's.
+    """
+
+    def __init__(self, collector: Collector, *, host: str, port: int) -> None:
+        registry = CollectorRegistry()
+        registry.register(collector)
+        server = _Server6 if ":" in host else _Server
+        try:
+            self._server = make_server(host, port, _app(registry), server, _Quiet)
+        except OSError as error:
+            raise ConfigurationError(_cannot_listen(host, port, error)) from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="healspan-metrics", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where the metrics are."""
+        host, port = self._server.server_address[:2]
+        shown = f"[{host!s}]" if ":" in str(host) else str(host)
+        return f"http://{shown}:{port}/metrics"
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken; stop what listens there, or give another --port"
+    return f"nothing can listen on {host}:{port} ({error.strerror}); give another --host or --port"
+
+
+def _app(registry: CollectorRegistry) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    published = make_wsgi_app(registry)
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def plainly(status: str, text: str) -> Iterable[bytes]:
+            start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+            return [f"{text}\n".encode()]
+
+        if environ.get("PATH_INFO") != "/metrics":
+            return plainly("404 Not Found", "The metrics are at /metrics.")
+        try:
+            found: Iterable[bytes] = published(environ, start_response)
+        except HealspanError as error:
+            logger.warning("the metrics could not be read: %s", error)
+            return plainly("503 Service Unavailable", str(error))
+        return found
+
+    return app
+
+
+def metrics(
+    host: Annotated[str | None, typer.Option(help="Where to listen; default: HEALSPAN_METRICS_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Likewise; default: HEALSPAN_METRICS_PORT.")] = None,
+) -> None:
+    """Publish the store's numbers for Prometheus at /metrics, until stopped."""
+    settings = load_settings()
+    database = Database.for_tool(settings)
+    server = MetricsServer(
+        StoreCollector(database),
+        host=settings.metrics_host if host is None else host,
+        port=settings.metrics_port if port is None else port,
+    )
+    with stop_signal() as stop:
+        typer.echo(f"metrics   {server.url}")
+        stop.wait()
+    server.close()
+    database.close()
