@@ -46,7 +46,7 @@ _PUBLIC_IDS = re.compile(
         [0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}
       | [0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}
       | [0-9a-f]{32} | [0-9a-f]{40} | [0-9a-f]{56} | [0-9a-f]{64} | [0-9a-f]{96} | [0-9a-f]{128}
-      | [0-9]++
+      | [0-9]{8,}+
     )(?![0-9a-z])""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -111,9 +111,16 @@ def _is_random(run: str) -> bool:
     has_digit, has_letter = any(c.isdigit() for c in run), any(c.isalpha() for c in run)
     if _HEX.fullmatch(run):
         return has_digit and has_letter
-    mixed = run.lower() != run and run.upper() != run
-    mean_run = len(run) / len(_CLASS_RUNS.findall(run))
-    if not (mean_run <= 3.0 if has_digit else mixed and mean_run <= 2.0):
+    classes = _CLASS_RUNS.findall(run)
+    if run.count("/") >= 3 and len(run) / len(classes) > 1.9:
+        mixed = [part for part in run.split("/") if part and not (part.isalpha() or part.isdigit())]
+        if len(mixed) <= 1:
+            return False  # a path
+    if run.lower() != run and run.upper() != run:
+        # Words in camel case have runs of four and more; a digit tells that these are not only words.
+        if len(run) / len(classes) > (3.0 if has_digit else 2.4):
+            return False
+    elif sum(part.isdigit() for part in classes) < 3 or len(run) / len(classes) > 4.5:
         return False
     size = len(run)
     return -sum(n / size * log2(n / size) for n in Counter(run).values()) >= 3.9
