@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast
 
@@ -136,7 +136,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
     ) -> Literal[False]:
         """Capture what left the block; never swallow it."""
         if isinstance(error, Exception):
-            caller = sys._getframe(1)  # noqa: SLF001 - the block's own frame names its module
+            caller = sys._getframe(1)
             target = f"{caller.f_globals.get('__name__', '?')}:{caller.f_code.co_qualname}"
             with internal_error("observe"):
                 boundary = Boundary(name=self.name, function=None, target=target, mode="observe")

@@ -76,16 +76,18 @@ class Contract:
         adapter = self._adapter if self._resolved else self._resolve()
         if adapter is not None:
             try:
-                adapter.validate_python(value, strict=True)
+                validated = adapter.validate_python(value, strict=True)
             except ValidationError as error:
                 first = error.errors(include_url=False, include_input=False)[0]
                 where = ".".join(str(part) for part in first["loc"])
                 return ContractResult(False, f"output{'.' + where if where else ''}: {first['msg']}")
+            if not _unchanged(value, validated):
+                return ContractResult(False, "output: a mapping stands where an instance of the type must")
         for check in self._checks:
             name = getattr(check, "__name__", "check")
             try:
                 kept = check(value, arguments)
-            except Exception as error:  # noqa: BLE001 - a check that raises has not confirmed the value
+            except Exception as error:
                 return ContractResult(False, f"check {name} raised {type(error).__qualname__}")
             if kept is not True:
                 return ContractResult(False, f"check {name} is not True of the result")
@@ -117,3 +119,16 @@ def _adapter(output: Any) -> TypeAdapter[Any]:
     except PydanticUserError:
         # Models and dataclasses carry their own configuration.
         return TypeAdapter(output)
+
+
+def _unchanged(value: object, validated: object) -> bool:
+    """Tell whether the value itself is valid: even strictly, pydantic would make a model out of a mapping."""
+    if validated is value:
+        return True
+    if type(validated) is not type(value):
+        return False
+    if isinstance(value, dict) and isinstance(validated, dict):
+        return all(_unchanged(one, other) for one, other in zip(value.values(), validated.values(), strict=True))
+    if isinstance(value, list | tuple) and isinstance(validated, list | tuple):
+        return all(_unchanged(one, other) for one, other in zip(value, validated, strict=True))
+    return True

@@ -56,6 +56,7 @@ class Failure:
         self._contract = contract
         self._call = call
         self._wrapper_frame = wrapper_frame
+        self._others: list[FiredRepair] = []
         self._in_app = in_app
         self._capture_locals = capture_locals
         self._traceback = traceback
@@ -110,7 +111,7 @@ class Failure:
             for frame in captured.frames
         )
         self._path = frame_path(captured.frames)
-        self.run.failed(self._incident.pattern.exact, self.boundary.name)
+        self.run.failed(self._incident.pattern.exact, self.boundary.name, self.error)
         live.metrics.incident(self._incident)
         return live.spool.append("incident", self._incident)
 
@@ -130,12 +131,18 @@ class Failure:
 
     def end(self, live: Runtime, healing: Healing | None) -> None:
         """Close the run of this call if it is its own, count, and tell the exception which incident it is."""
+        if self._others:
+            healed = healing is not None and healing.healed
+            run = None if self.own_run else self.run
+            live.repaired(self.boundary.name, self._others, self._context_keys, run, resolved=healed, valid=None)
         if self.own_run:
             live.close_run(self.run)
         if healing is not None:
             live.metrics.healing(self.incident, healing.resolution)
         if healing is None or not healing.healed:
-            note = f"healspan: incident {self.incident.error_id}; see 'healspan incidents show {self.incident.error_id}'"
+            note = (
+                f"healspan: incident {self.incident.error_id}; see 'healspan incidents show {self.incident.error_id}'"
+            )
             with internal_error("note"):
                 # The class's own method: an instance may carry a hostile one.
                 BaseException.add_note(self.error, note)
@@ -184,9 +191,14 @@ class Failure:
             return lambda: asyncio.to_thread(event.wait, seconds)
         return lambda: event.wait(seconds)
 
-    def fired(self) -> list[FiredRepair]:
-        """Take the repairs that acted in the last call made again."""
-        return take_fired(self._wrapper_frame) if self._wrapper_frame is not None else []
+    def acted(self, fix_id: str) -> bool:
+        """Tell whether an installed repair of this fix has acted, with a result, in a call made again."""
+        if self._wrapper_frame is None:
+            return False
+        uses = take_fired(self._wrapper_frame)
+        self._others += [use for use in uses if use.fix_id != fix_id]
+        mine = [use.succeeded for use in uses if use.fix_id == fix_id]
+        return bool(mine) and all(mine)
 
     def verify(self, value: object) -> ContractResult:
         """Check a value against the contract."""

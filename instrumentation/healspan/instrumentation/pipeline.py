@@ -55,7 +55,7 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         current_run.reset(token)
         open_runs.discard(run.run_id)
         with internal_error("close"):
-            if isinstance(error, Exception) and not captured(error):
+            if isinstance(error, Exception) and not run.knows(error):
                 pattern = exception_pattern(error, traceback, module=self._name)
                 run.failed(pattern.exact, f"{self._name} (left the run)")
             if error is None or isinstance(error, Exception):

@@ -39,7 +39,7 @@ _healing: ContextVar[frozenset[str]] = ContextVar("healspan_healing", default=fr
 """Boundaries whose failure is being healed in this context: a failure inside the attempt is not healed again."""
 
 _clock = time.perf_counter
-_frame = sys._getframe  # noqa: SLF001 - the frame is the key under which the guard files what it did
+_frame = sys._getframe
 
 
 class Site:
@@ -158,8 +158,8 @@ class Site:
                 capture_locals=self._capture_locals,
                 partial_output=self._partial_output,
                 contract=self.contract,
-                call=snapshot if self.boundary.retry_safe == "snapshot" else (args, kwargs),
                 wrapper_frame=frame,
+                call=snapshot if self.boundary.retry_safe == "snapshot" else (args, kwargs),
             )
             if self.boundary.mode == "observe":
                 failure.observe(live)

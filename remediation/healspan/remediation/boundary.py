@@ -17,7 +17,6 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from healspan.remediation.errors import ConfigurationError, StepInapplicable
 from healspan.remediation.incident import Incident
-from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import Run
 from healspan.remediation.step import FramePath
 
@@ -166,8 +165,8 @@ class FailedCall(Protocol):
     def pause(self, event: threading.Event, seconds: float) -> Callable[[], Any]:
         """Return an invocation that waits for an event, no longer than some seconds, without blocking a loop."""
 
-    def fired(self) -> list[FiredRepair]:
-        """Take the repairs that acted in the last call made again."""
+    def acted(self, fix_id: str) -> bool:
+        """Tell whether an installed repair of this fix has acted, with a result, in a call made again."""
 
     def verify(self, value: object) -> ContractResult:
         """Check a value against the contract, strictly and without replacing it."""
@@ -191,6 +190,6 @@ def register(boundary: Boundary) -> None:
     _registry[boundary.name] = boundary
 
 
-def boundaries() -> Mapping[str, Boundary]:
+def boundaries() -> dict[str, Boundary]:
     """Return the boundaries declared in this process, by name."""
     return _registry

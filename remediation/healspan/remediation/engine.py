@@ -16,7 +16,7 @@ from typing import Any, Protocol, assert_never, cast
 
 from healspan.remediation.boundary import FailedCall
 from healspan.remediation.diagnosis import Diagnoser
-from healspan.remediation.errors import FixError, StepInapplicable
+from healspan.remediation.errors import FixError, RepairDeclined, StepInapplicable
 from healspan.remediation.fix import Fix, FixState, StateChange
 from healspan.remediation.flight import Flights
 from healspan.remediation.ids import uuid7
@@ -225,10 +225,10 @@ class Engine:
         attempt = _Attempt(fix, call, self._repairs)
         try:
             value = yield from attempt.run()
-        except (StepInapplicable, FixError) as inapplicable:
+        except (StepInapplicable, RepairDeclined, FixError) as inapplicable:
             progress.decide(fix.fix_id, "apply", str(inapplicable))
             return None
-        except Exception as error:  # noqa: BLE001 - whatever the alternative raised, the candidate has failed
+        except Exception as error:
             progress.decide(fix.fix_id, "apply", f"it raised {type(error).__qualname__}", applied=True)
             self._failed(call, fix, change, progress.tier, self._clock() - started, valid=None)
             return None
@@ -470,9 +470,10 @@ class _Attempt:
 
     def _repaired(self, steps: Sequence[RepairStep]) -> Generator[Invocation, Any, Any]:
         path = self._call.path
-        with self._repairs.probe(self._fix.fix_id, steps, self._call.incident.module, path):
+        with self._repairs.probe(self._fix.fix_id, steps, self._call.incident.module, path) as probe:
             value = yield self._call.again
-            if all(one.fix_id != self._fix.fix_id for one in self._call.fired()):
+            # Another thread may have had the repair installed meanwhile; then that one acts, not the probe.
+            if not probe.fired() and not self._call.acted(self._fix.fix_id):
                 raise StepInapplicable("the call succeeded, or failed elsewhere, without the repair acting")
         self.new_path = path
         return value
@@ -485,7 +486,7 @@ def drive(healing: Generator[Invocation, Any, Healing]) -> Healing:
         while True:
             try:
                 value = invocation()
-            except Exception as error:  # noqa: BLE001 - the engine decides what a failed call means
+            except Exception as error:
                 invocation = healing.throw(error)
             else:
                 invocation = healing.send(value)
@@ -504,7 +505,7 @@ async def drive_async(healing: Generator[Invocation, Any, Healing]) -> Healing:
                 value = invocation()
                 if inspect.isawaitable(value):
                     value = await cast("Awaitable[Any]", value)
-            except Exception as error:  # noqa: BLE001 - likewise
+            except Exception as error:
                 invocation = healing.throw(error)
             else:
                 invocation = healing.send(value)

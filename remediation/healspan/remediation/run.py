@@ -79,12 +79,18 @@ class Run:
         self.boundaries: dict[str, int] = {}
         """Boundaries reached, with the number of events before each was first reached."""
         self._events: list[Failed | Applied] = []
+        self._last = 0
         self._lock = threading.Lock()
 
-    def failed(self, pattern: str, boundary: str) -> None:
-        """Note an incident."""
+    def failed(self, pattern: str, boundary: str, error: BaseException | None = None) -> None:
+        """Note an incident, or an exception leaving the run."""
         with self._lock:
             self._events.append(Failed(pattern, boundary))
+            self._last = id(error)
+
+    def knows(self, error: BaseException) -> bool:
+        """Tell whether the last incident was this very exception, which then need not be noted again."""
+        return self._last == id(error)
 
     def applied(self, applied: Applied) -> None:
         """Note a fix that acted on a call; its verdict is given when the run closes."""
@@ -129,9 +135,7 @@ class Run:
             context_keys=self.context_keys,
             closed_at=closed_at or datetime.now(UTC),
             patterns=tuple(
-                (event.pattern, before[position])
-                for position, event in enumerate(events)
-                if isinstance(event, Failed)
+                (event.pattern, before[position]) for position, event in enumerate(events) if isinstance(event, Failed)
             ),
             fixes=before[-1],
             reached=tuple((name, before[position]) for name, position in self.boundaries.items()),

@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,8 @@ from healspan.remediation.regression import NoRegression, judge_run, verdict
 from healspan.remediation.repair import FiredRepair, Repairs
 from healspan.remediation.run import Applied, Run
 from healspan.remediation.scrubbing import Scrubber
-from healspan.remediation.settings import Settings
+from healspan.remediation.serving import Serving
+from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Drainer, FixIndex, RunHistory, Spool
 from healspan.remediation.tally import Tally, rows
@@ -49,14 +49,14 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.resource = {
-            "service.name": settings.service_name,
-            "service.version": settings.service_version,
-            "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
-        }
+        self.resource = settings.resource
         self.metrics: Metrics = host_metrics(settings.service_name)
-        self.scrubber = Scrubber(safe_keys=settings.safe_keys, disabled_patterns=settings.disabled_patterns)
-        self.repairs = Repairs()
+        self.scrubber = Scrubber(
+            safe_keys=frozenset(settings.safe_keys),
+            disabled_patterns=frozenset(settings.disabled_patterns),
+        )
+        self.repairs = Repairs(settings.in_app)
+        self.serving = Serving(self.repairs)
         self._tally = Tally()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -67,7 +67,7 @@ class Runtime:
         self.keys = KeyRing.open(settings.keys_dir)
         self.spool = Spool(settings, on_drop=self.metrics.dropped)
         self.history = RunHistory()
-        self.index = FixIndex(settings, trust=self.keys.trust, on_change=self.repairs.serve)
+        self.index = FixIndex(settings, trust=self.keys.trust, on_change=self.serving.serve)
         self.drainer = Drainer(settings, self.spool)
         self.engine = Engine(
             journal=self.spool,
@@ -97,6 +97,7 @@ class Runtime:
         with internal_error("stop"):
             self.flush(everything=True)
         self.index.stop()
+        self.repairs.uninstall_all()
         self.drainer.stop(timeout)
         self.spool.close()
 
@@ -194,6 +195,7 @@ class Runtime:
         while not self._stopping.wait(TALLY_SECONDS):
             with internal_error("flush"):
                 self.flush()
+                self.serving.retry()
 
 
 _takers: list[Callable[[], list[Exposure]]] = []
@@ -225,7 +227,7 @@ def runtime() -> Runtime:
         if _failure is not None and _failed_at is not None and time.monotonic() - _failed_at < RESTART_SECONDS:
             raise _failure
         try:
-            fresh = Runtime(Settings())
+            fresh = Runtime(load_settings())
             fresh.start()
         except Exception as error:
             _failed_at, _failure = time.monotonic(), error
@@ -279,7 +281,7 @@ def internal_error(where: str) -> Iterator[None]:
     """Keep an error of our own from the application: log it (each kind once a minute), count it, go on."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - the one place where everything of ours is stopped
+    except Exception as error:
         _report(where, error)
 
 
@@ -292,4 +294,3 @@ def _report(where: str, error: Exception) -> None:
         live = _runtime
         if live is not None:
             live.metrics.internal_error(where)
-

@@ -1,0 +1,191 @@
+"""The budgets of a boundary, measured against references in the same run; prints JSON.
+
+    python benchmarks/overhead.py [--out FILE] [--quick]
+
+Keys: `boundary_ns`, `wrapper_ns` (a bare ``functools.wraps`` try/except wrapper), `ratio` (budget 1.5),
+`capture_us` (four frames, locals on), `repair_install_ms`, `tier1_ms.{p50,p99}` (exception to healed value, the
+incident durable; budget 1 and 5), `repaired_call_us` (over the same call on a clean input; budget 20).
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from healspan.instrumentation import error_boundary
+from healspan.instrumentation.capture import capture
+from healspan.remediation.runtime import runtime, shut_down
+
+
+def identity(value: object) -> object:
+    return value
+
+
+def bare(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The reference: what anybody would write by hand."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception:  # noqa: TRY203 - the reference does nothing on purpose
+            raise
+
+    return wrapper
+
+
+def plain(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D103 - no annotation: no contract
+    return value
+
+
+bounded = error_boundary("overhead")(plain)
+
+
+def read_amount(text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D103
+    return float(text)
+
+
+repaired = error_boundary("overhead_repaired", retry_safe=True)(read_amount)
+
+
+def no_luck(text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D103
+    return lookup({"known": text})
+
+
+def lookup(table: dict[str, str]) -> str:
+    return table["unknown key of another name"]
+
+
+known_fix = error_boundary("overhead_tier1")(no_luck)
+
+
+@known_fix.strategy("other")
+def other_way(text: str) -> str:
+    return text
+
+
+def nanoseconds(function: Callable[[Any], Any], argument: object, calls: int) -> float:
+    """Time one call, the loop included for every candidate alike."""
+    times = range(calls)
+    started = time.perf_counter()
+    for _ in times:
+        function(argument)
+    return (time.perf_counter() - started) / calls * 1e9
+
+
+def boundary(rounds: int, calls: int) -> dict[str, float]:
+    """Pair the boundary with the reference, round by round: the machine's speed drifts."""
+    wrapper = bare(plain)
+    for _ in range(2):
+        nanoseconds(wrapper, 1, calls)
+        nanoseconds(bounded, 1, calls)
+    pairs = [(nanoseconds(wrapper, 1, calls), nanoseconds(bounded, 1, calls)) for _ in range(rounds)]
+    return {
+        "wrapper_ns": round(statistics.median(reference for reference, _ in pairs), 1),
+        "boundary_ns": round(statistics.median(ours for _, ours in pairs), 1),
+        "ratio": round(statistics.median(ours / reference for reference, ours in pairs), 3),
+    }
+
+
+def four_frames(depth: int, label: str, items: list[int]) -> None:
+    local = {"depth": depth, "label": label}
+    if depth:
+        four_frames(depth - 1, label, items)
+    raise LookupError(f"nothing for {label} in {len(items)} items ({len(local)})")
+
+
+def capture_us(rounds: int) -> float:
+    """Time one scrubbed capture with locals."""
+    live = runtime()
+    seconds = []
+    for _ in range(rounds):
+        try:
+            four_frames(3, "alice@example.com", [1, 2, 3])
+        except LookupError as error:
+            started = time.perf_counter()
+            capture(
+                error,
+                error.__traceback__,
+                module="overhead",
+                target=f"{__name__}:four_frames",
+                arguments={"depth": 3, "label": "alice@example.com"},
+                capture_locals=True,
+                scrubber=live.scrubber,
+                resource=live.resource,
+            )
+            seconds.append(time.perf_counter() - started)
+    return round(statistics.median(seconds) * 1e6, 1)
+
+
+def tier1(rounds: int) -> dict[str, float]:
+    """Time whole failing calls of a boundary whose fix is known."""
+    known_fix("x")  # the diagnosis
+    live = runtime()
+    milliseconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        known_fix("x")
+        milliseconds.append((time.perf_counter() - started) * 1e3)
+    if live.spool.counts.dropped:
+        sys.exit("incidents were dropped: the figure would not be of durable ones")
+    cuts = statistics.quantiles(milliseconds, n=100)
+    return {"p50": round(cuts[49], 3), "p99": round(cuts[98], 3)}
+
+
+def installed_repair(rounds: int) -> dict[str, float]:
+    """Time installing a repair, and a call through it on a clean and on a repaired input."""
+    repaired("$1,234.50")  # the diagnosis
+    live = runtime()
+    deadline = time.monotonic() + 10
+    while not live.repairs.installed():
+        if time.monotonic() > deadline:
+            sys.exit("the repair was not installed within 10 s")
+        time.sleep(0.01)
+    [active] = live.repairs.installed()
+    seconds = []
+    for _ in range(20):
+        live.repairs.uninstall(active.fix_id)
+        started = time.perf_counter()
+        live.repairs.install([active])
+        seconds.append(time.perf_counter() - started)
+    clean = [nanoseconds(repaired, "1234.50", 200) for _ in range(rounds // 20)]
+    dirty = [nanoseconds(repaired, "$1,234.50", 200) for _ in range(rounds // 20)]
+    return {
+        "repair_install_ms": round(statistics.median(seconds) * 1e3, 3),
+        "repaired_call_us": round((statistics.median(dirty) - statistics.median(clean)) / 1e3, 2),
+    }
+
+
+def main() -> None:
+    """Measure in a data directory of its own and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it runs")
+    options = parser.parse_args()
+    rounds = 200 if options.quick else 2_000
+    with tempfile.TemporaryDirectory() as directory:
+        os.environ["HEALSPAN_DATA_DIR"] = directory
+        figures: dict[str, Any] = {
+            **boundary(5 if options.quick else 25, 20_000 if options.quick else 200_000),
+            "capture_us": capture_us(rounds),
+            "tier1_ms": tier1(rounds),
+            **installed_repair(rounds),
+        }
+        shut_down()
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""Instrumentation: what runs inside a service. Declare boundaries and pipelines; the rest happens on failure."""
+
+from healspan.instrumentation.boundary import BoundaryFunction, error_boundary
+from healspan.instrumentation.errors import ContractViolation, InstrumentationError
+from healspan.instrumentation.pipeline import pipeline
+
+__all__ = ["BoundaryFunction", "ContractViolation", "InstrumentationError", "error_boundary", "pipeline"]

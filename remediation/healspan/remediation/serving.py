@@ -1,0 +1,61 @@
+"""Serving: installs the repairs that serve into this process's functions, ahead of the failure.
+
+Runs in the index's thread, never on the path of a request. Only a fix that is nothing but repairs, for any
+context, can act ahead of the failure; every other fix acts when the pattern shows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from healspan.remediation.repair import ActiveRepair, InstallReport, InstallStatus, Repairs
+from healspan.remediation.step import RepairStep
+from healspan.remediation.store import Candidate, Snapshot
+
+__all__ = ["Serving"]
+
+logger = logging.getLogger("healspan.serving")
+
+
+class Serving:
+    """Keeps what is installed equal to what serves.
+
+    Args:
+        repairs: of this process.
+    """
+
+    def __init__(self, repairs: Repairs) -> None:
+        self._repairs = repairs
+        self._said: set[tuple[str, str]] = set()
+
+    def serve(self, snapshot: Snapshot) -> None:
+        """Take out what no longer serves and put in what does."""
+        wanted = [repair for candidate in snapshot.serving for repair in ahead_of_failure(candidate)]
+        serving = {repair.fix_id for repair in wanted}
+        for fix_id in {repair.fix_id for repair in self._repairs.installed()} - serving:
+            self._repairs.uninstall(fix_id)
+        self._say(self._repairs.install(wanted))
+
+    def retry(self) -> None:
+        """Install what waited for a module that has been imported meanwhile."""
+        self._say(self._repairs.retry_pending())
+
+    def _say(self, reports: Iterable[InstallReport]) -> None:
+        for report in reports:
+            if report.status in {InstallStatus.INSTALLED, InstallStatus.PENDING}:
+                continue
+            said = (report.repair.fix_id, report.reason)
+            if said not in self._said:
+                self._said.add(said)
+                logger.warning("fix %s is not installed (%s): %s", said[0][:12], report.status, said[1])
+
+
+def ahead_of_failure(candidate: Candidate) -> list[ActiveRepair]:
+    """Return the repairs of a fix that may act before any exception leaves the function."""
+    fix = candidate.fix
+    steps = [step for step in fix.steps if isinstance(step, RepairStep)]
+    if len(steps) != len(fix.steps) or fix.scope.context_keys or not candidate.change.paths:
+        return []
+    paths = frozenset(candidate.change.paths)
+    return [ActiveRepair(fix.fix_id, step, fix.scope.module, paths) for step in steps]

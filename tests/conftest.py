@@ -1,0 +1,32 @@
+"""Fixtures for every ring of tests: a data directory of their own, and a fresh runtime in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from healspan.remediation.boundary import boundaries
+from healspan.remediation.runtime import Runtime, runtime, shut_down
+
+
+@pytest.fixture(autouse=True)
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A data directory of this test's own: nothing is read from, or left in, the user's."""
+    directory = tmp_path / "healspan"
+    for name in ("HEALSPAN_DISABLED", "HEALSPAN_POLICY", "HEALSPAN_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HEALSPAN_DATA_DIR", str(directory))
+    monkeypatch.setenv("HEALSPAN_REVIEWER_KEY", str(tmp_path / "reviewer.pem"))
+    known = set(boundaries())
+    yield directory
+    shut_down()
+    for name in set(boundaries()) - known:
+        boundaries().pop(name)
+
+
+@pytest.fixture
+def live(data_dir: Path) -> Runtime:
+    """The runtime of this process, started in the test's data directory."""
+    return runtime()

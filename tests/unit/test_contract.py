@@ -1,0 +1,113 @@
+"""A contract checks a value strictly and leaves it as it is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from healspan.instrumentation.contract import Arguments, Contract
+
+
+class Revenue(BaseModel):
+    value: float
+
+
+@dataclass
+class Plain:
+    value: float
+
+
+def returns_revenue(text: str) -> Revenue:
+    raise NotImplementedError
+
+
+def returns_anything(text):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+    raise NotImplementedError
+
+
+def returns_later() -> Later:
+    raise NotImplementedError
+
+
+class Later(BaseModel):
+    x: int
+
+
+def verify(contract: Contract, value: object, **arguments: Any) -> bool | None:
+    return contract.verify(value, arguments).valid
+
+
+def test_the_return_annotation_is_the_default_output() -> None:
+    contract = Contract(returns_revenue)
+    assert contract.declared
+    assert verify(contract, Revenue(value=1.0)) is True
+    assert verify(contract, {"value": 1.0}) is False
+    assert verify(contract, None) is False
+
+
+def test_an_annotation_that_is_defined_later_is_found_at_first_use() -> None:
+    assert verify(Contract(returns_later), Later(x=1)) is True
+
+
+def test_no_annotation_and_no_check_is_unknown() -> None:
+    contract = Contract(returns_anything)
+    assert not contract.declared
+    assert verify(contract, object()) is None
+
+
+@pytest.mark.parametrize(
+    ("output", "good", "bad"),
+    [
+        (int, 3, "3"),
+        (int, 3, True),
+        (float, 1.5, "1.5"),
+        (list[int], [1], ["1"]),
+        (Revenue | None, None, 3),
+        (Plain, Plain(1.0), {"value": 1.0}),
+    ],
+)
+def test_the_check_is_strict(output: Any, good: object, bad: object) -> None:
+    contract = Contract(returns_anything, output)
+    assert verify(contract, good) is True
+    assert verify(contract, bad) is False
+
+
+def test_every_check_must_be_exactly_true() -> None:
+    def truthy(result: object, arguments: Mapping[str, Any]) -> Any:
+        return 1
+
+    assert verify(Contract(returns_anything, checks=[truthy]), 5) is False
+
+
+def test_a_check_that_raises_has_not_confirmed_the_value() -> None:
+    def raises(result: object, arguments: Mapping[str, Any]) -> bool:
+        raise RuntimeError
+
+    verdict = Contract(returns_anything, checks=[raises]).verify(5, {})
+    assert verdict.valid is False
+    assert "raises raised RuntimeError" in verdict.reason
+
+
+def test_a_check_sees_the_arguments_by_name_with_defaults() -> None:
+    def call(a: int, *, b: int = 2) -> int:
+        return a + b
+
+    def adds_up(result: int, arguments: Mapping[str, Any]) -> bool:
+        return result == arguments["a"] + arguments["b"]
+
+    arguments = Arguments(inspect.signature(call), (1,), {})
+    assert Contract(call, checks=[adds_up]).verify(3, arguments).valid is True
+    assert dict(arguments) == {"a": 1, "b": 2}
+
+
+def test_arguments_that_do_not_fit_the_signature_do_not_raise_in_the_boundary() -> None:
+    def check(result: object, arguments: Mapping[str, Any]) -> bool:
+        return arguments["a"] is not None
+
+    arguments = Arguments(inspect.signature(lambda a: a), (1, 2, 3), {})
+    assert Contract(returns_anything, checks=[check]).verify(1, arguments).valid is False

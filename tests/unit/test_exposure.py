@@ -1,0 +1,65 @@
+"""The call counter: exact, whatever is sampled."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from healspan.instrumentation.exposure import CallCounter
+
+
+def call(counter: CallCounter, times: int, context: dict[str, str] | None = None) -> None:
+    for _ in range(times):
+        if not counter.tick():
+            counter.sample(counter.zero(), context or {}, 0.001)
+
+
+@given(st.lists(st.integers(0, 700), max_size=6), st.integers(1, 63))
+def test_the_number_of_calls_is_exact_however_often_one_looks(bursts: list[int], offset: int) -> None:
+    counter = CallCounter("b", offset=offset)
+    total = 0
+    for burst in bursts:
+        call(counter, burst)
+        total += burst
+        assert counter.calls() == total
+
+
+def test_threads_lose_no_call() -> None:
+    counter = CallCounter("b")
+    threads = [threading.Thread(target=call, args=(counter, 5_000)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    seen = [counter.calls() for _ in range(50)]
+    for thread in threads:
+        thread.join()
+    assert counter.calls() == 40_000
+    assert max(seen) <= 40_000
+
+
+def test_rows_add_up_to_the_exact_number_and_follow_the_sampled_contexts() -> None:
+    counter = CallCounter("b")
+    call(counter, 100, {"document_type": "10-K"})
+    call(counter, 50, {"document_type": "10-Q"})
+    rows = counter.take(datetime(2026, 1, 1, 10, 42, tzinfo=UTC))
+    assert {row.context_keys["document_type"]: row.calls for row in rows} == {"10-K": 100, "10-Q": 50}
+    assert all(row.hour == datetime(2026, 1, 1, 10, tzinfo=UTC) for row in rows)
+    assert sum(row.ok_ms for row in rows) == pytest.approx(150.0)
+
+
+def test_what_was_taken_is_not_taken_again() -> None:
+    counter = CallCounter("b")
+    call(counter, 10_000, {"k": "v"})
+    assert sum(row.calls for row in counter.take()) == 10_000
+    assert counter.take() == []
+    call(counter, 7)
+    assert sum(row.calls for row in counter.take()) == 7
+
+
+def test_after_the_first_calls_one_in_64_is_sampled() -> None:
+    counter = CallCounter("b")
+    zeros = sum(1 for _ in range(256 + 6_400) if not counter.tick())
+    assert zeros == pytest.approx(256 + 100, abs=1)
