@@ -152,6 +152,19 @@ class Database:
         damage = [] if found == ["ok"] else found
         return damage + [f"a row of {row[0]} refers to a row of {row[2]} that is not there" for row in orphans]
 
+    def settle(self) -> None:
+        """Bring everything from the write-ahead log into the file of a SQLite store, as far as nobody is reading.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: as `reading`.
+        """
+        if self.path is None:
+            return
+        with self._connection(write=False) as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - `path` is only there for SQLite
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
         with self._gate:

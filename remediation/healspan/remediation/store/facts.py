@@ -27,6 +27,7 @@ __all__ = [
     "Hotspot",
     "Kind",
     "Refusal",
+    "context_keys",
     "context_text",
     "digest",
     "encode",
@@ -126,6 +127,12 @@ def context_text(keys: Mapping[str, str]) -> str:
     if not keys:
         return ""
     return ", ".join(f"{name}={keys[name].replace('%', '%25').replace(',', '%2C')}" for name in sorted(keys))
+
+
+def context_keys(text: str) -> dict[str, str]:
+    """Read what `context_text` wrote."""
+    parts = (part.partition("=") for part in text.split(", ") if part)
+    return {name: value.replace("%2C", ",").replace("%25", "%") for name, _, value in parts}
 
 
 def encode(record: Record) -> str:

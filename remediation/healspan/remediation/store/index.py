@@ -381,8 +381,13 @@ def _scope(fix: Fix) -> _Key:
             return Match.BOUNDARY, scope.module, ""
 
 
-def _rank(candidate: Candidate) -> tuple[float, str]:
-    return -(candidate.score if candidate.score is not None else 0.0), candidate.fix.fix_id
+UNSCORED = 0.4
+"""Where a fix stands that analytics has not scored yet: about what three clean successes earn."""
+
+
+def _rank(candidate: Candidate) -> tuple[float, float, str]:
+    score = UNSCORED if candidate.score is None else candidate.score
+    return -score, -candidate.fix.confidence, candidate.fix.fix_id
 
 
 def _fits(fix: Fix, context_keys: Mapping[str, str]) -> bool:

@@ -1,0 +1,139 @@
+"""Erasure: what is too old, and what is about one subject."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select
+
+from healspan.remediation.ids import uuid7
+from healspan.remediation.store.controls import write_audit
+from healspan.remediation.store.database import Database
+from healspan.remediation.store.facts import AuditEntry, digest
+from healspan.remediation.store.tables import (
+    ApplicationRow,
+    AuditRow,
+    DeadLetterRow,
+    IncidentRow,
+    JudgementRow,
+    ResolutionRow,
+    RunRow,
+    table_of,
+)
+from healspan.remediation.store.views import Purged
+
+__all__ = ["purge_before", "purge_subject"]
+
+_INCIDENT, _RESOLUTION, _RUN = table_of(IncidentRow), table_of(ResolutionRow), table_of(RunRow)
+_APPLICATION, _JUDGEMENT = table_of(ApplicationRow), table_of(JudgementRow)
+_LETTER, _AUDIT = table_of(DeadLetterRow), table_of(AuditRow)
+_CHUNK = 500
+
+
+def purge_before(database: Database, before: datetime, *, actor: str, now: datetime | None = None) -> Purged:
+    """Erase incidents, runs and dead letters from before a moment; outcomes stay, they hold no payload.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: nothing was erased.
+    """
+    with database.writing() as connection:
+        _overwrite(connection)
+        purged = Purged(
+            incidents=_incidents(connection, _INCIDENT.c.at < before),
+            runs=_delete(connection, _RUN, _RUN.c.closed_at < before),
+            dead_letters=_delete(connection, _LETTER, _LETTER.c.at < before),
+        )
+        _note(connection, actor, {"before": before.isoformat()}, purged, now)
+    database.settle()
+    return purged
+
+
+def purge_subject(database: Database, subject: str, *, actor: str, now: datetime | None = None) -> Purged:
+    """Erase whatever contains a text: a customer's number, a key of a run.
+
+    Args:
+        database: the store.
+        subject: compared with the stored text letter by letter.
+        actor: who asks for it; written down, with a digest of the subject and not the subject itself.
+        now: the wall clock, in UTC.
+
+    Raises:
+        ValueError: the subject is empty.
+        StoreUnavailable, StoreCorrupt: nothing was erased.
+    """
+    if not subject.strip():
+        raise ValueError("an empty subject would match everything; name the text to erase")
+    with database.writing() as connection:
+        _overwrite(connection)
+        applications = select(_APPLICATION.c.application_id).where(_contains(_APPLICATION, subject))
+        ids = list(connection.execute(applications).scalars())
+        for chunk in _chunks(ids):
+            connection.execute(delete(_JUDGEMENT).where(_JUDGEMENT.c.application_id.in_(chunk)))
+            connection.execute(delete(_APPLICATION).where(_APPLICATION.c.application_id.in_(chunk)))
+        purged = Purged(
+            incidents=_incidents(connection, _contains(_INCIDENT, subject)),
+            runs=_delete(connection, _RUN, _contains(_RUN, subject)),
+            applications=len(ids),
+            dead_letters=_delete(connection, _LETTER, _contains(_LETTER, subject)),
+            audits=_delete(connection, _AUDIT, _contains(_AUDIT, subject)),
+        )
+        _delete(connection, _RESOLUTION, _contains(_RESOLUTION, subject))
+        _note(connection, actor, {"subject_sha256": digest(subject)}, purged, now)
+    database.settle()
+    return purged
+
+
+def _contains(table: Table, subject: str) -> ColumnElement[bool]:
+    # The text as it is, and as JSON writes it.
+    spellings = {
+        subject,
+        json.dumps(subject)[1:-1],
+        json.dumps(subject, ensure_ascii=False)[1:-1],
+    }
+    return or_(*(table.c.body.contains(one, autoescape=True) for one in sorted(spellings)))
+
+
+def _incidents(connection: Connection, condition: ColumnElement[bool]) -> int:
+    ids = list(connection.execute(select(_INCIDENT.c.error_id).where(condition)).scalars())
+    for chunk in _chunks(ids):
+        connection.execute(delete(_RESOLUTION).where(_RESOLUTION.c.error_id.in_(chunk)))
+        connection.execute(delete(_INCIDENT).where(_INCIDENT.c.error_id.in_(chunk)))
+    return len(ids)
+
+
+def _delete(connection: Connection, table: Table, condition: ColumnElement[bool]) -> int:
+    number = connection.execute(select(func.count()).select_from(table).where(condition)).scalar_one()
+    connection.execute(delete(table).where(condition))
+    return int(number)
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), _CHUNK):
+        yield ids[start : start + _CHUNK]
+
+
+def _note(
+    connection: Connection,
+    actor: str,
+    detail: dict[str, str],
+    purged: Purged,
+    now: datetime | None,
+) -> None:
+    write_audit(
+        connection,
+        AuditEntry(
+            audit_id=uuid7(),
+            at=now or datetime.now(UTC),
+            actor=actor,
+            action="purge",
+            detail={**detail, **purged.model_dump()},
+        ),
+    )
+
+
+def _overwrite(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        # Otherwise the bytes stay in free pages of the file. Holds for this connection only.
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")

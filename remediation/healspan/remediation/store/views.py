@@ -1,0 +1,171 @@
+"""What the store answers with: frozen records made of stored ones. Light, so that every part may name them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from pydantic import Field
+
+from healspan.remediation.fix import Fix, FixState, StateChange
+from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
+from healspan.remediation.outcome import Application, Judgement
+from healspan.remediation.record import Record
+
+__all__ = [
+    "DeadLetter",
+    "EscalatedPattern",
+    "ExposureSum",
+    "FailureCount",
+    "FixView",
+    "IncidentFilter",
+    "IncidentView",
+    "OutcomeFact",
+    "OutcomeView",
+    "Purged",
+    "TierCount",
+]
+
+
+class IncidentFilter(Record):
+    """Which incidents; every field that is given must hold."""
+
+    module: str | None = None
+    """The boundary's name."""
+    error_type: str | None = None
+    exact: str | None = None
+    status: IncidentStatus | None = None
+    tier: Tier | None = None
+    pipeline: str | None = None
+    context: str | None = None
+    """As `context_text` writes it."""
+    fix_id: str | None = None
+    """The fix that dealt with it."""
+    trace_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    """Exclusive."""
+
+
+class IncidentView(Record):
+    """An incident and how it ended."""
+
+    position: int
+    """Order of arrival; the next page is `before` the last one's."""
+    incident: Incident
+    resolution: Resolution | None = None
+
+    @property
+    def status(self) -> IncidentStatus:
+        """How it ended; open if nobody has said."""
+        return IncidentStatus.OPEN if self.resolution is None else self.resolution.status
+
+
+class EscalatedPattern(Record):
+    """Escalated incidents of one pattern at one boundary: one row of the review queue."""
+
+    exact: str
+    error_pattern: str
+    module: str
+    count: int
+    contexts: tuple[str, ...]
+    first_seen: datetime
+    last_seen: datetime
+    example: Incident
+    """The latest."""
+    reason: str
+    """Why nothing healed the latest."""
+
+
+class TierCount(Record):
+    """How many incidents of a boundary ended how."""
+
+    module: str
+    status: IncidentStatus
+    tier: Tier
+    count: int
+
+
+class FixView(Record):
+    """A fix and the changes of its state, oldest first."""
+
+    fix: Fix
+    changes: tuple[StateChange, ...]
+
+    @property
+    def state(self) -> FixState | None:
+        """Where it stands; None for a fix that was never given a state."""
+        return self.changes[-1].state if self.changes else None
+
+
+class OutcomeView(Record):
+    """An application and its verdict."""
+
+    application: Application
+    judgement: Judgement | None = None
+    overruled: bool = False
+    """A later judgement settled its unknown as false."""
+
+    @property
+    def reward(self) -> int | None:
+        """1, 0, or None where it is censored."""
+        if self.overruled:
+            return 0
+        return None if self.judgement is None else self.judgement.verdict.reward
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeFact:
+    """An application and its reward in the columns that scoring needs; a million of them must fit in memory."""
+
+    fix_id: str
+    error_id: str | None
+    boundary: str
+    context: str
+    at: datetime
+    mode: str
+    reward: int | None
+    """None: censored."""
+    count: int
+    added_latency_ms: float
+
+
+class FailureCount(NamedTuple):
+    """Incidents of one boundary and context in one hour."""
+
+    boundary: str
+    context: str
+    hour: datetime
+    failures: int
+
+
+class ExposureSum(NamedTuple):
+    """Calls of one boundary and context in one hour, over all processes."""
+
+    boundary: str
+    context: str
+    hour: datetime
+    calls: int
+    ok_ms: float
+
+
+class DeadLetter(Record):
+    """A spooled row that could not be taken in."""
+
+    letter_id: str
+    at: datetime
+    kind: str
+    reason: str
+    spool: str
+    body: str
+
+
+class Purged(Record):
+    """What an erasure erased."""
+
+    incidents: int = Field(default=0, ge=0)
+    runs: int = Field(default=0, ge=0)
+    applications: int = Field(default=0, ge=0)
+    dead_letters: int = Field(default=0, ge=0)
+    audits: int = Field(default=0, ge=0)
