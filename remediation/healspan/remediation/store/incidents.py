@@ -1,31 +1,22 @@
-"""What people and analytics ask about incidents."""
+"""Incidents with their resolutions, one by one or page by page."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, func, select
 
-from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
+from healspan.remediation.incident import Incident, IncidentStatus, Resolution
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.tables import IncidentRow, ResolutionRow, table_of
-from healspan.remediation.store.views import (
-    EscalatedPattern,
-    FailureCount,
-    IncidentFilter,
-    IncidentView,
-    TierCount,
-)
+from healspan.remediation.store.views import IncidentFilter, IncidentView
 
 __all__ = ["Incidents"]
 
 _INCIDENT, _RESOLUTION = table_of(IncidentRow), table_of(ResolutionRow)
 _WITH_RESOLUTION = _INCIDENT.outerjoin(_RESOLUTION, _RESOLUTION.c.error_id == _INCIDENT.c.error_id)
-_HEALED = (IncidentStatus.HEALED, IncidentStatus.DEGRADED)
 _EVERY = IncidentFilter()
 
 
@@ -68,57 +59,6 @@ class Incidents:
         with self._database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def by_tier(self, *, since: datetime | None = None) -> tuple[TierCount, ...]:
-        """Return how many resolved incidents of each boundary ended how, at which tier."""
-        count = func.count()
-        query = (
-            select(_INCIDENT.c.module, _RESOLUTION.c.status, _RESOLUTION.c.tier, count)
-            .select_from(_WITH_RESOLUTION)
-            .where(_RESOLUTION.c.status.is_not(None))
-            .group_by(_INCIDENT.c.module, _RESOLUTION.c.status, _RESOLUTION.c.tier)
-            .order_by(_INCIDENT.c.module, _RESOLUTION.c.tier, _RESOLUTION.c.status)
-        )
-        if since is not None:
-            query = query.where(_INCIDENT.c.at >= since)
-        with self._database.reading() as connection:
-            return tuple(
-                TierCount(module=module, status=IncidentStatus(status), tier=Tier(tier), count=number)
-                for module, status, tier, number in connection.execute(query)
-            )
-
-    def escalated(self, *, limit: int = 100) -> tuple[EscalatedPattern, ...]:
-        """Return the patterns that wait for a human, most frequent first.
-
-        A pattern leaves when an incident of it has been healed after its last escalation.
-        """
-        with self._database.reading() as connection:
-            groups = connection.execute(_groups((IncidentStatus.ESCALATED,))).fetchall()
-            healed = {(row.exact, row.module): row.last for row in connection.execute(_groups(_HEALED)) if row.last}
-            merged: dict[tuple[str, str], list[Any]] = {}
-            for row in groups:
-                merged.setdefault((row.exact, row.module), []).append(row)
-            waiting = [
-                rows
-                for key, rows in merged.items()
-                if key not in healed or max(row.last for row in rows) >= healed[key]
-            ]
-            waiting.sort(key=lambda rows: -sum(row.count for row in rows))
-            chosen = waiting[:limit]
-            newest = [max(row.newest for row in rows) for rows in chosen]
-            examples = {
-                row.position: _view(row) for row in connection.execute(_views().where(_INCIDENT.c.position.in_(newest)))
-            }
-        return tuple(_pattern(rows, examples[position]) for rows, position in zip(chosen, newest, strict=True))
-
-    def failures(self, *, since: datetime) -> tuple[FailureCount, ...]:
-        """Return the number of incidents per boundary, context and hour."""
-        query = select(_INCIDENT.c.module, _INCIDENT.c.context, _INCIDENT.c.at).where(_INCIDENT.c.at >= since)
-        counts: Counter[tuple[str, str, datetime]] = Counter()
-        with self._database.reading() as connection:
-            for module, context, at in connection.execute(query):
-                counts[module, context, at.replace(minute=0, second=0, microsecond=0)] += 1
-        return tuple(FailureCount(*key, number) for key, number in sorted(counts.items()))
-
 
 def _views() -> Select[Any]:
     columns = (_INCIDENT.c.position, _INCIDENT.c.body, _RESOLUTION.c.body.label("resolution"))
@@ -152,36 +92,3 @@ def _conditions(wanted: IncidentFilter) -> Sequence[ColumnElement[bool]]:
     if wanted.until is not None:
         conditions.append(_INCIDENT.c.at < wanted.until)
     return conditions
-
-
-def _groups(statuses: Sequence[IncidentStatus]) -> Select[Any]:
-    return (
-        select(
-            _INCIDENT.c.exact,
-            _INCIDENT.c.module,
-            _INCIDENT.c.context,
-            func.count().label("count"),
-            func.min(_INCIDENT.c.at).label("first"),
-            func.max(_INCIDENT.c.at).label("last"),
-            func.max(_INCIDENT.c.position).label("newest"),
-        )
-        .select_from(_WITH_RESOLUTION)
-        .where(_RESOLUTION.c.status.in_(statuses))
-        .group_by(_INCIDENT.c.exact, _INCIDENT.c.module, _INCIDENT.c.context)
-    )
-
-
-def _pattern(rows: Sequence[Any], example: IncidentView) -> EscalatedPattern:
-    decisions = () if example.resolution is None else example.resolution.decisions
-    reasons = [f"{one.fix_id[:12]}: {one.reason}" for one in decisions]
-    return EscalatedPattern(
-        exact=example.incident.pattern.exact,
-        error_pattern=example.incident.pattern.error_pattern,
-        module=example.incident.module,
-        count=sum(row.count for row in rows),
-        contexts=tuple(sorted({row.context for row in rows if row.context})),
-        first_seen=min(row.first for row in rows),
-        last_seen=max(row.last for row in rows),
-        example=example.incident,
-        reason="; ".join(reasons) or "no known fix and no playbook fits",
-    )

@@ -1,34 +1,32 @@
-"""What people and analytics ask about applications of fixes, runs and exposure."""
+"""Applications of fixes with their verdicts, and what closed runs showed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from healspan.remediation.outcome import Application, Judgement, RunFact
 from healspan.remediation.store.database import Database
-from healspan.remediation.store.fixes import effective_reward, outcomes_join
+from healspan.remediation.store.fixes import outcomes_join
 from healspan.remediation.store.tables import (
     ApplicationRow,
-    ExposureRow,
     JudgementRow,
     OverruleRow,
     RunRow,
     table_of,
 )
-from healspan.remediation.store.views import ExposureSum, OutcomeFact, OutcomeView
+from healspan.remediation.store.views import OutcomeView
 
 __all__ = ["Outcomes"]
 
 _APPLICATION, _JUDGEMENT, _OVERRULE = table_of(ApplicationRow), table_of(JudgementRow), table_of(OverruleRow)
-_EXPOSURE, _RUN = table_of(ExposureRow), table_of(RunRow)
+_RUN = table_of(RunRow)
 
 
 class Outcomes:
-    """Applications with their verdicts; runs; calls."""
+    """Applications with their verdicts; runs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -63,44 +61,6 @@ class Outcomes:
                 )
                 for application, judgement, overruled in connection.execute(query)
             )
-
-    def facts(self, *, since: datetime | None = None) -> Iterator[OutcomeFact]:
-        """Stream every application in the columns that scoring needs, oldest first.
-
-        The store is read as of one moment; take all, or close the iterator.
-        """
-        query = (
-            select(
-                _APPLICATION.c.fix_id,
-                _APPLICATION.c.error_id,
-                _APPLICATION.c.boundary,
-                _APPLICATION.c.context,
-                _APPLICATION.c.at,
-                _APPLICATION.c.mode,
-                effective_reward,
-                _APPLICATION.c.count,
-                _APPLICATION.c.added_latency_ms,
-            )
-            .select_from(outcomes_join)
-            .order_by(_APPLICATION.c.position)
-        )
-        if since is not None:
-            query = query.where(_APPLICATION.c.at >= since)
-        with self._database.reading() as connection:
-            for row in connection.execution_options(yield_per=5_000).execute(query):
-                yield OutcomeFact(*row)
-
-    def exposure(self, *, since: datetime) -> tuple[ExposureSum, ...]:
-        """Return the calls per boundary, context and hour, over all processes."""
-        keys = (_EXPOSURE.c.boundary, _EXPOSURE.c.context, _EXPOSURE.c.hour)
-        query = (
-            select(*keys, func.sum(_EXPOSURE.c.calls), func.sum(_EXPOSURE.c.ok_ms))
-            .where(_EXPOSURE.c.hour >= since)
-            .group_by(*keys)
-            .order_by(*keys)
-        )
-        with self._database.reading() as connection:
-            return tuple(ExposureSum(*row) for row in connection.execute(query))
 
     def run(self, run_id: UUID | str) -> RunFact | None:
         """Return what one closed run showed."""

@@ -1,4 +1,4 @@
-"""What analytics has worked out: written whole, read by the index, the console and the exporter."""
+"""What analytics has worked out about fixes and boundaries; rebuilt from facts at any time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCORE, _HOTSPOT = table_of(FixScoreRow), table_of(HotspotRow)
 
 
 class Projections:
-    """Scores of fixes, and hotspots. Rebuilt from facts at any time."""
+    """Scores of fixes, and hotspots."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -80,10 +80,3 @@ class Projections:
                         for hotspot in hotspots
                     ],
                 )
-
-    def hotspots(self, *, limit: int | None = None) -> tuple[Hotspot, ...]:
-        """Return the hotspots, most expected failures first."""
-        query = select(_HOTSPOT.c.body).order_by(_HOTSPOT.c.expected.desc(), _HOTSPOT.c.boundary, _HOTSPOT.c.context)
-        with self._database.reading() as connection:
-            bodies = connection.execute(query if limit is None else query.limit(limit)).scalars()
-            return tuple(Hotspot.model_validate_json(body) for body in bodies)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from pydantic import Field
 
@@ -15,16 +13,11 @@ from healspan.remediation.record import Record
 
 __all__ = [
     "DeadLetter",
-    "EscalatedPattern",
-    "ExposureSum",
-    "FailureCount",
     "FixView",
     "IncidentFilter",
     "IncidentView",
-    "OutcomeFact",
     "OutcomeView",
     "Purged",
-    "TierCount",
 ]
 
 
@@ -62,31 +55,6 @@ class IncidentView(Record):
         return IncidentStatus.OPEN if self.resolution is None else self.resolution.status
 
 
-class EscalatedPattern(Record):
-    """Escalated incidents of one pattern at one boundary: one row of the review queue."""
-
-    exact: str
-    error_pattern: str
-    module: str
-    count: int
-    contexts: tuple[str, ...]
-    first_seen: datetime
-    last_seen: datetime
-    example: Incident
-    """The latest."""
-    reason: str
-    """Why nothing healed the latest."""
-
-
-class TierCount(Record):
-    """How many incidents of a boundary ended how."""
-
-    module: str
-    status: IncidentStatus
-    tier: Tier
-    count: int
-
-
 class FixView(Record):
     """A fix and the changes of its state, oldest first."""
 
@@ -113,41 +81,6 @@ class OutcomeView(Record):
         if self.overruled:
             return 0
         return None if self.judgement is None else self.judgement.verdict.reward
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeFact:
-    """An application and its reward in the columns that scoring needs; a million of them must fit in memory."""
-
-    fix_id: str
-    error_id: str | None
-    boundary: str
-    context: str
-    at: datetime
-    mode: str
-    reward: int | None
-    """None: censored."""
-    count: int
-    added_latency_ms: float
-
-
-class FailureCount(NamedTuple):
-    """Incidents of one boundary and context in one hour."""
-
-    boundary: str
-    context: str
-    hour: datetime
-    failures: int
-
-
-class ExposureSum(NamedTuple):
-    """Calls of one boundary and context in one hour, over all processes."""
-
-    boundary: str
-    context: str
-    hour: datetime
-    calls: int
-    ok_ms: float
 
 
 class DeadLetter(Record):
