@@ -43,21 +43,21 @@ def bare(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def plain(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D103 - no annotation: no contract
+def plain(value):  # type: ignore[no-untyped-def]
     return value
 
 
 bounded = error_boundary("overhead")(plain)
 
 
-def read_amount(text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D103
+def read_amount(text):  # type: ignore[no-untyped-def]
     return float(text)
 
 
 repaired = error_boundary("overhead_repaired", retry_safe=True)(read_amount)
 
 
-def no_luck(text):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D103
+def no_luck(text):  # type: ignore[no-untyped-def]
     return lookup({"known": text})
 
 

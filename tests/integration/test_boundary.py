@@ -10,12 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from tests.observe import facts, wait_until
+from tests.service import Reader, amount, amount_async, popped, two_paths, user
 
 from healspan.instrumentation import ContractViolation, error_boundary, pipeline
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.runtime import Runtime, runtime
-from tests.observe import facts, wait_until
-from tests.service import Reader, amount, amount_async, popped, two_paths, user
 
 
 def positive(result: float, arguments: Mapping[str, Any]) -> bool:

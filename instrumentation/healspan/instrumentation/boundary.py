@@ -29,8 +29,13 @@ R_co = TypeVar("R_co", covariant=True)
 class BoundaryFunction(Protocol[P, R_co]):
     """A function wrapped by `error_boundary`."""
 
-    boundary: Boundary
-    __wrapped__: Callable[P, R_co]
+    @property
+    def boundary(self) -> Boundary:
+        """The declaration."""
+
+    @property
+    def __wrapped__(self) -> Callable[P, R_co]:
+        """The function itself."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function; its failures may be healed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import io
 import threading
@@ -43,7 +44,8 @@ class Failure:
         capture_locals: bool = False,
         partial_output: str | None = None,
         contract: Contract | None = None,
-        call: tuple[Any, ...] = (),
+        call: tuple[tuple[Any, ...], dict[str, Any]] = ((), {}),
+        snapshot: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
         wrapper_frame: FrameType | None = None,
     ) -> None:
         self.started = time.perf_counter()
@@ -55,6 +57,7 @@ class Failure:
         self._context_keys = dict(context_keys or {})
         self._contract = contract
         self._call = call
+        self._snapshot = snapshot
         self._wrapper_frame = wrapper_frame
         self._others: list[FiredRepair] = []
         self._in_app = in_app
@@ -165,7 +168,7 @@ class Failure:
         """None if the call may be made again; otherwise why not."""
         if not self.boundary.retry_safe:
             return f"boundary {self.boundary.name!r} is not declared retry_safe"
-        if not self._call:
+        if self.boundary.retry_safe == "snapshot" and self._snapshot is None:
             return "its arguments could not be copied before the call"
         args, kwargs = self._call
         for value in (*args, *kwargs.values()):
@@ -182,7 +185,8 @@ class Failure:
 
     def alternative(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         """Call another function with the same arguments (and these keywords)."""
-        args, kwargs = self._call
+        # Each use gets a copy of its own: a failed attempt may have changed what it was given.
+        args, kwargs = self._call if self._snapshot is None else copy.deepcopy(self._snapshot)
         return function(*args, **kwargs, **arguments)
 
     def pause(self, event: threading.Event, seconds: float) -> Callable[[], Any]:

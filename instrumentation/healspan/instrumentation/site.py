@@ -159,7 +159,8 @@ class Site:
                 partial_output=self._partial_output,
                 contract=self.contract,
                 wrapper_frame=frame,
-                call=snapshot if self.boundary.retry_safe == "snapshot" else (args, kwargs),
+                call=(args, kwargs),
+                snapshot=snapshot,
             )
             if self.boundary.mode == "observe":
                 failure.observe(live)

@@ -6,10 +6,11 @@ code serves synchronous and asynchronous boundaries (`drive` and `drive_async`).
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, assert_never, cast
@@ -446,7 +447,7 @@ class _Attempt:
                     strategy = self._call.boundary.strategies[step.strategy]
                     arguments = strategy.bind(step.arguments)
                     try:
-                        return (yield lambda s=strategy, a=arguments: self._call.alternative(s.function, a))
+                        return (yield functools.partial(self._call.alternative, strategy.function, arguments))
                     except Exception as still:  # likewise
                         error = still
                 case FallbackStep():
@@ -504,7 +505,7 @@ async def drive_async(healing: Generator[Invocation, Any, Healing]) -> Healing:
             try:
                 value = invocation()
                 if inspect.isawaitable(value):
-                    value = await cast("Awaitable[Any]", value)
+                    value = await value
             except Exception as error:
                 invocation = healing.throw(error)
             else:
