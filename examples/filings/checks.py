@@ -69,12 +69,15 @@ def is_printed_in_the_statement(result: Figure, filing: Filing) -> bool:
     )
 
 
-def other_statements_agree(result: Figure, filing: Filing) -> bool:
-    """No other table that reads as much like this statement prints another amount under the same label."""
+def likelier_statements_agree(result: Figure, filing: Filing) -> bool:
+    """No table that reads more like this statement, or as much and earlier, prints another amount under its label.
+
+    Where a filing serves several registrants the group's statement comes first.
+    """
     kind = kind_of(result.metric)
     own = _statement(result, filing)
     for other in filing.statements(kind):
-        if other.index == own.index or marks(kind, other.table) < marks(kind, own.table):
+        if (*filing.likeliness(kind, other), other.index) >= (*filing.likeliness(kind, own), own.index):
             continue
         try:
             column = filing.main_column(kind, other)
@@ -156,16 +159,16 @@ def follows_revenue(result: Figure, filing: Filing) -> bool:
 
 
 def is_the_whole_cost(result: Figure, filing: Filing) -> bool:
-    """Gross profit is struck right below costs alone, or no other line tells a cost of something."""
+    """Gross profit is struck right below it (without a label: below costs alone), or no other line tells a cost."""
     values, line = _column(result, filing)
     lines = _statement(result, filing).table.lines
     revenue = leftovers(values[:line])[0]
     top = values.index(revenue)
     below = next((i for i in range(line + 1, len(values)) if values[i] is not None), None)
     if below is not None and abs(revenue - abs(_own(values, line)) - (values[below] or 0)) <= 1:
-        only_costs = all(_COST.search(lines[i].label) for i in range(top + 1, line) if values[i])
-        struck = not lines[below].label or same_line(lines[below].label, GROSS_PROFIT_LABELS)
-        if only_costs and struck:
+        if same_line(lines[below].label, GROSS_PROFIT_LABELS):
+            return True
+        if not lines[below].label and all(_COST.search(lines[i].label) for i in range(top + 1, line) if values[i]):
             return True
     others = [other.label for other in lines[line + 1 :] if _COST_OF.search(other.label)]
     return not others and bool(_COST_OF.search(lines[line].label))
@@ -290,7 +293,7 @@ def _of_absence(result: object, arguments: Mapping[str, object]) -> bool:
     return isinstance(filing, Filing) and absence_is_proven(result, filing)
 
 
-_COMMON = (is_printed_in_the_statement, is_positive, other_statements_agree)
+_COMMON = (is_printed_in_the_statement, is_positive, likelier_statements_agree)
 
 REVENUE_CHECKS: tuple[Check, ...] = (
     *map(_of_figures, (*_COMMON, is_named_so, tops_the_statement, no_revenue_follows, gross_profit_agrees)),

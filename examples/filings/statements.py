@@ -183,7 +183,7 @@ class Filing:
     @cached_property
     def _by_kind(self) -> dict[Kind, list[Statement]]:
         kinds: tuple[Kind, ...] = ("income", "balance")
-        return {kind: sorted(self._alike(kind), key=lambda s: self._likeliness(kind, s)) for kind in kinds}
+        return {kind: sorted(self._alike(kind), key=lambda s: self.likeliness(kind, s)) for kind in kinds}
 
     def _alike(self, kind: Kind) -> Iterator[Statement]:
         for index, table in enumerate(self.document.tables):
@@ -191,8 +191,8 @@ class Filing:
                 title = next((line for line in reversed(table.above) if line), "an untitled table")
                 yield Statement(title, index, table)
 
-    def _likeliness(self, kind: Kind, statement: Statement) -> tuple[bool, int]:
-        """Sorts a table under a known title first, then the one with the most marks."""
+    def likeliness(self, kind: Kind, statement: Statement) -> tuple[bool, int]:
+        """How a table sorts among those alike: under a known title first, then by the most marks."""
         titles = INCOME_TITLES if kind == "income" else (BALANCE_TITLE,)
         known = any(title in line.upper() for line in statement.table.captions for title in titles)
         return not known, -marks(kind, statement.table)

@@ -20,6 +20,7 @@ __all__ = [
     "assets_by_label",
     "cogs_by_gross_profit",
     "cogs_by_label",
+    "cogs_from_prose",
     "cogs_not_disclosed",
     "cogs_under_heading",
     "liabilities_by_label",
@@ -33,9 +34,9 @@ COGS_LABELS = ("Cost of sales", "Total cost of sales", "Cost of goods sold")
 CURRENT_ASSETS_LABELS = ("Total current assets",)
 CURRENT_LIABILITIES_LABELS = ("Total current liabilities",)
 
-_SENTENCE = re.compile(
-    r"\b(?:net sales|net operating revenues|revenues?)\b[^.$]{0,80}\$\s?([\d,]+(?:\.\d+)?) (million|billion)"
-)
+_AMOUNT = r"[^.$]{0,80}\$\s?([\d,]+(?:\.\d+)?) (million|billion)"
+_REVENUE_SENTENCE = re.compile(r"\b(?:net sales|net operating revenues|revenues?)\b" + _AMOUNT, re.IGNORECASE)
+_COGS_SENTENCE = re.compile(r"\b(?:cost of sales|cost of goods sold)\b" + _AMOUNT, re.IGNORECASE)
 _UNITS = {"million": 10**6, "billion": 10**9}
 
 
@@ -56,12 +57,7 @@ def revenue_under_heading(
 @extract_revenue.strategy("prose")
 def revenue_from_prose(filing: Filing) -> Figure:
     """The first sentence that tells revenue in dollars."""
-    for paragraph in filing.document.paragraphs:
-        if found := _SENTENCE.search(paragraph):
-            unit = _UNITS[found[2]]
-            value = Decimal(found[1].replace(",", "")) * unit
-            return Figure(metric="revenue", value=value, unit=unit, label=found[0])
-    raise LookupError("no sentence tells revenue")
+    return _from_prose(filing, "revenue", _REVENUE_SENTENCE)
 
 
 @extract_cogs.strategy("label_search")
@@ -92,6 +88,12 @@ def cogs_by_gross_profit(filing: Filing, *, unit: UnitRule = "heading") -> Figur
             if cost and rest and abs(rest[0] - abs(cost) - shown) <= 1:
                 return _figure(filing, "cogs", statement, column, line, unit)
     raise LookupError("no statement strikes a gross profit below a cost")
+
+
+@extract_cogs.strategy("prose")
+def cogs_from_prose(filing: Filing) -> Figure:
+    """The first sentence that tells cost of sales in dollars."""
+    return _from_prose(filing, "cogs", _COGS_SENTENCE)
 
 
 @extract_current_assets.strategy("label_search")
@@ -147,6 +149,15 @@ def _under_heading(filing: Filing, metric: Metric, kind: Kind, headings: tuple[s
                 if value and adds_up(values[start:line], value):
                     return _figure(filing, metric, statement, column, line, unit)
     raise LookupError(f"no statement totals lines under any of {', '.join(headings)}")
+
+
+def _from_prose(filing: Filing, metric: Metric, sentence: re.Pattern[str]) -> Figure:
+    for paragraph in filing.document.paragraphs:
+        if found := sentence.search(paragraph):
+            unit = _UNITS[found[2].lower()]
+            value = Decimal(found[1].replace(",", "")) * unit
+            return Figure(metric=metric, value=value, unit=unit, label=found[0])
+    raise LookupError(f"no sentence tells {metric} in dollars")
 
 
 def _not_disclosed(filing: Filing, metric: Metric, kind: Kind) -> NotDisclosed:
