@@ -110,7 +110,7 @@ def test_a_text_beyond_the_bound_is_dropped_not_passed_on() -> None:
 
 
 def test_a_rule_that_fails_redacts_the_whole_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    def explode(text: str) -> object:
+    def explode(text: str, lower: str) -> object:
         raise RuntimeError("broken rule")
 
     broken = Rule("broken", "fails", explode, iter)  # type: ignore[arg-type]

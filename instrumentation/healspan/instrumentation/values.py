@@ -67,7 +67,7 @@ def class_name(cls: type) -> str:
 class ValueReader:
     """Reads the values of one incident, within one budget."""
 
-    __slots__ = ("_left", "_limits", "_session", "_skeleton")
+    __slots__ = ("_left", "_limits", "_seen", "_session", "_skeleton")
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class ValueReader:
         self._session = session
         self._limits = limits or Limits()
         self._left = self._limits.total
+        self._seen: dict[tuple[int, int], tuple[object, JsonValue, int]] = {}
         self._skeleton = policy is ValuePolicy.SKELETON
 
     @property
@@ -107,7 +108,7 @@ class ValueReader:
         if kind is int or kind is float:
             return self._number(value)  # type: ignore[arg-type]
         if kind in _CONTAINERS:
-            return self._container(value, kind, depth)
+            return self._container_once(value, kind, depth)
         self._left -= 24
         if kind is bytes or kind is bytearray:
             return f"<{kind.__name__} {len(value)}>"  # type: ignore[arg-type]
@@ -130,6 +131,18 @@ class ValueReader:
         if number.bit_length() > _JSON_INT_BITS:  # type: ignore[union-attr]
             return f"<int {number.bit_length()} bits>"  # type: ignore[union-attr]
         return number if -_CARD_SIZED < number < _CARD_SIZED else self._session.value(number)
+
+    def _container_once(self, value: object, kind: type, depth: int) -> JsonValue:
+        """A container that several frames share is read once, and counts each time."""
+        known = self._seen.get((id(value), depth))
+        if known is None:
+            before = self._left
+            shown = self._container(value, kind, depth)
+            # The value is kept with the picture, for its id not to be given to another one.
+            self._seen[id(value), depth] = (value, shown, before - self._left)
+            return shown
+        self._left -= known[2]
+        return known[1]
 
     def _container(self, value: object, kind: type, depth: int) -> JsonValue:
         size = len(value)  # type: ignore[arg-type]

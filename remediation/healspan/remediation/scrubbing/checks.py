@@ -45,12 +45,13 @@ _PUBLIC_IDS = re.compile(
     r"""(?<![0-9a-z])(?:
         [0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}
       | [0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}
-      | [0-9a-f]{32} | [0-9a-f]{40} | [0-9a-f]{56} | [0-9a-f]{64} | [0-9a-f]{96} | [0-9a-f]{128}
+      | [a-z]?[0-9a-f]{32} | [0-9a-f]{40} | [0-9a-f]{56} | [0-9a-f]{64} | [0-9a-f]{96} | [0-9a-f]{128}
       | [0-9]{8,}+
     )(?![0-9a-z])""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""UUIDs, W3C trace parents, MD5 (and trace ids), SHA-1 (and commits), SHA-224 to SHA-512, decimal numbers."""
+"""UUIDs, W3C trace parents, MD5 (and trace ids, and element ids of a letter and such a number), SHA-1 (and
+commits), SHA-224 to SHA-512, decimal numbers."""
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _CLASS_RUNS = re.compile(r"[a-z]+|[A-Z]+|[0-9]+|[^a-zA-Z0-9]")
 
@@ -117,8 +118,9 @@ def _is_random(run: str) -> bool:
         if len(mixed) <= 1:
             return False  # a path
     if run.lower() != run and run.upper() != run:
-        # Words in camel case have runs of four and more; a digit tells that these are not only words.
-        if len(run) / len(classes) > (3.0 if has_digit else 2.4):
+        # Random runs of a class are 1.6 characters long on average (without a digit 2.0); those of words in
+        # camel case 2.2 and more, with dates between them 2.7.
+        if len(run) / len(classes) > (2.4 if has_digit else 1.9):
             return False
     elif sum(part.isdigit() for part in classes) < 3 or len(run) / len(classes) > 4.5:
         return False

@@ -28,19 +28,29 @@ class Rule(NamedTuple):
 
     name: str
     why: str
-    gate: Callable[[str], object]
-    """Cheap and never false for a text in which `find` would find something."""
+    gate: Callable[[str, str], object]
+    """Given a text and the same in lower case: cheap, and never false where `find` would find something."""
     find: Callable[[str], Iterator[Span]]
 
 
-def _any_of(*needles: str) -> Callable[[str], bool]:
-    return lambda text: any(needle in text for needle in needles)
+def _any_of(*needles: str) -> Callable[[str, str], bool]:
+    def gate(text: str, _lower: str) -> bool:
+        for needle in needles:  # noqa: SIM110 - half the time of any() with a generator
+            if needle in text:
+                return True
+        return False
+
+    return gate
+
+
+def _matches(pattern: re.Pattern[str]) -> Callable[[str, str], object]:
+    return lambda text, _lower: pattern.search(text)
 
 
 def pattern_rule(name: str, why: str, pattern: str) -> Rule:
     """Make a rule of one regular expression; every match is secret. Raises `re.error`."""
     compiled = re.compile(pattern)
-    return Rule(name, why, compiled.search, lambda text: (m.span() for m in compiled.finditer(text)))
+    return Rule(name, why, _matches(compiled), lambda text: (m.span() for m in compiled.finditer(text)))
 
 
 _PREFIXED = re.compile(
@@ -54,9 +64,13 @@ _PREFIXED = re.compile(
     )""",
     re.VERBOSE,
 )
-_PREFIXES = re.compile(
-    "sk-|k_live_|k_test_|whsec_|gh[pousr]_|github_pat_|glpat-|xox|xapp-|hooks.slack|A[KS]IA|AIza|ya29|GOCSPX"
-    "|SG[.]|hf_|npm_|pypi-|dop_v1_|shp|dckr_|lin_api_",
+_PREFIXES = tuple(
+    needle
+    for line in (
+        "sk- k_live_ k_test_ whsec_ ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xox xapp- hooks.slack AKIA ASIA",
+        "AIza ya29 GOCSPX SG. hf_ npm_ pypi- dop_v1_ shp dckr_ lin_api_",
+    )
+    for needle in line.split()
 )
 _JWT = re.compile(r"(?<![A-Za-z0-9_\-])eyJ[A-Za-z0-9_\-]{6,}+(?:\.[A-Za-z0-9_\-]*+){1,4}")
 _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}-----")
@@ -66,7 +80,7 @@ _SCHEME = re.compile(
     r"(?<![A-Za-z0-9])(?P<scheme>bearer|basic)[ \t]++(?P<token>[A-Za-z0-9._~+/=\-]{6,}+)",
     re.IGNORECASE,
 )
-_DIGITS = re.compile(r"\d{3}")
+_TWELVE_DIGITS = re.compile(r"\d(?:[ \-]?\d){11}")
 _CARD = re.compile(r"(?<![\d.])\d(?:[ \-]?\d){11,18}+(?![\d])")
 _SSN = re.compile(r"(?<![\d\-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d\-])")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ \-]?[A-Za-z0-9]{3})")
@@ -138,7 +152,7 @@ VALUE_RULES: tuple[Rule, ...] = (
     Rule(
         "api_key",
         "the prefix that an issuer gives its keys",
-        _PREFIXES.search,
+        _any_of(*_PREFIXES),
         lambda text: (match.span() for match in _PREFIXED.finditer(text)),
     ),
     Rule(
@@ -147,17 +161,17 @@ VALUE_RULES: tuple[Rule, ...] = (
         _any_of("eyJ"),
         lambda text: (match.span() for match in _JWT.finditer(text)),
     ),
-    Rule("bearer", "what follows Bearer", _SCHEME.search, _scheme("bearer", is_bearer_credential)),
-    Rule("basic", "what follows Basic", _SCHEME.search, _scheme("basic", is_basic_credential)),
-    Rule("card", "a card number with its check digit", _DIGITS.search, _cards),
-    Rule("iban", "an IBAN with its check digits", _IBAN.search, _ibans),
+    Rule("bearer", "what follows Bearer", lambda _, lower: "bearer" in lower, _scheme("bearer", is_bearer_credential)),
+    Rule("basic", "what follows Basic", lambda _, lower: "basic" in lower, _scheme("basic", is_basic_credential)),
+    Rule("card", "a card number with its check digit", _matches(_TWELVE_DIGITS), _cards),
+    Rule("iban", "an IBAN with its check digits", _matches(_IBAN), _ibans),
     Rule(
         "ssn",
         "the form of a US social security number",
-        _DIGITS.search,
+        _matches(_SSN),
         lambda text: (match.span() for match in _SSN.finditer(text)),
     ),
     Rule("email", "an e-mail address", _any_of("@", "%40"), _emails),
-    Rule("entropy", "32 or more characters that look random", lambda text: len(text) >= 32, _random_runs),
+    Rule("entropy", "32 or more characters that look random", _matches(_LONG_RUN), _random_runs),
 )
 """In order of precedence: where spans overlap, the earlier rule names the marker."""

@@ -34,11 +34,11 @@ _CLEAN_SIZE, _CLEAN_LENGTH = 4096, 64
 
 KEY_RULE, SQL_RULE = "key", "sql"
 _SEPARATOR = re.compile(r"[=:<]|--|%3[Dd]|,[ \t]*+[bru]?\\{0,31}[\"']")
-_TELLING = re.compile("pass|pwd|pin|token|secret|cred|identif| key", re.IGNORECASE)
+_TELLING = ("pass", "pwd", "pin", "token", "secret", "cred", "identif", " key")
+_INSERTING = ("insert", "replace", "parameters:")
 _JSON_STARTS = frozenset('{["')
 _ESCAPED = re.compile(r"\\++u00(2[DEde]|3[0-9]|4[0-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9Aa])")
 """Letters, digits and ``@._-`` that JSON spells as numbers; quotes stay, they would change what is quoted."""
-_INSERTING = re.compile("insert|replace|parameters:", re.IGNORECASE)
 _BREAKS = re.compile(r"[\s,;&\"'<>{}\[\]()|\\]")
 _MARKER = re.compile(r"\[redacted:\w+\]|<email:\d+>")
 _WHY = {
@@ -171,13 +171,16 @@ class Scrubber:
     def spans(self, text: str, *, code: bool = False) -> list[_Span]:
         """Find the secrets of a text: disjoint spans in order. `code`: only literals are values of names."""
         found: list[_Span] = []
-        if KEY_RULE not in self.disabled_patterns and (_SEPARATOR.search(text) or _TELLING.search(text)):
+        lower = text.lower()
+        if KEY_RULE not in self.disabled_patterns and (
+            _SEPARATOR.search(text) or any(word in lower for word in _TELLING)
+        ):
             pairs = code_pairs if code else text_pairs
             found += (_Span(start, end, KEY_RULE) for start, end in pairs(text, self.judge))
-        if SQL_RULE not in self.disabled_patterns and _INSERTING.search(text):
+        if SQL_RULE not in self.disabled_patterns and any(word in lower for word in _INSERTING):
             found += (_Span(start, end, SQL_RULE) for start, end in insert_statements(text, self.judge))
         for rule in self._rules:
-            if rule.gate(text):
+            if rule.gate(text, lower):
                 found += (_Span(start, end, rule.name) for start, end in rule.find(text) if end > start)
         return _disjoint(found, text)
 
@@ -185,11 +188,13 @@ class Scrubber:
 class ScrubSession:
     """The scrubbing of one incident: a scrubber, and the pseudonyms given out so far."""
 
-    __slots__ = ("_emails", "scrubber")
+    __slots__ = ("_emails", "_seen", "scrubber")
 
     def __init__(self, scrubber: Scrubber) -> None:
         self.scrubber = scrubber
         self._emails: dict[str, int] = {}
+        # One value is met in several frames of one incident.
+        self._seen: dict[tuple[str, int | None, bool], str] = {}
 
     def text(self, text: str, limit: int | None = None, *, code: bool = False) -> str:
         """Return the text without secrets, cut to `limit` characters after scrubbing.
@@ -197,8 +202,10 @@ class ScrubSession:
         The result can be stored anywhere: no lone surrogates, no NUL. `code`: the text is a line of code.
         """
         clean = self.scrubber.clean
-        if text in clean if len(text) <= _CLEAN_LENGTH else False:
+        if len(text) <= _CLEAN_LENGTH and text in clean:
             return text if limit is None or len(text) <= limit else _cut(text, limit)
+        if (text, limit, code) in self._seen:
+            return self._seen[text, limit, code]
         try:
             scrubbed = self._scrub(text, MAX_TEXT if limit is None else min(limit, MAX_TEXT), code=code)
         except Exception:
@@ -207,6 +214,8 @@ class ScrubSession:
             if len(clean) >= _CLEAN_SIZE:
                 clean.clear()
             clean[text] = None
+        elif len(text) <= MAX_TEXT:
+            self._seen[text, limit, code] = scrubbed
         return scrubbed
 
     def value(self, value: JsonValue, key: str = "") -> JsonValue:
