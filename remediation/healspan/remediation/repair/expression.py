@@ -81,16 +81,23 @@ def locate(code: CodeType, module: str, position: Span) -> Location:
         position: what ``co_positions`` says of the failing instruction.
 
     Raises:
-        RepairDeclined: no expression there may be guarded; the message says which rule declines it.
-        StaleFix: the source on disk is not what runs.
+        RepairDeclined: no expression there may be guarded, or the source on disk is not what runs; the
+            message says which rule declines it.
     """
+    try:
+        return _located(code, module, position)
+    except StaleFix as error:
+        raise RepairDeclined(str(error)) from error
+
+
+def _located(code: CodeType, module: str, position: Span) -> Location:
     qualname = enclosing(code.co_qualname)
     function = find_function(module, qualname, lambda each: _holds(each.__code__, code))
     if not (_holds(function.__code__, code) or _holds(original_code(function), code)):
         raise StaleFix(f"{module}.{qualname} was replaced while an older version of it was running; call it again")
     source = function_source(function)
     node = definition(source)
-    found = [each for each in _inside(node) if position in (span_of(each), _instruction(each))]
+    found = [each for each in calls_and_subscripts(node) if position in (span_of(each), position_of(each))]
     if len(found) != 1:
         raise RepairDeclined(f"line {position[0]} of {module}: no single call or subscript stands at the failure")
     kind = kind_of(found[0])
@@ -115,7 +122,7 @@ def expression_of(step: RepairStep, source: FunctionSource, node: FunctionNode) 
     """
     start = first_line(node)
     span = (step.line + start, step.end_line + start, step.column, step.end_column)
-    found = [each for each in _inside(node) if span_of(each) == span]
+    found = [each for each in calls_and_subscripts(node) if span_of(each) == span]
     if len(found) != 1 or source.segment(found[0]) != step.expression:
         raise StaleFix(f"{step.module}.{step.qualname}: {step.expression!r} no longer stands where the fix says")
     kind_of(found[0])
@@ -162,7 +169,7 @@ def span_of(node: ast.expr) -> Span:
     return node.lineno, node.end_lineno or node.lineno, node.col_offset, node.end_col_offset or 0
 
 
-def _instruction(node: Guardable) -> Span:
+def position_of(node: Guardable) -> Span:
     """Return the position that the compiler gives to the instruction of a node."""
     line, end_line, column, end_column = span_of(node)
     method = method_below(node)
@@ -186,7 +193,7 @@ def method_below(node: Guardable) -> ast.Attribute | None:
     return None if unpacks or node.func.end_lineno == node.lineno else node.func
 
 
-def _inside(node: FunctionNode) -> Iterator[Guardable]:
+def calls_and_subscripts(node: FunctionNode) -> Iterator[Guardable]:
     """Yield the calls and subscripts of a function's own body, comprehensions included."""
     waiting: list[ast.AST] = list(node.body) if isinstance(node.body, list) else [node.body]
     while waiting:

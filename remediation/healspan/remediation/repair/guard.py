@@ -186,12 +186,13 @@ class Guard:
     ) -> _Again | None:
         started = time.perf_counter_ns()
         error_type = qualified(type(error))
+        failing = sys._getframe(3)  # above this method, the one that caught, and the guarded operation
         for repair in self.repairs:
             if repair.step.error_type != error_type:
                 continue
             if repair.probe is not None and repair.probe is not current_probe.get():
                 continue
-            frame = boundary_frame(sys._getframe(1), repair.tree, repair.boundary)
+            frame = boundary_frame(failing, repair.tree, repair.boundary)
             if frame is None or not repair.repairer.applies(self.kind, error):
                 continue
             rest = (*arguments[1:], *keywords.values())

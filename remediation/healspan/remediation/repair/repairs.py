@@ -130,6 +130,8 @@ class Repairs:
         self._in_app = tuple(in_app)
         self._patched: dict[FunctionType, _Patched] = {}
         self._pending: dict[_Key, ActiveRepair] = {}
+        self._wanted: dict[_Key, ActiveRepair] = {}
+        """What `install_exactly` was last asked for, whether it could be installed or not."""
         self._touched: WeakKeyDictionary[FunctionType, CodeType] = WeakKeyDictionary()
 
     def install(self, repairs: Iterable[ActiveRepair]) -> list[InstallReport]:
@@ -141,16 +143,32 @@ class Repairs:
         with _lock:
             return self._install(list(repairs), None)
 
+    def install_exactly(self, repairs: Iterable[ActiveRepair]) -> list[InstallReport]:
+        """Make these repairs, with these paths, the only ones that are in force or waiting.
+
+        Reports cover what differs from the last time; whatever stayed the same is left alone, declined or not.
+        """
+        wanted = {_key(repair, None): repair for repair in repairs}
+        with _lock:
+            gone = {key for key, old in self._wanted.items() if key not in wanted or not wanted[key].paths >= old.paths}
+            self._remove(lambda prepared: _key(prepared.repair, prepared.live.probe) in gone)
+            self._pending = {key: each for key, each in self._pending.items() if key not in gone}
+            fresh = [repair for key, repair in wanted.items() if key in gone or self._wanted.get(key) != repair]
+            self._wanted = wanted
+            return self._install(fresh, None)
+
     def uninstall(self, fix_id: str) -> None:
         """Take one fix out of every function; a function without repairs has its original code again."""
         with _lock:
             self._pending = {key: each for key, each in self._pending.items() if each.fix_id != fix_id}
+            self._wanted = {key: each for key, each in self._wanted.items() if each.fix_id != fix_id}
             self._remove(lambda prepared: prepared.repair.fix_id == fix_id and prepared.live.probe is None)
 
     def uninstall_all(self) -> None:
         """Give every function its original code."""
         with _lock:
             self._pending.clear()
+            self._wanted.clear()
             self._remove(lambda _: True)
 
     def verify_uninstalled(self) -> list[str]:
