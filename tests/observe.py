@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.runtime import Runtime
-from healspan.remediation.store.database import Database
-from healspan.remediation.store.overview import incident_detail, incident_lines
+from healspan.remediation.store.repository import Store
 
 PATIENCE = 20.0
 """Seconds until something that has to happen is given up; never a measure of speed."""
@@ -40,15 +39,10 @@ def drained(live: Runtime) -> None:
 def facts(live: Runtime) -> list[Ended]:
     """Return every incident so far with its resolution, oldest first."""
     drained(live)
-    database = Database.for_tool(live.settings)
-    try:
-        with database.reading() as connection:
-            found = [incident_detail(connection, line.error_id) for line in incident_lines(connection, limit=1_000)]
-    finally:
-        database.close()
+    with Store.open(live.settings) as store:
+        views = store.incidents.list(limit=1_000)
     ended = []
-    for detail in reversed(found):
-        assert detail is not None
-        assert detail[1] is not None
-        ended.append(Ended(detail[0], detail[1]))
+    for view in reversed(views):
+        assert view.resolution is not None
+        ended.append(Ended(view.incident, view.resolution))
     return ended

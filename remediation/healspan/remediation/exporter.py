@@ -26,10 +26,9 @@ from healspan.remediation.fix import FixState
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.settings import load_settings
 from healspan.remediation.signals import stop_signal
-from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import context_keys
-from healspan.remediation.store.overview import hotspots
-from healspan.remediation.store.review_queue import escalations, fix_states
+from healspan.remediation.store.repository import Store
+from healspan.remediation.store.review_queue import ReviewQueue
 from healspan.remediation.store.totals import Totals
 
 if TYPE_CHECKING:
@@ -41,6 +40,9 @@ logger = logging.getLogger("healspan.exporter")
 
 TOP_HOTSPOTS = 20
 """Labels cost memory in every Prometheus that scrapes; those that matter are few."""
+
+MOST_PATTERNS = 1_000
+"""Escalated patterns looked at; with more of them open, their exact number is of no use to anybody."""
 
 _ENDINGS = (
     (Tier.KNOWN_FIX, IncidentStatus.HEALED),
@@ -55,11 +57,11 @@ class StoreCollector(Collector):
     """Reads the metrics from the store at every scrape.
 
     Args:
-        database: the store.
+        store: what to publish.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._totals = Totals(names.HEAL_SECONDS_BUCKETS)
         self._lock = threading.Lock()
 
@@ -69,12 +71,14 @@ class StoreCollector(Collector):
         Raises:
             StoreUnavailable, StoreCorrupt: the store cannot be read.
         """
-        with self._lock, self._database.reading() as connection:
-            self._totals.take(connection)
-            states = fix_states(connection)
-            open_patterns = sum(one.answered_by is None for one in escalations(connection))
-            spots = hotspots(connection)[:TOP_HOTSPOTS]
+        store = self._store
+        with self._lock:
+            with store.database.reading() as connection:
+                self._totals.take(connection)
             counters = list(self._counters())
+        states = store.fixes.count_by_state()
+        escalated = ReviewQueue(store.database).escalations(limit=MOST_PATTERNS)
+        spots = store.projections.hotspots(limit=TOP_HOTSPOTS)
         fixes = _gauge(names.FIXES)
         for state in FixState:
             fixes.add_metric((state.value,), states[state])
@@ -85,7 +89,7 @@ class StoreCollector(Collector):
         return [
             *counters,
             fixes,
-            _gauge(names.ESCALATIONS_OPEN, open_patterns),
+            _gauge(names.ESCALATIONS_OPEN, sum(one.answered_by is None for one in escalated)),
             _gauge(names.REVIEW_BACKLOG, states[FixState.PROPOSED]),
             expected,
         ]
@@ -207,14 +211,12 @@ def metrics(
 ) -> None:
     """Publish the store's numbers for Prometheus at /metrics, until stopped."""
     settings = load_settings()
-    database = Database.for_tool(settings)
-    server = MetricsServer(
-        StoreCollector(database),
-        host=settings.metrics_host if host is None else host,
-        port=settings.metrics_port if port is None else port,
-    )
-    with stop_signal() as stop:
+    with Store.open(settings) as store, stop_signal() as stop:
+        server = MetricsServer(
+            StoreCollector(store),
+            host=settings.metrics_host if host is None else host,
+            port=settings.metrics_port if port is None else port,
+        )
         typer.echo(f"metrics   {server.url}")
         stop.wait()
-    server.close()
-    database.close()
+        server.close()

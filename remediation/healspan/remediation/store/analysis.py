@@ -12,18 +12,22 @@ from typing import NamedTuple
 from sqlalchemy import Connection, case, func, select
 
 from healspan.remediation.outcome import ApplicationMode
-from healspan.remediation.store import tables
+from healspan.remediation.store.tables import (
+    ApplicationRow,
+    ExposureRow,
+    FixRow,
+    IncidentRow,
+    JudgementRow,
+    OverruleRow,
+    table_of,
+)
 
 __all__ = ["CallFact", "FailureFact", "OutcomeFact", "call_facts", "failure_facts", "fix_patterns", "outcome_facts"]
 
 CHUNK = 10_000
 
-_incident = tables.table_of(tables.IncidentRow)
-_application = tables.table_of(tables.ApplicationRow)
-_judgement = tables.table_of(tables.JudgementRow)
-_overrule = tables.table_of(tables.OverruleRow)
-_exposure = tables.table_of(tables.ExposureRow)
-_fix = tables.table_of(tables.FixRow)
+_INCIDENT, _APPLICATION, _JUDGEMENT = (table_of(row) for row in (IncidentRow, ApplicationRow, JudgementRow))
+_OVERRULE, _EXPOSURE, _FIX = (table_of(row) for row in (OverruleRow, ExposureRow, FixRow))
 
 
 class OutcomeFact(NamedTuple):
@@ -66,24 +70,24 @@ class FailureFact(NamedTuple):
 
 def outcome_facts(connection: Connection) -> Iterator[OutcomeFact]:
     """Return every application with its verdict."""
-    one = _application.c
-    overruled = case((_overrule.c.application_id.is_not(None), 0))
+    one = _APPLICATION.c
+    overruled = case((_OVERRULE.c.application_id.is_not(None), 0))
     query = (
         select(
             one.fix_id,
             one.boundary,
             one.context,
-            func.coalesce(_incident.c.exact, ""),
+            func.coalesce(_INCIDENT.c.exact, ""),
             func.coalesce(one.error_id, one.application_id),
             one.at,
-            func.coalesce(_judgement.c.reward, overruled),
+            func.coalesce(_JUDGEMENT.c.reward, overruled),
             one["count"],
             one.mode == ApplicationMode.SHADOW,
         )
-        .select_from(_application)
-        .outerjoin(_judgement, _judgement.c.application_id == one.application_id)
-        .outerjoin(_overrule, _overrule.c.application_id == one.application_id)
-        .outerjoin(_incident, _incident.c.error_id == one.error_id)
+        .select_from(_APPLICATION)
+        .outerjoin(_JUDGEMENT, _JUDGEMENT.c.application_id == one.application_id)
+        .outerjoin(_OVERRULE, _OVERRULE.c.application_id == one.application_id)
+        .outerjoin(_INCIDENT, _INCIDENT.c.error_id == one.error_id)
         .execution_options(yield_per=CHUNK)
     )
     for row in connection.execute(query):
@@ -92,13 +96,13 @@ def outcome_facts(connection: Connection) -> Iterator[OutcomeFact]:
 
 def fix_patterns(connection: Connection) -> dict[str, str]:
     """Return the error pattern of every fix."""
-    rows = connection.execute(select(_fix.c.fix_id, _fix.c.pattern))
+    rows = connection.execute(select(_FIX.c.fix_id, _FIX.c.pattern))
     return {row.fix_id: row.pattern for row in rows}
 
 
 def call_facts(connection: Connection, since: datetime) -> Iterator[CallFact]:
     """Return the calls of every boundary by context and hour."""
-    row = _exposure.c
+    row = _EXPOSURE.c
     query = (
         select(row.boundary, row.context, row.hour, func.sum(row.calls))
         .where(row.hour >= since)
@@ -111,10 +115,10 @@ def call_facts(connection: Connection, since: datetime) -> Iterator[CallFact]:
 
 def failure_facts(connection: Connection, since: datetime) -> Iterator[FailureFact]:
     """Return every failing call: incidents, and calls that installed repairs healed."""
-    captured = select(_incident.c.module, _incident.c.context, _incident.c.at).where(_incident.c.at >= since)
+    captured = select(_INCIDENT.c.module, _INCIDENT.c.context, _INCIDENT.c.at).where(_INCIDENT.c.at >= since)
     for boundary, context, at in connection.execute(captured.execution_options(yield_per=CHUNK)):
         yield FailureFact(boundary, context, at, 1, repaired=False)
-    row = _application.c
+    row = _APPLICATION.c
     repaired = select(row.boundary, row.context, row.at, row["count"]).where(row.error_id.is_(None), row.at >= since)
     for boundary, context, at, count in connection.execute(repaired.execution_options(yield_per=CHUNK)):
         yield FailureFact(boundary, context, at, count, repaired=True)

@@ -1,42 +1,22 @@
-"""What failed and how it ended, counted and listed for people; nothing here changes anything.
-
-Every function takes a connection of `Database.reading`, so that one page shows one moment, and gives frozen rows.
-"""
+"""How failures ended, over time: the numbers behind the console's first page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, extract, func, literal, select
+from sqlalchemy import ColumnElement, extract, func, literal, select
 
-from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
+from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.record import Record
-from healspan.remediation.store import tables
-from healspan.remediation.store.facts import Hotspot
+from healspan.remediation.store.database import Database
+from healspan.remediation.store.tables import ApplicationRow, IncidentRow, ResolutionRow, table_of
 
-__all__ = [
-    "IncidentLine",
-    "OutcomeCount",
-    "Span",
-    "heal_durations",
-    "hotspots",
-    "incident_detail",
-    "incident_lines",
-    "incident_span",
-    "outcome_counts",
-    "repaired_calls",
-]
+__all__ = ["HealDuration", "OutcomeCount", "Overview", "Span"]
 
-_incident = tables.table_of(tables.IncidentRow)
-_resolution = tables.table_of(tables.ResolutionRow)
-_application = tables.table_of(tables.ApplicationRow)
-_hotspot = tables.table_of(tables.HotspotRow)
-
-_status = func.coalesce(_resolution.c.status, literal(IncidentStatus.OPEN.value))
-_ended = _incident.outerjoin(_resolution, _resolution.c.error_id == _incident.c.error_id)
+_INCIDENT, _RESOLUTION, _APPLICATION = (table_of(row) for row in (IncidentRow, ResolutionRow, ApplicationRow))
+_WITH_RESOLUTION = _INCIDENT.outerjoin(_RESOLUTION, _RESOLUTION.c.error_id == _INCIDENT.c.error_id)
+_HEALED = (IncidentStatus.HEALED, IncidentStatus.DEGRADED)
 
 
 class Span(Record):
@@ -57,142 +37,66 @@ class OutcomeCount(Record):
     incidents: int
 
 
-class IncidentLine(Record):
-    """One incident in a list."""
+class HealDuration(Record):
+    """How long one heal took."""
 
-    error_id: UUID
-    at: datetime
-    boundary: str
-    error_type: str
-    error_pattern: str
-    context: str
-    status: IncidentStatus
-    tier: Tier | None
-    fix_id: str | None
-    elapsed_ms: float | None
+    tier: Tier
+    milliseconds: float
+
+
+class Overview:
+    """Counts over a period; without `since`, over everything."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def span(self, since: datetime | None = None) -> Span | None:
+        """Return when incidents happened, and how many; None if there are none."""
+        at = _INCIDENT.c.at
+        query = select(func.min(at), func.max(at), func.count()).where(*_within(at, since))
+        with self._database.reading() as connection:
+            first, last, incidents = connection.execute(query).one()
+        return None if first is None else Span(first=first, last=last, incidents=incidents)
+
+    def outcomes(self, stretch: timedelta, since: datetime | None = None) -> tuple[OutcomeCount, ...]:
+        """Return how incidents ended in each stretch of time (whole seconds), in order of time."""
+        seconds = int(stretch.total_seconds())
+        # Remainder instead of a division: the databases do not agree on what an integer division is.
+        epoch = extract("epoch", _INCIDENT.c.at)
+        start = (epoch - epoch % seconds).label("start")
+        status = func.coalesce(_RESOLUTION.c.status, literal(IncidentStatus.OPEN.value)).label("status")
+        query = (
+            select(start, status, _RESOLUTION.c.tier, func.count())
+            .select_from(_WITH_RESOLUTION)
+            .where(*_within(_INCIDENT.c.at, since))
+            .group_by("start", "status", _RESOLUTION.c.tier)
+            .order_by("start", "status", _RESOLUTION.c.tier)
+        )
+        with self._database.reading() as connection:
+            return tuple(
+                OutcomeCount(start=datetime.fromtimestamp(int(moment), UTC), status=ended, tier=tier, incidents=number)
+                for moment, ended, tier, number in connection.execute(query)
+            )
+
+    def durations(self, since: datetime | None = None, *, limit: int = 10_000) -> tuple[HealDuration, ...]:
+        """Return how long the newest heals took."""
+        row = _RESOLUTION.c
+        query = select(row.tier, row.elapsed_ms).where(row.status.in_(_HEALED), *_within(row.at, since))
+        with self._database.reading() as connection:
+            found = connection.execute(query.order_by(row.position.desc()).limit(limit))
+            return tuple(HealDuration(tier=tier, milliseconds=elapsed) for tier, elapsed in found)
+
+    def repaired(self, since: datetime | None = None) -> int:
+        """Return how many calls installed repairs healed before any exception left the function."""
+        row = _APPLICATION.c
+        query = select(func.coalesce(func.sum(row["count"]), 0)).where(
+            row.error_id.is_(None),
+            row.resolved,
+            *_within(row.at, since),
+        )
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
 
 def _within(column: ColumnElement[Any], since: datetime | None) -> list[ColumnElement[bool]]:
     return [] if since is None else [column >= since]
-
-
-def incident_span(connection: Connection, since: datetime | None = None) -> Span | None:
-    """Return when incidents happened, and how many; None if there are none."""
-    at = _incident.c.at
-    query = select(func.min(at), func.max(at), func.count()).where(*_within(at, since))
-    first, last, incidents = connection.execute(query).one()
-    return None if first is None else Span(first=first, last=last, incidents=incidents)
-
-
-def outcome_counts(
-    connection: Connection,
-    bucket: timedelta,
-    since: datetime | None = None,
-) -> tuple[OutcomeCount, ...]:
-    """Return how incidents ended, per stretch of time, in order of time.
-
-    Args:
-        connection: a reading one.
-        bucket: length of a stretch, in whole seconds.
-        since: leave out what is older.
-    """
-    seconds = int(bucket.total_seconds())
-    # Remainder instead of a division: the databases do not agree on what an integer division is.
-    epoch = extract("epoch", _incident.c.at)
-    start = (epoch - epoch % seconds).label("start")
-    query = (
-        select(start, _status, _resolution.c.tier, func.count())
-        .select_from(_ended)
-        .where(*_within(_incident.c.at, since))
-        .group_by(start, _status, _resolution.c.tier)
-        .order_by(start)
-    )
-    return tuple(
-        OutcomeCount(start=datetime.fromtimestamp(int(moment), UTC), status=status, tier=tier, incidents=incidents)
-        for moment, status, tier, incidents in connection.execute(query)
-    )
-
-
-def repaired_calls(connection: Connection, since: datetime | None = None) -> int:
-    """Return how many calls installed repairs healed before any exception left the function."""
-    row = _application.c
-    query = select(func.coalesce(func.sum(row["count"]), 0)).where(
-        row.error_id.is_(None),
-        row.resolved,
-        *_within(row.at, since),
-    )
-    return int(connection.execute(query).scalar_one())
-
-
-def heal_durations(
-    connection: Connection,
-    since: datetime | None = None,
-    *,
-    limit: int = 10_000,
-) -> tuple[tuple[Tier, float], ...]:
-    """Return tier and milliseconds of the newest heals."""
-    query = (
-        select(_resolution.c.tier, _resolution.c.elapsed_ms)
-        .where(
-            _resolution.c.status.in_([IncidentStatus.HEALED, IncidentStatus.DEGRADED]),
-            *_within(_resolution.c.at, since),
-        )
-        .order_by(_resolution.c.position.desc())
-        .limit(limit)
-    )
-    return tuple((Tier(tier), float(elapsed)) for tier, elapsed in connection.execute(query))
-
-
-def incident_lines(
-    connection: Connection,
-    since: datetime | None = None,
-    *,
-    statuses: Sequence[IncidentStatus] = (),
-    boundary: str | None = None,
-    limit: int = 200,
-) -> tuple[IncidentLine, ...]:
-    """Return the newest incidents; no status and no boundary mean all of them."""
-    columns = _incident.c
-    query: Select[Any] = (
-        select(
-            columns.error_id,
-            columns.at,
-            columns.module,
-            columns.error_type,
-            columns.error_pattern,
-            columns.context,
-            _status,
-            _resolution.c.tier,
-            _resolution.c.fix_id,
-            _resolution.c.elapsed_ms,
-        )
-        .select_from(_ended)
-        .where(*_within(columns.at, since))
-        .order_by(columns.at.desc(), columns.position.desc())
-        .limit(limit)
-    )
-    if statuses:
-        query = query.where(_status.in_([status.value for status in statuses]))
-    if boundary is not None:
-        query = query.where(columns.module == boundary)
-    return tuple(
-        IncidentLine(**dict(zip(IncidentLine.model_fields, row, strict=True))) for row in connection.execute(query)
-    )
-
-
-def incident_detail(connection: Connection, error_id: UUID) -> tuple[Incident, Resolution | None] | None:
-    """Return an incident and how it ended; None if there is no such incident."""
-    query = (
-        select(_incident.c.body, _resolution.c.body).select_from(_ended).where(_incident.c.error_id == str(error_id))
-    )
-    found = connection.execute(query).one_or_none()
-    if found is None:
-        return None
-    resolution = None if found[1] is None else Resolution.model_validate_json(found[1])
-    return Incident.model_validate_json(found[0]), resolution
-
-
-def hotspots(connection: Connection) -> tuple[Hotspot, ...]:
-    """Return what analytics last expected, the most failures first."""
-    query = select(_hotspot.c.body).order_by(_hotspot.c.expected.desc(), _hotspot.c.boundary, _hotspot.c.context)
-    return tuple(Hotspot.model_validate_json(body) for body in connection.execute(query).scalars())

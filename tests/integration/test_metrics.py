@@ -1,0 +1,194 @@
+"""/metrics: parses, agrees with the store, never goes down, says what is wrong."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import delete
+from tests.world import World
+
+from healspan.remediation import metrics as names
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.exporter import MetricsServer, StoreCollector
+from healspan.remediation.fix import FixState
+from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.metrics import Metrics
+from healspan.remediation.store.database import Database
+from healspan.remediation.store.repository import Store
+from healspan.remediation.store.tables import IncidentRow, table_of
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def server(world: World) -> Iterator[MetricsServer]:
+    server = MetricsServer(StoreCollector(world.store), host="127.0.0.1", port=0)
+    yield server
+    server.close()
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read().decode()
+
+
+def scrape(server: MetricsServer) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    """Samples by name, then by labels."""
+    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for family in text_string_to_metric_families(get(server.url)):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def labels(**values: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(values.items()))
+
+
+def test_an_empty_store_has_no_incidents_and_no_fixes(server):
+    found = scrape(server)
+    assert "healspan_incidents_total" not in found
+    assert found["healspan_fixes"] == {labels(state=state.value): 0.0 for state in FixState}
+    assert found["healspan_escalations_open"] == {(): 0.0}
+
+
+def test_incidents_are_counted_by_service_boundary_and_error_type(world, server):
+    world.failure("revenue")
+    world.failure("revenue")
+    world.failure("cogs", error_type="builtins.IndexError", service="batch")
+    assert scrape(server)["healspan_incidents_total"] == {
+        labels(service="filings", boundary="revenue", error_type="builtins.KeyError"): 2.0,
+        labels(service="batch", boundary="cogs", error_type="builtins.IndexError"): 1.0,
+    }
+
+
+def test_heals_are_counted_by_tier_and_outcome_and_start_at_zero(world, server):
+    world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.DIAGNOSIS)
+    heals = scrape(server)["healspan_heals_total"]
+    place = {"service": "filings", "boundary": "revenue"}
+    assert heals[labels(**place, tier="2", outcome="healed")] == 1.0
+    assert heals[labels(**place, tier="1", outcome="healed")] == 0.0
+    assert heals[labels(**place, tier="3", outcome="escalated")] == 0.0
+
+
+def test_calls_that_installed_repairs_saved_are_heals_of_tier_one(world, server):
+    incident = world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX)
+    fix = world.fix(state=FixState.TRIAL, like=incident)
+    world.application(fix, count=40)
+    heals = scrape(server)["healspan_heals_total"]
+    assert heals[labels(service="filings", boundary="revenue", tier="1", outcome="healed")] == 41.0
+
+
+def test_the_heal_durations_are_a_histogram_with_the_services_own_buckets(world, server):
+    for milliseconds in (0.4, 0.9, 1.0, 40_000.0):
+        world.failure(status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX, elapsed_ms=milliseconds)
+    found = scrape(server)
+    key = {"service": "filings", "tier": "1", "outcome": "healed"}
+    buckets = found["healspan_heal_duration_seconds_bucket"]
+    assert [buckets[labels(**key, le=le)] for le in ("0.0005", "0.001", "30.0", "+Inf")] == [1, 3, 3, 4]
+    assert found["healspan_heal_duration_seconds_count"][labels(**key)] == 4.0
+    assert found["healspan_heal_duration_seconds_sum"][labels(**key)] == pytest.approx(40.0023)
+    assert len(buckets) == len(names.HEAL_SECONDS_BUCKETS) + 1
+
+
+def test_fixes_are_counted_by_the_state_they_are_in_now(world, server):
+    world.fix("revenue")
+    world.fix("cogs", state=FixState.TRIAL)
+    found = scrape(server)
+    assert found["healspan_fixes"][labels(state="proposed")] == 1.0
+    assert found["healspan_fixes"][labels(state="trial")] == 1.0
+    assert found["healspan_review_backlog"] == {(): 1.0}
+
+
+def test_an_escalated_pattern_is_open_until_a_fix_that_covers_it_serves(world, server):
+    incident = world.failure("revenue", ago=timedelta(hours=1))
+    world.failure("revenue", ago=timedelta(hours=2))
+    world.failure("cogs")
+    assert scrape(server)["healspan_escalations_open"] == {(): 2.0}
+    world.fix(state=FixState.TRIAL, like=incident)
+    assert scrape(server)["healspan_escalations_open"] == {(): 1.0}
+
+
+def test_an_escalation_after_a_fix_began_to_serve_is_open_again(world, server):
+    incident = world.failure("revenue", ago=timedelta(hours=2))
+    world.fix(state=FixState.TRIAL, like=incident, ago=timedelta(hours=1))
+    world.failure("revenue")
+    assert scrape(server)["healspan_escalations_open"] == {(): 1.0}
+
+
+def test_counters_add_what_arrives_between_scrapes(world, server):
+    world.failure("revenue")
+    scrape(server)
+    world.failure("revenue")
+    (value,) = scrape(server)["healspan_incidents_total"].values()
+    assert value == 2.0
+
+
+def test_a_purge_does_not_make_a_counter_go_down(world, server):
+    world.failure("revenue")
+    world.failure("revenue")
+    scrape(server)
+    with world.store.database.writing() as connection:
+        connection.execute(delete(table_of(IncidentRow)))
+    world.failure("revenue")
+    (value,) = scrape(server)["healspan_incidents_total"].values()
+    assert value == 3.0
+
+
+def test_the_services_own_metrics_have_the_same_names_and_labels(world, server):
+    incident = world.failure("revenue", status=None)
+    registry = CollectorRegistry()
+    Metrics(registry, "filings").incident(incident)
+    own = [s for family in registry.collect() for s in family.samples if s.name == "healspan_incidents_total"]
+    assert scrape(server)["healspan_incidents_total"] == {tuple(sorted(own[0].labels.items())): own[0].value}
+
+
+def test_a_taken_port_is_said_in_words(server):
+    port = int(server.url.rsplit(":", 1)[1].partition("/")[0])
+    with pytest.raises(ConfigurationError, match=f"port {port} on 127.0.0.1 is taken"):
+        MetricsServer(CollectorRegistry(), host="127.0.0.1", port=port)
+
+
+def test_a_foreign_host_is_said_in_words():
+    with pytest.raises(ConfigurationError, match="give another --host"):
+        MetricsServer(CollectorRegistry(), host="192.0.2.1", port=0)
+
+
+def test_a_closed_server_leaves_its_port_free():
+    server = MetricsServer(CollectorRegistry(), host="127.0.0.1", port=0)
+    port = int(server.url.rsplit(":", 1)[1].partition("/")[0])
+    server.close()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_store_that_cannot_be_read_is_a_503_that_says_why(tmp_path):
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"this is no database" * 100)
+    server = MetricsServer(StoreCollector(Store(Database(f"sqlite:///{broken}", busy_ms=50))), host="127.0.0.1", port=0)
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(server.url)
+        assert refused.value.code == 503
+        assert "damaged" in refused.value.read().decode()
+    finally:
+        server.close()
+
+
+def test_another_path_says_where_the_metrics_are(server):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(server.url.replace("/metrics", "/"))
+    assert refused.value.code == 404
+    assert "/metrics" in refused.value.read().decode()
