@@ -32,10 +32,7 @@ class Serving:
     def serve(self, snapshot: Snapshot) -> None:
         """Take out what no longer serves and put in what does."""
         wanted = [repair for candidate in snapshot.serving for repair in ahead_of_failure(candidate)]
-        serving = {repair.fix_id for repair in wanted}
-        for fix_id in {repair.fix_id for repair in self._repairs.installed()} - serving:
-            self._repairs.uninstall(fix_id)
-        self._say(self._repairs.install(wanted))
+        self._say(self._repairs.install_exactly(wanted))
 
     def retry(self) -> None:
         """Install what waited for a module that has been imported meanwhile."""
