@@ -1,0 +1,97 @@
+"""SIGKILL at random moments: nothing that was acknowledged is lost or doubled, and everything opens clean."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from healspan.remediation.settings import load_settings
+from healspan.remediation.store import drain_all
+
+KILLS = int(os.environ.get("HEALSPAN_TEST_KILLS", "50"))
+
+WORKER = """
+import sys
+from healspan.instrumentation import error_boundary, pipeline
+
+@error_boundary("first")
+def first(n):
+    raise LookupError("no first way")
+
+@first.strategy("second")
+def second(n):
+    return n
+
+@error_boundary("hopeless")
+def hopeless(n):
+    raise RuntimeError("no way at all")
+
+n = 0
+while True:
+    n += 1
+    with pipeline("work", key=str(n), context={"kind": "test"}) as run:
+        first(n)
+        try:
+            hopeless(n)
+        except RuntimeError:
+            pass
+    # Everything of this run is acknowledged only now.
+    for heal in run.heals:
+        print(heal.outcome, heal.error_id, flush=True)
+"""
+
+
+def run_and_kill(script: Path, after: float) -> list[tuple[str, str]]:
+    """Start the worker, kill it some time after its first acknowledgement, return what it acknowledged."""
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    time.sleep(after)
+    process.kill()
+    rest = process.stdout.read()
+    process.wait(30)
+    lines = (first + rest).splitlines()
+    # The last line may have been cut by the kill.
+    complete = lines if (first + rest).endswith("\n") else lines[:-1]
+    return [(line.split()[0], line.split()[1]) for line in complete]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path, data_dir: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    chance = random.Random(20261122)
+    acknowledged: list[tuple[str, str]] = []
+    for _ in range(KILLS):
+        acknowledged += run_and_kill(script, chance.uniform(0.0, 0.3))
+    assert len(acknowledged) >= 2 * KILLS, "the worker acknowledged too little for the test to mean anything"
+    drain_all(load_settings())
+
+    database = sqlite3.connect(data_dir / "healspan.db")
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    incidents = Counter(row[0] for row in database.execute("SELECT error_id FROM incident"))
+    resolutions = dict(database.execute("SELECT error_id, status FROM resolution"))
+    applications = dict(database.execute("SELECT error_id, application_id FROM application WHERE resolved"))
+    judged = Counter(row[0] for row in database.execute("SELECT application_id FROM judgement"))
+    doubled = database.execute(
+        "SELECT error_id FROM application WHERE resolved GROUP BY error_id HAVING count(*) > 1",
+    ).fetchall()
+    assert doubled == []
+    assert set(incidents.values()) == {1}
+    assert set(judged.values()) == {1}
+    for outcome, error_id in acknowledged:
+        assert incidents[error_id] == 1
+        assert resolutions[error_id] == outcome
+        if outcome == "healed":
+            assert judged[applications[error_id]] == 1
+    left = [path.name for path in (data_dir / "spool").glob("*.db")]
+    assert left == [], "spools of dead processes were not drained"
