@@ -22,8 +22,8 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from healspan.instrumentation.values import ValueReader
-from healspan.remediation.fingerprint import source_key
 from healspan.remediation.incident import Expression, Frame
+from healspan.remediation.repair.path import is_own, path_entry
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
 
@@ -37,7 +37,6 @@ _MAX_SOURCE_FILE = 4 * 1024 * 1024
 """Bytes; larger files are generated, and reading one would stall the host."""
 _KEPT_SITES = 2048
 _NAMES = re.compile(r"\w+")
-_OWN = ("healspan.remediation", "healspan.instrumentation")
 
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _STANDARD_LIBRARY = tuple(
@@ -60,7 +59,7 @@ class CapturedFrame(NamedTuple):
     code: CodeType
     positions: Positions | None
     path_entry: tuple[str, str, str]
-    """Module, qualified name, and key of the source line, as a `FramePath` holds them."""
+    """As a `FramePath` holds it."""
 
 
 class InApp(NamedTuple):
@@ -94,7 +93,8 @@ class _Site(NamedTuple):
     source_line: str
     expression: Expression | None
     positions: Positions | None
-    source_key: str
+    raw_line: str
+    """Unscrubbed: never leaves the process."""
 
 
 class FrameReader:
@@ -147,7 +147,7 @@ class FrameReader:
             in_app=own,
             variables=_locals(frame, site, values) if values is not None and own else None,
         )
-        return CapturedFrame(record, site.code, site.positions, (module, site.function, site.source_key))
+        return CapturedFrame(record, site.code, site.positions, path_entry(module, site.function, site.raw_line))
 
     def _site(self, entry: TracebackType) -> _Site:
         code, last = entry.tb_frame.f_code, entry.tb_lasti
@@ -182,7 +182,7 @@ class FrameReader:
             source_line=self._scrub(text, _MAX_LINE),
             expression=expression,
             positions=positions,
-            source_key=source_key(text[:_MAX_LINE]),
+            raw_line=text,
         )
 
     def _scrub(self, text: str, limit: int) -> str:
@@ -200,7 +200,7 @@ def _both_ends(traceback: TracebackType | None) -> Iterator[TracebackType]:
     outer: list[TracebackType] = []
     inner: deque[TracebackType] = deque(maxlen=MAX_FRAMES - MAX_FRAMES // 2)
     while traceback is not None:
-        if not _module(traceback.tb_frame).startswith(_OWN):
+        if not is_own(_module(traceback.tb_frame)):
             (outer if len(outer) < MAX_FRAMES // 2 else inner).append(traceback)
         traceback = traceback.tb_next
     yield from outer

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
 
+from healspan.remediation.fingerprint import source_key
 from healspan.remediation.step import FramePath
 
 __all__ = ["PathTree", "boundary_frame", "is_own", "path_entry", "register_boundary"]
@@ -40,7 +41,7 @@ def is_own(module: str) -> bool:
 
 def path_entry(module: str, qualname: str, source_line: str) -> Entry:
     """Return the entry of a `FramePath` for one frame."""
-    return module, qualname, " ".join(source_line.split())
+    return module, qualname, source_key(source_line)
 
 
 @dataclass(slots=True)
