@@ -9,25 +9,18 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, func, select
 
 from healspan.remediation.outcome import ApplicationMode
-from healspan.remediation.store.tables import (
-    ApplicationRow,
-    ExposureRow,
-    FixRow,
-    IncidentRow,
-    JudgementRow,
-    OverruleRow,
-    table_of,
-)
+from healspan.remediation.store.fixes import effective_reward, outcomes_join
+from healspan.remediation.store.tables import ApplicationRow, ExposureRow, FixRow, IncidentRow, table_of
 
 __all__ = ["CallFact", "FailureFact", "OutcomeFact", "call_facts", "failure_facts", "fix_patterns", "outcome_facts"]
 
 CHUNK = 10_000
 
-_INCIDENT, _APPLICATION, _JUDGEMENT = (table_of(row) for row in (IncidentRow, ApplicationRow, JudgementRow))
-_OVERRULE, _EXPOSURE, _FIX = (table_of(row) for row in (OverruleRow, ExposureRow, FixRow))
+_INCIDENT, _APPLICATION = table_of(IncidentRow), table_of(ApplicationRow)
+_EXPOSURE, _FIX = table_of(ExposureRow), table_of(FixRow)
 
 
 class OutcomeFact(NamedTuple):
@@ -71,7 +64,6 @@ class FailureFact(NamedTuple):
 def outcome_facts(connection: Connection) -> Iterator[OutcomeFact]:
     """Return every application with its verdict."""
     one = _APPLICATION.c
-    overruled = case((_OVERRULE.c.application_id.is_not(None), 0))
     query = (
         select(
             one.fix_id,
@@ -80,14 +72,11 @@ def outcome_facts(connection: Connection) -> Iterator[OutcomeFact]:
             func.coalesce(_INCIDENT.c.exact, ""),
             func.coalesce(one.error_id, one.application_id),
             one.at,
-            func.coalesce(_JUDGEMENT.c.reward, overruled),
+            effective_reward,
             one["count"],
             one.mode == ApplicationMode.SHADOW,
         )
-        .select_from(_APPLICATION)
-        .outerjoin(_JUDGEMENT, _JUDGEMENT.c.application_id == one.application_id)
-        .outerjoin(_OVERRULE, _OVERRULE.c.application_id == one.application_id)
-        .outerjoin(_INCIDENT, _INCIDENT.c.error_id == one.error_id)
+        .select_from(outcomes_join.outerjoin(_INCIDENT, _INCIDENT.c.error_id == one.error_id))
         .execution_options(yield_per=CHUNK)
     )
     for row in connection.execute(query):

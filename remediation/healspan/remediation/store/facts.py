@@ -124,15 +124,21 @@ RECORD_OF: dict[Kind, type[Record]] = {
 
 def context_text(keys: Mapping[str, str]) -> str:
     """Write context keys as one string, e.g. ``document_type=10-K, source=edgar``; equal keys, equal text."""
-    if not keys:
-        return ""
-    return ", ".join(f"{name}={keys[name].replace('%', '%25').replace(',', '%2C')}" for name in sorted(keys))
+    return ", ".join(f"{_plain(name).replace('=', '%3D')}={_plain(keys[name])}" for name in sorted(keys))
+
+
+def _plain(text: str) -> str:
+    return text.replace("%", "%25").replace(",", "%2C")
 
 
 def context_keys(text: str) -> dict[str, str]:
     """Read what `context_text` wrote."""
     parts = (part.partition("=") for part in text.split(", ") if part)
-    return {name: value.replace("%2C", ",").replace("%25", "%") for name, _, value in parts}
+    return {_original(name): _original(value) for name, _, value in parts}
+
+
+def _original(text: str) -> str:
+    return text.replace("%3D", "=").replace("%2C", ",").replace("%25", "%")
 
 
 def encode(record: Record) -> str:

@@ -80,3 +80,10 @@ class Projections:
                         for hotspot in hotspots
                     ],
                 )
+
+    def hotspots(self, *, limit: int | None = None) -> tuple[Hotspot, ...]:
+        """Return the hotspots, most expected failures first."""
+        query = select(_HOTSPOT.c.body).order_by(_HOTSPOT.c.expected.desc(), _HOTSPOT.c.boundary, _HOTSPOT.c.context)
+        with self._database.reading() as connection:
+            bodies = connection.execute(query if limit is None else query.limit(limit)).scalars()
+            return tuple(Hotspot.model_validate_json(body) for body in bodies)
