@@ -135,7 +135,7 @@ class Runtime:
             return
         active = self._active(applied.fix_id)
         if criterion.value is True and applied.resolved:
-            self._tally.add(applied, criterion, run, at=now.timestamp(), active=active)
+            self._tally.add(applied, True, run.pipeline, at=now.timestamp(), active=active)
             return
         # What is not plainly good is worth a row of its own: a later unknown may overrule it.
         application, judgement = rows(applied, criterion, run, at=now, active=active)
@@ -159,23 +159,29 @@ class Runtime:
     ) -> None:
         """Take in a call in which installed repairs acted; judged with its run, or at once without one."""
         self.metrics.repaired(boundary)
-        own = run or Run(None)
         context = tuple(sorted(context_keys.items()))
-        elapsed: dict[str, float] = {}
+        elapsed: dict[str, int] = {}
         for one in mine:
-            elapsed[one.fix_id] = elapsed.get(one.fix_id, 0.0) + one.elapsed_ns / 1e6
-        for fix_id, milliseconds in elapsed.items():
-            own.applied(
-                Applied(
-                    fix_id=fix_id,
-                    boundary=boundary,
-                    resolved=resolved,
-                    valid_output=valid,
-                    context_keys=context,
-                    elapsed_ms=milliseconds,
-                ),
+            elapsed[one.fix_id] = elapsed.get(one.fix_id, 0) + one.elapsed_ns
+        own: Run | None = None
+        for fix_id, nanoseconds in elapsed.items():
+            applied = Applied(
+                fix_id=fix_id,
+                boundary=boundary,
+                resolved=resolved,
+                valid_output=valid,
+                context_keys=context,
+                elapsed_ms=nanoseconds / 1e6,
             )
-        if run is None:
+            if run is not None:
+                run.applied(applied)
+            elif resolved:
+                # Outside a pipeline the run ends with the call: nothing can come later that went wrong.
+                self._tally.add(applied, True, None, at=time.time(), active=self._active(fix_id))
+            else:
+                own = own or Run(None, context_keys=context_keys)
+                own.applied(applied)
+        if own is not None:
             self.close_run(own)
 
     # Flushing

@@ -26,17 +26,19 @@ class Tally:
         self._lock = threading.Lock()
         self._counts: dict[_Key, tuple[int, float]] = {}
 
-    def add(self, applied: Applied, criterion: NoRegression, run: Run, *, at: float, active: bool) -> None:
+    def add(
+        self, applied: Applied, no_regression: bool | None, pipeline: str | None, *, at: float, active: bool
+    ) -> None:
         """Count one application; `at` is in seconds since the epoch."""
         key = (
             applied.fix_id,
             applied.boundary,
-            run.pipeline,
+            pipeline,
             applied.context_keys,
             int(at // 60),
             applied.resolved,
             applied.valid_output,
-            criterion.value,
+            no_regression,
             active,
         )
         with self._lock:
