@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from healspan.analytics.evidence import sums
-from healspan.remediation.store.facts import Hotspot, context_text
+from healspan.remediation.store import Hotspot, context_text
 
 __all__ = ["CONTEXT_KEY", "HALF_LIFE", "HORIZON", "Calls", "Failures", "hotspots"]
 

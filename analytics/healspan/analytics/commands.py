@@ -1,0 +1,64 @@
+"""What analytics adds to the command line: ``healspan analytics run`` and ``healspan analytics schedule``."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from healspan.analytics.job import JobReport, run_job
+from healspan.analytics.scheduler import AnalyticsScheduler
+from healspan.remediation.settings import load_settings
+from healspan.remediation.signals import stop_signal
+from healspan.remediation.store.repository import Store
+
+__all__ = ["app", "interval"]
+
+app = typer.Typer(help="Work out rewards of fixes and hotspots.", no_args_is_help=True)
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600}
+
+
+def interval(text: str) -> timedelta:
+    """Read an interval such as ``60s``, ``5m`` or ``1h``.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no interval; write it like 60s, 5m or 1h")
+    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+
+
+@app.command()
+def run(
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Recompute reward scores and hotspots once."""
+    with Store.open(load_settings()) as store:
+        report = run_job(store)
+    typer.echo(report.model_dump_json(indent=2) if json else sentence(report))
+
+
+@app.command()
+def schedule(
+    every: Annotated[str, typer.Option(help="How often, e.g. 60s, 5m, 1h.")] = "60s",
+) -> None:
+    """Recompute again and again, in one process of the fleet at a time, until stopped."""
+    pause = interval(every)
+    with Store.open(load_settings()) as store, stop_signal() as stop:
+        scheduler = AnalyticsScheduler(store, every=pause, report=lambda report: typer.echo(sentence(report)))
+        scheduler.start()
+        stop.wait()
+        scheduler.stop()
+
+
+def sentence(report: JobReport) -> str:
+    """Say what a run did."""
+    return (
+        f"{report.at:%H:%M:%S} UTC: scored {report.fixes} fixes ({report.written} changed) and {report.hotspots} "
+        f"pairs of boundary and document type in {report.seconds:.2f} s"
+    )

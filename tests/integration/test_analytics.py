@@ -1,0 +1,180 @@
+"""The analytics job on a real store: what it reads, what it writes, and who may run it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from tests.world import World
+from typer.testing import CliRunner
+
+from healspan.analytics import AnalyticsScheduler, run_job
+from healspan.analytics.commands import app
+from healspan.analytics.scheduler import LEASE
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.fix import FixState
+from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.store.repository import Store
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
+
+
+def score_of(world: World, fix) -> float:
+    return next(score.reward_score for score in world.store.projections.scores() if score.fix_id == fix.fix_id)
+
+
+def test_an_empty_store_gives_an_empty_report(world):
+    report = run_job(world.store)
+    assert (report.fixes, report.hotspots) == (0, 0)
+
+
+def test_every_fix_gets_a_score_also_one_that_was_never_applied(world):
+    good, fresh = world.fix("revenue", state=FixState.TRIAL), world.fix("cogs")
+    for hours in range(6):
+        world.application(good, ago=timedelta(hours=hours))
+    run_job(world.store)
+    assert score_of(world, good) > 0.5
+    (stale,) = [score for score in world.store.projections.scores() if score.fix_id == fresh.fix_id]
+    assert stale.parts["stale"] == 1.0
+    assert stale.formula == "1:reliability"
+
+
+def test_the_scores_reach_the_solution_that_people_see(world):
+    fix = world.fix("revenue", state=FixState.TRIAL)
+    world.application(fix)
+    run_job(world.store)
+    (solution,) = world.store.fixes.solutions()
+    assert solution.reward_score == score_of(world, fix)
+    assert 0 < solution.reward_parts["uncertainty"] < 1
+
+
+def test_an_unknown_that_was_overruled_counts_as_a_failure(world):
+    fix = world.fix("revenue", state=FixState.TRIAL)
+    unknown = [world.application(fix, reward=None, ago=timedelta(hours=n)) for n in (3, 2)]
+    run_job(world.store)
+    before = score_of(world, fix)
+    world.application(fix, reward=0, overrules=tuple(one.application_id for one in unknown))
+    run_job(world.store)
+    (score,) = world.store.projections.scores()
+    assert score.reward_score < before
+    assert score.parts["n_eff"] == pytest.approx(3.0, abs=0.01)
+
+
+def test_an_application_that_was_never_judged_weighs_nothing(world):
+    fix = world.fix("revenue", state=FixState.TRIAL)
+    world.application(fix, judged=False)
+    run_job(world.store)
+    (score,) = world.store.projections.scores()
+    assert score.parts["n_eff"] == 0.0
+
+
+def test_two_applications_to_one_incident_are_one_outcome(world):
+    incident = world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX)
+    fix = world.fix("revenue", state=FixState.TRIAL, like=incident)
+    world.application(fix, incident=incident)
+    world.application(fix, incident=incident)
+    run_job(world.store)
+    (score,) = world.store.projections.scores()
+    assert score.parts["n_eff"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_hotspots_take_incidents_saved_calls_and_exposure_together(world):
+    incident = world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX)
+    fix = world.fix("revenue", state=FixState.TRIAL, like=incident)
+    world.application(fix, count=9)
+    world.calls("revenue", 40)
+    world.calls("cogs", 40, document_type="10-Q")
+    run_job(world.store)
+    first, second = world.store.projections.hotspots()
+    assert (first.boundary, first.context) == ("revenue", "document_type=10-K")
+    assert first.failures == pytest.approx(10.0, rel=0.01)
+    assert first.expected > second.expected > 0
+
+
+def test_a_second_run_finds_nothing_to_write(world):
+    fix = world.fix("revenue", state=FixState.TRIAL)
+    world.application(fix)
+    first = run_job(world.store, now=world.now)
+    scores = world.store.projections.scores()
+    second = run_job(world.store, now=world.now)
+    assert (first.written, second.written) == (1, 0)
+    assert world.store.projections.scores() == scores
+
+
+def test_hotspots_that_are_gone_are_gone(world):
+    world.calls("revenue", 5, ago=timedelta(days=100))
+    run_job(world.store)
+    assert world.store.projections.hotspots()
+    run_job(world.store, now=world.now + timedelta(days=100))
+    assert not world.store.projections.hotspots()
+
+
+def test_only_the_holder_of_the_lease_runs(world):
+    first = AnalyticsScheduler(world.store, every=MINUTE, holder="one")
+    second = AnalyticsScheduler(world.store, every=MINUTE, holder="two")
+    assert first.tick() is not None
+    assert second.tick() is None
+    assert first.tick() is not None
+
+
+def test_the_lease_of_a_leader_that_died_runs_out(world):
+    past = world.now - timedelta(hours=1)
+    assert world.store.controls.acquire_lease(LEASE, "the dead one", MINUTE, at=past)
+    assert AnalyticsScheduler(world.store, every=MINUTE, holder="two").tick() is not None
+
+
+def test_a_started_scheduler_runs_at_once_and_gives_the_lease_back(world):
+    ran = threading.Event()
+    scheduler = AnalyticsScheduler(world.store, every=MINUTE, holder="one", report=lambda _report: ran.set())
+    scheduler.start()
+    assert ran.wait(20)
+    scheduler.stop()
+    assert AnalyticsScheduler(world.store, every=MINUTE, holder="two").tick() is not None
+
+
+def test_a_store_that_is_away_does_not_end_the_scheduler(world, caplog):
+    world.store.database.path.write_bytes(b"no database any more" * 400)
+    assert AnalyticsScheduler(world.store, every=MINUTE).tick() is None
+    assert "will be tried again" in caplog.text
+
+
+def test_an_interval_of_nothing_is_refused(world):
+    with pytest.raises(ConfigurationError, match="too short"):
+        AnalyticsScheduler(world.store, every=timedelta())
+
+
+def test_the_command_prints_its_report_as_json(world):
+    world.fix("revenue")
+    world.close()
+    result = CliRunner().invoke(app, ["run", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["fixes"] == 1
+
+
+def test_the_command_prints_a_sentence(world):
+    world.close()
+    result = CliRunner().invoke(app, ["run"])
+    assert "scored 0 fixes" in result.output
+
+
+def test_an_interval_that_is_none_is_refused_in_words():
+    result = CliRunner().invoke(app, ["schedule", "--every", "soon"])
+    assert result.exit_code == 2
+    assert "60s, 5m or 1h" in result.output
+
+
+def test_analytics_leave_the_facts_alone(world):
+    world.failure("revenue")
+    with Store.open(world.settings) as other:
+        run_job(other)
+    assert world.store.incidents.count() == 1
