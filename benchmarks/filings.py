@@ -117,6 +117,8 @@ def read_truth(data: Path, forms: dict[str, str]) -> dict[tuple[str, str], Truth
 def run_pass(name: str, data: Path) -> list[Answer]:
     """Asks every filing every question."""
     sys.path.insert(0, str(EXAMPLES))
+    if name == "reviewed":
+        import_reviewed()
     answers: list[Answer] = []
     entries = read_index(data)
     for number, entry in enumerate(entries, start=1):
@@ -264,19 +266,32 @@ def _in_its_own_process(name: str, data: Path) -> list[Answer]:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(EXAMPLES), environment.get("PYTHONPATH", ""))))
         if name in ("off", "cascade"):
             environment["HEALSPAN_DISABLED"] = "1"
-        if name == "reviewed":
-            _import_reviewed(environment)
         command = [sys.executable, str(Path(__file__).resolve()), "--data", str(data), "--pass", name]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     return [Answer(**answer) for answer in json.loads(done.stdout)]
 
 
-def _import_reviewed(environment: dict[str, str]) -> None:
-    cli = [sys.executable, "-m", "healspan.remediation.cli", "review"]
-    subprocess.run([*cli, "keygen"], env=environment, stdout=sys.stderr, check=True)
-    subprocess.run(
-        [*cli, "import", *map(str, sorted(REVIEWED.glob("*.json")))], env=environment, stdout=sys.stderr, check=True
-    )
+def import_reviewed() -> None:
+    """Loads the reviewed fixes into this process's store, as `healspan review import` does."""
+    import filings.valuation  # noqa: F401 - declares the boundaries that the fixes are for
+
+    from healspan.remediation.review import ImportOutcome, import_drafts
+    from healspan.remediation.reviewers import make_reviewer
+    from healspan.remediation.settings import load_settings
+    from healspan.remediation.store.database import Database
+
+    settings = load_settings()
+    reviewer = make_reviewer(settings, name="benchmark").reviewer
+    database = Database.for_tool(settings)
+    try:
+        results = import_drafts([REVIEWED], database, reviewer, keys_dir=settings.keys_dir, preset=settings.policy)
+    finally:
+        database.close()
+    failed = [
+        f"{Path(result.path).name}: {result.message}" for result in results if result.outcome != ImportOutcome.ACTIVE
+    ]
+    if failed:
+        raise SystemExit("not all reviewed fixes serve; correct them: " + "; ".join(failed))
 
 
 def main() -> None:
