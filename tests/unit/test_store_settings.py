@@ -1,0 +1,69 @@
+"""The settings: from the environment, with errors that name the variable."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from healspan.remediation.errors import ConfigurationError, StoreUnavailable
+from healspan.remediation.settings import Settings, load_settings
+
+
+def test_the_data_directory_follows_the_desktop_convention(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HEALSPAN_DATA_DIR")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert load_settings().data_dir == tmp_path / "healspan"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings().data_dir == tmp_path / ".local" / "share" / "healspan"
+
+
+def test_the_store_is_a_file_in_the_data_directory_unless_told_otherwise(tmp_path: Path) -> None:
+    assert load_settings(data_dir=tmp_path).database_url == f"sqlite:///{tmp_path}/healspan.db"
+    assert load_settings(database_url="postgresql+psycopg://h/d").database_url == "postgresql+psycopg://h/d"
+
+
+def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_IN_APP", "shop, billing,,")
+    assert load_settings().in_app == ("shop", "billing")
+
+
+def test_the_service_is_named_as_opentelemetry_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    assert load_settings().resource["service.name"] == "shop"
+    monkeypatch.setenv("HEALSPAN_SERVICE_NAME", "till")
+    assert load_settings().resource["service.name"] == "till"
+
+
+def test_the_defaults_are_careful() -> None:
+    settings = load_settings()
+    assert settings.policy == "guarded"
+    assert not settings.disabled
+    assert (settings.console_host, settings.metrics_host) == ("127.0.0.1", "127.0.0.1")
+    assert (settings.host_busy_ms, settings.busy_ms) == (50, 5_000)
+    assert settings.retention_days == 30
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("HEALSPAN_POLICY", "reckless"), ("HEALSPAN_METRICS_PORT", "70000"), ("HEALSPAN_RETENTION_DAYS", "soon")],
+)
+def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=f"{variable}='{value}'"):
+        load_settings()
+
+
+def test_the_directories_are_only_this_users(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "deep" / "data")
+    settings.prepare()
+    for path in (settings.data_dir, settings.spool_dir, settings.keys_dir):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_directory_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="set HEALSPAN_DATA_DIR"):
+        load_settings(data_dir=tmp_path / "file" / "data").prepare()
