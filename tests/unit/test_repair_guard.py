@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,7 @@ def test_a_way_that_no_incident_has_shown_raises(app: Application, repairs: Repa
     heal(repairs, app, one, "$3")
     assert one("$3") == 3.0
     assert type(failure(two, "$3")) is ValueError
+    assert type(failure(app.boundary("boundary", module.read), "$3")) is ValueError
 
 
 def test_a_thread_without_the_boundary_on_its_stack_raises(app: Application, repairs: Repairs) -> None:
@@ -260,24 +262,41 @@ def test_references_taken_before_the_repair_are_healed(app: Application, repairs
     assert held["reader"] is module.read
 
 
-def test_a_subclass_of_the_named_exception_is_another_failure(app: Application, repairs: Repairs) -> None:
+def test_only_the_exact_type_that_was_named_is_repaired(app: Application, repairs: Repairs, scripted: Any) -> None:
     module = app.module(
         """
 class Special(ValueError):
     pass
 
-def parse(text):
-    if text == "special":
-        raise Special(text)
-    return float(text)
+def parse(error):
+    if error:
+        raise error("x")
+    return "parsed"
 
-def read(text):
-    return parse(text)
+def read(error):
+    return parse(error)
 """
     )
     read = app.boundary("boundary", module.read)
-    heal(repairs, app, read, "$3")
-    assert type(failure(read, "special")) is module.Special
+    scripted(Repaired(None, Loss.NONE))
+    heal(repairs, app, read, ValueError, repairer="scripted", frame=0)
+    assert read(ValueError) == "parsed"
+    assert type(failure(read, module.Special)) is module.Special
+    assert type(failure(read, TypeError)) is TypeError
+
+
+def test_an_interruption_is_never_repaired_whatever_a_fix_says(
+    app: Application, repairs: Repairs, scripted: Any
+) -> None:
+    module = app.module("def parse(error):\n    raise error('x')\n\ndef read(error):\n    return parse(error)\n")
+    read = app.boundary("boundary", module.read)
+    repairer = scripted(Repaired(None, Loss.NONE))
+    repair = repair_for(failure(read, ValueError), app, repairer="scripted", frame=0)
+    step = repair.step.model_copy(update={"error_type": "builtins.SystemExit"})
+    assert repairs.install([replace(repair, step=step)])[0].status == "installed"
+    with pytest.raises(SystemExit):
+        read(SystemExit)
+    assert repairer.seen == []
 
 
 @pytest.mark.parametrize(

@@ -65,12 +65,10 @@ REFUSED = {
             return None
     """,
     "a type from a local name": """
-        ValueError = text
+        KeyError = ValueError
         try:
             return read(text)
         except KeyError:
-            raise
-        except ValueError:
             pass
     """,
     "another exception": """
@@ -233,6 +231,12 @@ ACCEPTED = {
         finally:
             for _ in text:
                 break
+    """,
+    "a finally that returns it": """
+        try:
+            print()
+        finally:
+            return read(text)
     """,
     "the else of a try": """
         try:

@@ -139,6 +139,39 @@ def test_a_fix_for_other_source_is_stale_and_nothing_happens(app: Application, r
     assert module.read.__code__ is original
 
 
+def test_a_step_whose_expression_is_not_what_stands_there_is_stale(app: Application, repairs: Repairs) -> None:
+    repair = repair_for(failure(app.boundary("boundary", app.module(READ).read), "$1"), app)
+    for change in ({"expression": "int(text)"}, {"column": 0}, {"line": 9, "end_line": 9}):
+        [report] = repairs.install([replace(repair, step=repair.step.model_copy(update=change))])
+        assert report.status == "stale"
+
+
+def test_an_expression_that_is_never_evaluated_is_declined(app: Application, repairs: Repairs) -> None:
+    module = app.module(READ + "    return float(text)\n")
+    original = module.read.__code__
+    repair = repair_for(failure(app.boundary("boundary", module.read), "$1"), app)
+    step = repair.step.model_copy(update={"line": 2, "end_line": 2})
+    [report] = repairs.install([replace(repair, step=step)])
+    assert (report.status, module.read.__code__) == ("declined", original)
+    assert "never evaluated" in report.reason
+
+
+def test_code_replaced_since_its_source_was_read_is_stale(app: Application, repairs: Repairs) -> None:
+    module = app.module(READ)
+    repair = repair_for(failure(app.boundary("boundary", module.read), "$1"), app)
+    module.read.__code__ = module.read.__code__.replace(co_consts=(None, "new"))
+    assert [each.status for each in repairs.install([repair])] == ["stale"]
+
+
+def test_the_standard_library_and_healspan_itself_are_never_changed(app: Application, repairs: Repairs) -> None:
+    repair = repair_for(failure(app.boundary("boundary", app.module(READ).read), "$1"), app)
+    for module in ("json.decoder", "healspan.remediation.repair.guard"):
+        step = repair.step.model_copy(update={"module": module})
+        [report] = repairs.install([replace(repair, step=step)])
+        assert report.status == "declined"
+        assert "no code of the application" in report.reason
+
+
 def test_source_edited_on_disk_before_the_repair_is_stale(app: Application, repairs: Repairs) -> None:
     module = app.module(READ)
     original = module.read.__code__

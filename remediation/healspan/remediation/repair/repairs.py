@@ -25,7 +25,7 @@ from healspan.remediation.repair.expression import Span, definition, expression_
 from healspan.remediation.repair.find import find_function
 from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_probe
 from healspan.remediation.repair.handled import refuse_if_handled
-from healspan.remediation.repair.path import PathTree, forget_lines
+from healspan.remediation.repair.path import PathTree, forget_lines, is_own
 from healspan.remediation.repair.source import (
     FunctionSource,
     function_source,
@@ -269,6 +269,8 @@ class Repairs:
 
     def _prepare(self, repair: ActiveRepair, probe: Probe | None) -> _Prepared:
         step = repair.step
+        if step.module.partition(".")[0] in sys.stdlib_module_names or is_own(step.module):
+            raise RepairDeclined(f"{step.module} is no code of the application; repair the expression that calls it")
         function = find_function(step.module, step.qualname, lambda each: source_hash(each) == step.source_hash)
         if source_hash(function) != step.source_hash:
             raise StaleFix(
