@@ -215,6 +215,7 @@ def test_a_hostile_exception_is_captured(kind: type[Exception], message: str) ->
         (ValueError(), ""),
         (ValueError("text"), "text"),
         (KeyError("Net sales"), "'Net sales'"),
+        (ValueError(Text("an argument of a subclass")), "an argument of a subclass"),
         (ValueError(5), "5"),
         (OSError(2, "No such file", "x.htm"), "[Errno 2] No such file: 'x.htm'"),
         (RuntimeError(ValueError("inner")), "inner"),

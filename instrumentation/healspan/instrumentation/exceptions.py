@@ -130,8 +130,8 @@ def _plain_message(error: BaseException, values: ValueReader, depth: int) -> str
     if len(arguments) > 1:
         return str(values.read(arguments))[:_READ_AHEAD]
     (only,) = arguments
-    if type(only) is str:
-        text = only[:_READ_AHEAD]
+    if issubclass(type(only), str):
+        text = str.__getitem__(only, slice(0, _READ_AHEAD))
         return repr(text) if type(error).__str__ is KeyError.__str__ else text
     if issubclass(type(only), BaseException) and depth < 3:
         return _raw_message(only, values, depth + 1)
