@@ -296,6 +296,18 @@ def test_a_way_on_which_the_error_is_sure_to_travel_is_accepted(app: Application
     judge(app, body, before=BEFORE)
 
 
+def test_the_second_manager_of_a_statement_is_made_inside_the_first(app: Application) -> None:
+    before = "from contextlib import suppress\n"
+    with pytest.raises(RepairDeclined, match="suppress"):
+        judge(
+            app,
+            "with suppress(ValueError), read(text):\n    pass",
+            line="with suppress(ValueError), read(text):",
+            before=before,
+        )
+    judge(app, "with read(text):\n    pass", line="with read(text):", before=before)
+
+
 def test_a_type_that_is_not_imported_may_match_every_handler(app: Application) -> None:
     with pytest.raises(RepairDeclined):
         judge(app, "try:\n    return read(text)\nexcept KeyError:\n    pass", error="nowhere.Error")
