@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import threading
 import traceback
@@ -15,6 +16,7 @@ from repair_application import Application, application, failure, frames, heal, 
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
 from healspan.remediation.repair import ActiveRepair, Repairs
+from healspan.remediation.repair.guard import Guard
 
 
 @pytest.fixture
@@ -336,6 +338,29 @@ def test_code_that_something_else_replaced_meanwhile_is_left_alone(app: Applicat
     assert module.read.__code__ is foreign
     assert repairs.verify_uninstalled() == [f"{module.__name__}:read"]
     module.read.__code__ = original
+
+
+def test_taking_out_one_of_two_repairs_leaves_foreign_code_alone(app: Application, repairs: Repairs) -> None:
+    module = app.module("def price(record):\n    return float(record['unitPrice'])\n")
+    original = module.price.__code__
+    price = app.boundary("boundary", module.price)
+    heal(repairs, app, price, {"unit_price": "2"}, fix_id="key", repairer="renamed_key")
+    heal(repairs, app, price, {"unitPrice": "$2"}, fix_id="number")
+    foreign = module.price.__code__.replace(co_name="instrumented")
+    module.price.__code__ = foreign
+    repairs.uninstall("key")
+    assert module.price.__code__ is foreign
+    assert type(failure(price, {"unitPrice": "$2"})) is ValueError
+    module.price.__code__ = original
+
+
+def test_a_pickled_code_object_carries_no_repairs(app: Application, repairs: Repairs) -> None:
+    module = app.module(READ)
+    heal(repairs, app, app.boundary("boundary", module.read), "$1")
+    [guard] = [each for each in module.read.__code__.co_consts if isinstance(each, Guard)]
+    copy = pickle.loads(pickle.dumps(guard))
+    assert (copy.kind, copy.repairs) == ("call", ())
+    assert copy.call_1(float, "1") == 1.0
 
 
 def test_a_repair_that_no_repairer_here_knows_is_declined(app: Application, repairs: Repairs) -> None:

@@ -13,9 +13,9 @@ import logging
 import sys
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from healspan.remediation.repair.path import PathTree, boundary_frame
 from healspan.remediation.repairers import Failure, Kind, Loss, Repairer, RepairerParameters
@@ -32,8 +32,7 @@ _class_module, _class_qualname = type.__dict__["__module__"], type.__dict__["__q
 _MOST_UNTAKEN = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class FiredRepair:
+class FiredRepair(NamedTuple):
     """One use of a repair inside a call that is still running."""
 
     fix_id: str
@@ -43,7 +42,7 @@ class FiredRepair:
     """Time the repair added: repairer and repeated operation, in nanoseconds."""
     succeeded: bool
     """Whether the operation gave a result; otherwise the original exception went on."""
-    frame: FrameType = field(repr=False, compare=False)
+    frame: FrameType
     """The boundary's frame; held, so that its id is nobody else's."""
 
 
@@ -97,6 +96,10 @@ class Guard:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.repairs: tuple[LiveRepair, ...] = ()
+
+    def __reduce__(self) -> tuple[type[Guard], tuple[Kind]]:
+        """Let tools that pickle code objects carry the function elsewhere; its repairs stay here."""
+        return Guard, (self.kind,)
 
     # The methods repeat themselves so that a healthy expression pays for one plain call. `raise` stands in
     # the frame that caught: then Python adds no line to the traceback.

@@ -350,13 +350,15 @@ class Repairs:
                 guard.repairs = tuple(
                     live for live in guard.repairs if any(live is each.live for each in kept.values())
                 )
-            if kept:
+            if kept and function.__code__ is patched.code:
                 self._put(_patch(function, patched, kept))
                 continue
             del self._patched[function]
+            originals.pop(function, None)
             if function.__code__ is patched.code:
                 function.__code__ = patched.source.code
-            originals.pop(function, None)
+            for guard in patched.guards.values():
+                guard.repairs = ()
         forget_lines()
 
 
