@@ -15,7 +15,7 @@ from healspan.instrumentation.exposure import CallCounter
 def call(counter: CallCounter, times: int, context: dict[str, str] | None = None) -> None:
     for _ in range(times):
         if not counter.tick():
-            counter.sample(counter.zero(), context or {}, 0.001)
+            counter.samples.append((counter.zero(), tuple((context or {}).items()), 0.001))
 
 
 @given(st.lists(st.integers(0, 700), max_size=6), st.integers(1, 63))

@@ -8,19 +8,26 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-from collections.abc import Mapping
+from collections import deque
 from datetime import UTC, datetime
 
 from healspan.remediation.ids import uuid7
 from healspan.remediation.outcome import Exposure
 
-__all__ = ["CallCounter"]
+__all__ = ["CallCounter", "Sample"]
 
 _FIRST = 256
 """All of these calls are sampled: short runs want to know their contexts too."""
 
 _EVERY = 64
 """Afterwards one call in so many is sampled."""
+
+
+_MOST_SAMPLES = 16_384
+"""Kept between two takes; beyond it the oldest make room."""
+
+Sample = tuple[int, tuple[tuple[str, str], ...], float]
+"""Calls it stands for, sorted context keys, seconds."""
 
 
 class CallCounter:
@@ -41,23 +48,17 @@ class CallCounter:
             itertools.cycle(range(_EVERY)),
         ).__next__
         self._lock = threading.Lock()
-        self._zeros = 0
+        # Likewise the zeros that calls have noted: the next of 0, 1, 2, ... without a lock.
+        self._next_zero = itertools.count().__next__
+        self._zero_looks = 0
         self._looks = 0
         self._flushed = 0
-        self._samples: dict[tuple[tuple[str, str], ...], tuple[int, float]] = {}
+        self.samples: deque[Sample] = deque(maxlen=_MOST_SAMPLES)
+        """Sampled good calls since the last take; appending needs no lock."""
 
     def zero(self) -> int:
         """Note that a call took a zero; return how many calls its sample stands for."""
-        with self._lock:
-            self._zeros += 1
-            return 1 if self._zeros <= _FIRST else _EVERY
-
-    def sample(self, weight: int, context_keys: Mapping[str, str], seconds: float) -> None:
-        """Take in one sampled good call."""
-        key = tuple(sorted(context_keys.items()))
-        with self._lock:
-            calls, milliseconds = self._samples.get(key, (0, 0.0))
-            self._samples[key] = (calls + weight, milliseconds + weight * seconds * 1e3)
+        return 1 if self._next_zero() < _FIRST else _EVERY
 
     def calls(self) -> int:
         """Return the number of calls so far.
@@ -68,16 +69,28 @@ class CallCounter:
         with self._lock:
             self._looks += 1
             if item == 0:
-                self._zeros += 1
-            return self._taken(item) - self._looks
+                self._next_zero()
+            zeros = self._next_zero() - self._zero_looks
+            self._zero_looks += 1
+            return self._taken(zeros, item) - self._looks
 
-    def _taken(self, item: int) -> int:
-        if self._zeros < _FIRST or (self._zeros == _FIRST and item == 0):
-            return self._zeros
-        if self._zeros == _FIRST:
+    def _taken(self, zeros: int, item: int) -> int:
+        """Return how many items have been taken, given the zeros among them and the last item."""
+        if zeros < _FIRST or (zeros == _FIRST and item == 0):
+            return zeros
+        if zeros == _FIRST:
             return _FIRST + item - self._offset + 1
         started = _FIRST + (_EVERY - self._offset)
-        return started + _EVERY * (self._zeros - _FIRST - 1) + item + 1
+        return started + _EVERY * (zeros - _FIRST - 1) + item + 1
+
+    def _samples(self) -> dict[tuple[tuple[str, str], ...], tuple[int, float]]:
+        """Take the samples, as (calls they stand for, milliseconds) by context."""
+        taken: dict[tuple[tuple[str, str], ...], tuple[int, float]] = {}
+        for _ in range(len(self.samples)):
+            weight, context, seconds = self.samples.popleft()
+            calls, milliseconds = taken.get(context, (0, 0.0))
+            taken[context] = (calls + weight, milliseconds + weight * seconds * 1e3)
+        return taken
 
     def take(self, now: datetime | None = None) -> list[Exposure]:
         """Return what has come since the last take, the sampled contexts scaled to the exact number of calls."""
@@ -87,7 +100,7 @@ class CallCounter:
             if fresh <= 0:
                 return []
             self._flushed = calls
-            samples, self._samples = self._samples, {}
+        samples = self._samples()
         hour = (now or datetime.now(UTC)).replace(minute=0, second=0, microsecond=0)
         weight = sum(count for count, _ in samples.values())
         shares = {key: (count / weight, ms / weight) for key, (count, ms) in samples.items()} or {(): (1.0, 0.0)}

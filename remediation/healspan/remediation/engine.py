@@ -10,7 +10,7 @@ import functools
 import inspect
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, assert_never, cast
@@ -43,10 +43,10 @@ TRIAL_LIFETIME = timedelta(days=30)
 
 
 class Journal(Protocol):
-    """Where facts become durable; False means the fact was dropped and counted."""
+    """Where facts become durable; False means that they were dropped and counted."""
 
-    def append(self, kind: str, record: Record) -> bool:
-        """Write one fact before returning."""
+    def append_many(self, facts: Iterable[tuple[str, Record]]) -> bool:
+        """Write facts, all or none, before returning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class _Progress:
     """Fixes decided upon already, by id."""
     tier: Tier = Tier.KNOWN_FIX
     diagnosed: bool = False
+    facts: list[tuple[str, Record]] = field(default_factory=list)
+    """What is to be written when the call has ended: one commit, before the application gets its value."""
 
     def decide(self, fix_id: str, gate: str, reason: str, *, applied: bool = False) -> None:
         self.decisions.append(Decision(fix_id=fix_id, applied=applied, gate=gate, reason=reason))
@@ -151,7 +153,7 @@ class Engine:
             success = yield from self._try(call, progress, candidate.fix, candidate.change)
             if success is not None:
                 if success.path is not None:
-                    self._extend(candidate, success.path)
+                    self._extend(candidate, success.path, progress)
                 return success
         return None
 
@@ -202,10 +204,10 @@ class Engine:
                 continue
             refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
             if refusal is not None and refusal.gate == "policy":
-                self._propose(fix)
+                self._propose(fix, progress)
             success = yield from self._try(call, progress, fix, None)
             if success is not None:
-                self._adopt(fix, success.path)
+                self._adopt(fix, success.path, progress)
                 return success
         return None
 
@@ -231,12 +233,12 @@ class Engine:
             return None
         except Exception as error:
             progress.decide(fix.fix_id, "apply", f"it raised {type(error).__qualname__}", applied=True)
-            self._failed(call, fix, change, progress.tier, self._clock() - started, valid=None)
+            self._failed(call, progress, fix, change, self._clock() - started, valid=None)
             return None
         contract = call.verify(value)
         if contract.valid is False:
             progress.decide(fix.fix_id, "contract", contract.reason, applied=True)
-            self._failed(call, fix, change, progress.tier, self._clock() - started, valid=False)
+            self._failed(call, progress, fix, change, self._clock() - started, valid=False)
             return None
         progress.decide(fix.fix_id, "verified", contract.reason, applied=True)
         application = self._application(
@@ -249,7 +251,7 @@ class Engine:
             valid=contract.valid,
             degraded=attempt.degraded,
         )
-        self._journal.append("application", application)
+        progress.facts.append(("application", application))
         call.run.applied(
             Applied(
                 fix_id=fix.fix_id,
@@ -265,25 +267,25 @@ class Engine:
     def _failed(
         self,
         call: FailedCall,
+        progress: _Progress,
         fix: Fix,
         change: StateChange | None,
-        tier: Tier,
         seconds: float,
         *,
         valid: bool | None,
     ) -> None:
-        application = self._application(call, fix, change, tier, seconds, resolved=False, valid=valid, degraded=False)
-        self._journal.append("application", application)
-        self._journal.append(
-            "judgement",
-            Judgement(
-                application_id=application.application_id,
-                fix_id=fix.fix_id,
-                timestamp=application.timestamp,
-                verdict=Verdict(resolved=False, no_regression=None, valid_output=valid),
-                reason="the call did not return with its result",
-            ),
+        application = self._application(
+            call, fix, change, progress.tier, seconds, resolved=False, valid=valid, degraded=False
         )
+        progress.facts.append(("application", application))
+        judgement = Judgement(
+            application_id=application.application_id,
+            fix_id=fix.fix_id,
+            timestamp=application.timestamp,
+            verdict=Verdict(resolved=False, no_regression=None, valid_output=valid),
+            reason="the call did not return with its result",
+        )
+        progress.facts.append(("judgement", judgement))
 
     def _application(
         self,
@@ -322,24 +324,23 @@ class Engine:
 
     # What is remembered
 
-    def _propose(self, fix: Fix) -> tuple[Fix, StateChange]:
+    def _propose(self, fix: Fix, progress: _Progress) -> tuple[Fix, StateChange]:
         """Write a candidate down; where the policy lets it go no further, a human finds it in the review queue."""
         signed = self._keys.sign_fix(fix)
         proposed = self._change(signed, 1, FixState.PROPOSED, None, "found by diagnosis", ())
-        self._journal.append("fix", signed)
-        self._journal.append("state_change", proposed)
+        progress.facts += [("fix", signed), ("state_change", proposed)]
         self._index.add(signed, proposed)
         return signed, proposed
 
-    def _adopt(self, fix: Fix, path: FramePath | None) -> None:
+    def _adopt(self, fix: Fix, path: FramePath | None, progress: _Progress) -> None:
         """Make a fix that has just proven itself serve: here at once, elsewhere through the store."""
-        signed, proposed = self._propose(fix)
+        signed, proposed = self._propose(fix, progress)
         paths = () if path is None else (path,)
         trial = self._change(signed, 2, FixState.TRIAL, proposed.state, "verified once", paths)
-        self._journal.append("state_change", trial)
+        progress.facts.append(("state_change", trial))
         self._index.add(signed, trial)
 
-    def _extend(self, candidate: Candidate, path: FramePath) -> None:
+    def _extend(self, candidate: Candidate, path: FramePath, progress: _Progress) -> None:
         """Take in another way to a repaired expression, now that it has been shown to reach the boundary."""
         change = candidate.change
         wider = self._change(
@@ -355,7 +356,7 @@ class Engine:
         except FixError:
             # A human's approval covers the ways it was shown; a wider one needs the human again.
             return
-        self._journal.append("state_change", wider)
+        progress.facts.append(("state_change", wider))
         self._index.add(candidate.fix, wider)
 
     def _change(
@@ -401,7 +402,7 @@ class Engine:
             elapsed_ms=(self._clock() - call.started) * 1e3,
             diagnosed=progress.diagnosed,
         )
-        self._journal.append("resolution", resolution)
+        self._journal.append_many([*progress.facts, ("resolution", resolution)])
         call.run.heals.append(
             Heal(
                 boundary=incident.module,

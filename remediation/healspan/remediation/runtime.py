@@ -20,6 +20,7 @@ from healspan.remediation.engine import Engine
 from healspan.remediation.fix import FixState
 from healspan.remediation.metrics import Metrics, host_metrics
 from healspan.remediation.outcome import Exposure, Judgement
+from healspan.remediation.record import Record
 from healspan.remediation.regression import NoRegression, judge_run, verdict
 from healspan.remediation.repair import FiredRepair, Repairs
 from healspan.remediation.run import Applied, Run
@@ -30,7 +31,7 @@ from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Drainer, FixIndex, RunHistory, Spool
 from healspan.remediation.tally import Tally, rows
 
-__all__ = ["Runtime", "internal_error", "runtime", "shut_down", "start_soon", "when_flushing"]
+__all__ = ["Runtime", "internal_error", "report", "runtime", "shut_down", "start_soon", "when_flushing"]
 
 logger = logging.getLogger("healspan")
 
@@ -112,14 +113,23 @@ class Runtime:
         """Give the verdicts that waited for the end of a run, and remember what the run showed."""
         now = datetime.now(UTC)
         view = self.history.view(run.pipeline or "", run.context_keys)
+        facts: list[tuple[str, Record]] = []
         for applied, criterion in judge_run(run, view):
-            self._judged(applied, criterion, run, now)
+            facts += self._judged(applied, criterion, run, now)
         if run.pipeline is not None:
             fact = run.fact(now)
-            self.spool.append("run", fact)
+            facts.append(("run", fact))
             self.history.add(fact)
+        if facts:
+            self.spool.append_many(facts)
 
-    def _judged(self, applied: Applied, criterion: NoRegression, run: Run, now: datetime) -> None:
+    def _judged(
+        self,
+        applied: Applied,
+        criterion: NoRegression,
+        run: Run,
+        now: datetime,
+    ) -> list[tuple[str, Record]]:
         if applied.application_id is not None:
             judgement = Judgement(
                 application_id=applied.application_id,
@@ -130,18 +140,16 @@ class Runtime:
                 unknown_patterns=criterion.unknown_patterns,
                 overrules=criterion.overrules,
             )
-            self.spool.append("judgement", judgement)
             self.history.add_judgement(judgement)
-            return
+            return [("judgement", judgement)]
         active = self._active(applied.fix_id)
         if criterion.value is True and applied.resolved:
             self._tally.add(applied, True, run.pipeline, at=now.timestamp(), active=active)
-            return
+            return []
         # What is not plainly good is worth a row of its own: a later unknown may overrule it.
         application, judgement = rows(applied, criterion, run, at=now, active=active)
-        self.spool.append("application", application)
-        self.spool.append("judgement", judgement)
         self.history.add_judgement(judgement)
+        return [("application", application), ("judgement", judgement)]
 
     def _active(self, fix_id: str) -> bool:
         change = self.index.latest(fix_id)
@@ -189,8 +197,7 @@ class Runtime:
     def flush(self, *, everything: bool = False) -> None:
         """Write down what was counted; exposure only when it is due, or everything."""
         for application, judgement in self._tally.take():
-            self.spool.append("application", application)
-            self.spool.append("judgement", judgement)
+            self.spool.append_many([("application", application), ("judgement", judgement)])
         if everything or time.monotonic() - self._exposed >= EXPOSURE_SECONDS:
             self._exposed = time.monotonic()
             for take in tuple(_takers):
@@ -288,10 +295,11 @@ def internal_error(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        _report(where, error)
+        report(where, error)
 
 
-def _report(where: str, error: Exception) -> None:
+def report(where: str, error: Exception) -> None:
+    """Log and count an error of our own that has been kept from the application."""
     with contextlib.suppress(Exception):
         key, now = (where, type(error)), time.monotonic()
         if now - _said.get(key, -60.0) >= 60.0:
