@@ -308,9 +308,9 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 def _make_private(path: Path) -> None:
     """Create the file with mode 0600 before SQLite would with another; its companions copy the mode."""
-    if not path.parent.exists():
-        private_directory(path.parent)
     try:
+        if not path.parent.exists():
+            private_directory(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise StoreUnavailable(
