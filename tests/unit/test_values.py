@@ -146,6 +146,14 @@ def test_one_budget_holds_for_all_values_of_an_incident() -> None:
     assert shown[-1] == "<over budget>"
 
 
+def test_a_shared_container_counts_each_time_it_is_shown() -> None:
+    shared = ["word word word word"] * 10
+    reader = ValueReader(Scrubber().session(), limits=Limits(total=1_000))
+    shown = [reader.read(shared) for _ in range(50)]
+    assert shown[0] == shown[1] == shared
+    assert shown[-1] == "<over budget>"
+
+
 def test_a_secret_name_removes_a_value_of_any_type() -> None:
     assert read({"password": Hostile(), "n": 1}) == {"password": "[redacted:key]", "n": 1}
     assert read(Hostile(), "api_token") == "[redacted:key]"
