@@ -161,6 +161,30 @@ def test_a_way_that_no_incident_has_shown_raises(app: Application, repairs: Repa
     assert type(failure(app.boundary("boundary", module.read), "$3")) is ValueError
 
 
+def test_another_function_of_the_same_name_with_the_same_line_is_another_way(
+    app: Application, repairs: Repairs
+) -> None:
+    module = app.module(
+        READ
+        + """
+def run(text):
+    try:
+        return read(text)
+    except ValueError:
+        return None
+
+careful = run
+
+def run(text):
+    return read(text)
+"""
+    )
+    run, careful = app.boundary("boundary", module.run), app.boundary("boundary", module.careful)
+    heal(repairs, app, run, "$3")
+    assert run("$3") == 3.0
+    assert careful("$3") is None
+
+
 def test_a_thread_without_the_boundary_on_its_stack_raises(app: Application, repairs: Repairs) -> None:
     module = app.module(
         READ

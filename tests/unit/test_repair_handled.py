@@ -10,7 +10,7 @@ import pytest
 from repair_application import Application, application
 
 from healspan.remediation.errors import HealspanError, RepairDeclined, StaleFix
-from healspan.remediation.repair.handled import refuse_if_handled
+from healspan.remediation.repair.handled import way_unhandled
 from healspan.remediation.repair.path import path_entry
 
 
@@ -30,7 +30,7 @@ def judge(
 ) -> None:
     text = f"{before}\ndef run(text):\n{textwrap.indent(textwrap.dedent(body).strip(), '    ')}\n"
     module = app.module(text)
-    refuse_if_handled((path_entry(module.__name__, "run", line),), error)
+    way_unhandled((path_entry(module.__name__, "run", line),), error)
 
 
 REFUSED = {
@@ -327,7 +327,7 @@ def test_a_frame_that_cannot_be_found_is_refused(app: Application) -> None:
     module = app.module("def run(text):\n    return text\n")
     for qualname in ("<module>", "gone", "run.<locals>.inner"):
         with pytest.raises(HealspanError):
-            refuse_if_handled((path_entry(module.__name__, qualname, "return read(text)"),), "builtins.ValueError")
+            way_unhandled((path_entry(module.__name__, qualname, "return read(text)"),), "builtins.ValueError")
 
 
 def test_functions_made_inside_others_and_comprehensions_are_judged_where_they_stand(app: Application) -> None:
@@ -347,7 +347,7 @@ def outer(rows):
     name = module.__name__
 
     def judged(qualname: str, line: str) -> None:
-        refuse_if_handled((path_entry(name, qualname, line),), "builtins.ValueError")
+        way_unhandled((path_entry(name, qualname, line),), "builtins.ValueError")
 
     judged("outer.<locals>.plain", "return [read(cell) for cell in row]")
     judged("outer.<locals>.plain.<locals>.<listcomp>", "return [read(cell) for cell in row]")
@@ -370,11 +370,11 @@ def careful(function, text):
     )
     module = app.module("def run(text):\n    return call(read, text)\n")
     boundary = path_entry(module.__name__, "run", "return call(read, text)")
-    refuse_if_handled((boundary, path_entry(library.__name__, "call", "return function(text)")), "builtins.ValueError")
+    way_unhandled((boundary, path_entry(library.__name__, "call", "return function(text)")), "builtins.ValueError")
     careful = (boundary, path_entry(library.__name__, "careful", "return function(text)"))
     with pytest.raises(RepairDeclined, match="not the application's code"):
-        refuse_if_handled(careful, "builtins.ValueError")
-    refuse_if_handled(careful, "builtins.ValueError", in_app=[library.__name__])
+        way_unhandled(careful, "builtins.ValueError")
+    way_unhandled(careful, "builtins.ValueError", in_app=[library.__name__])
 
 
 def test_frames_without_source_are_refused_if_they_handle_anything(app: Application) -> None:
@@ -386,10 +386,10 @@ def test_frames_without_source_are_refused_if_they_handle_anything(app: Applicat
         exec(text, scope)
         way = (boundary, path_entry(module.__name__, "made", ""))
         if name == "plain":
-            refuse_if_handled(way, "builtins.ValueError")
+            way_unhandled(way, "builtins.ValueError")
         else:
             with pytest.raises(RepairDeclined):
-                refuse_if_handled(way, "builtins.ValueError")
+                way_unhandled(way, "builtins.ValueError")
 
 
 def test_an_own_pipeline_lets_everything_through(app: Application) -> None:

@@ -18,11 +18,11 @@ from typing import Any
 from healspan.remediation.errors import RepairDeclined, StaleFix
 from healspan.remediation.repair.find import COMPREHENSIONS, enclosing, find_function, nested_codes
 from healspan.remediation.repair.guard import qualified
-from healspan.remediation.repair.path import is_own, path_entry
+from healspan.remediation.repair.path import Entry, Way, is_own, path_entry
 from healspan.remediation.repair.source import FunctionNode, FunctionSource, function_source, original_code
 from healspan.remediation.step import FramePath
 
-__all__ = ["refuse_if_handled"]
+__all__ = ["way_unhandled"]
 
 _NEVER_SWALLOW = {
     "builtins": ("open",),
@@ -40,8 +40,8 @@ _LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition, 
 _HANDLED_BY_THE_LANGUAGE = frozenset({"builtins.StopIteration", "builtins.StopAsyncIteration"})
 
 
-def refuse_if_handled(path: FramePath, error_type: str, in_app: Iterable[str] = ()) -> None:
-    """Raise unless every exception of this type is certain to travel the whole path.
+def way_unhandled(path: FramePath, error_type: str, in_app: Iterable[str] = ()) -> Way:
+    """Return the way of a path if every exception of this type is certain to travel all of it.
 
     Args:
         path: from the boundary's function to the failing frame; all of its modules are imported.
@@ -57,8 +57,11 @@ def refuse_if_handled(path: FramePath, error_type: str, in_app: Iterable[str] = 
     if error_type in _HANDLED_BY_THE_LANGUAGE:
         raise RepairDeclined(f"{error_type} ends loops; the language handles it itself")
     packages = {path[0][0].partition(".")[0], *in_app}
-    for module, qualname, line in path:
+    way: list[tuple[Entry, frozenset[int]]] = []
+    for entry in path:
+        module, qualname, line = entry
         function = _outermost(module, qualname)
+        way.append((entry, frozenset(code.co_firstlineno for code in _codes(function, qualname))))
         if module.partition(".")[0] in packages:
             try:
                 source = function_source(function)
@@ -69,6 +72,7 @@ def refuse_if_handled(path: FramePath, error_type: str, in_app: Iterable[str] = 
                 _judge_source(source, function, qualname, line, error_type)
                 continue
         _judge_code(function, qualname, line)
+    return tuple(way)
 
 
 def _outermost(module: str, qualname: str) -> FunctionType:

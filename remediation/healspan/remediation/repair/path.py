@@ -12,21 +12,26 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 
 from healspan.remediation.fingerprint import source_key
-from healspan.remediation.step import FramePath
 
-__all__ = ["PathTree", "boundary_frame", "is_own", "path_entry", "register_boundary"]
+__all__ = ["Entry", "PathTree", "Way", "boundary_frame", "is_own", "path_entry", "register_boundary"]
 
 Entry = tuple[str, str, str]
+"""Module, qualified name, source line with white space collapsed."""
+
+Way = tuple[tuple[Entry, frozenset[int]], ...]
+"""A path, each entry with the first lines of the definitions that were looked at: names may be used twice."""
 
 _OWN = ("healspan.remediation", "healspan.instrumentation")
 
 _boundaries: dict[int, tuple[CodeType, str]] = {}
 """By the id of the code object, which is kept alive here: hashing a code object reads all of it."""
 
-_entries: dict[tuple[int, int], tuple[CodeType, Entry | None]] = {}
-"""Entry of a line of a code object; None for healspan's own frames."""
+_Place = tuple[Entry, int]
 
-_MOST_ENTRIES = 10_000
+_places: dict[tuple[int, int], tuple[CodeType, _Place | None]] = {}
+"""Place of a line of a code object; None for healspan's own frames."""
+
+_MOST_PLACES = 10_000
 
 
 def register_boundary(code: CodeType, name: str) -> None:
@@ -48,19 +53,20 @@ def path_entry(module: str, qualname: str, source_line: str) -> Entry:
 class PathTree:
     """The allowed ways to one expression, walked from the failing frame upwards."""
 
-    above: dict[Entry, PathTree] = field(default_factory=dict)
+    above: dict[_Place, PathTree] = field(default_factory=dict)
     complete: bool = False
     """Whether the boundary may come next."""
 
     @classmethod
-    def of(cls, paths: Iterable[FramePath]) -> PathTree:
-        """Build the tree of some paths."""
+    def of(cls, ways: Iterable[Way]) -> PathTree:
+        """Build the tree of some ways, none of them empty."""
         tree = cls()
-        for path in paths:
-            node = tree
-            for entry in reversed(path):
-                node = node.above.setdefault(entry, cls())
-            node.complete = node is not tree
+        for way in ways:
+            nodes = [tree]
+            for entry, firsts in reversed(way):
+                nodes = [node.above.setdefault((entry, first), cls()) for node in nodes for first in firsts]
+            for node in nodes:
+                node.complete = True
         return tree
 
 
@@ -77,30 +83,30 @@ def boundary_frame(frame: FrameType | None, tree: PathTree, boundary: str) -> Fr
             if known[1] == boundary and node.complete:
                 return frame
         else:
-            entry = _entry(frame, code)
-            if entry is not None:
-                node = node.above.get(entry)
+            place = _place(frame, code)
+            if place is not None:
+                node = node.above.get(place)
         frame = frame.f_back
     return None
 
 
 def forget_lines() -> None:
     """Drop the remembered lines, which keep code objects alive."""
-    _entries.clear()
+    _places.clear()
 
 
-def _entry(frame: FrameType, code: CodeType) -> Entry | None:
+def _place(frame: FrameType, code: CodeType) -> _Place | None:
     line = frame.f_lineno or 0
     key = id(code), line
-    known = _entries.get(key)
+    known = _places.get(key)
     if known is not None:
         return known[1]
     module = str(frame.f_globals.get("__name__", "?"))
-    entry = None
+    place = None
     if not is_own(module):
         text = linecache.getline(code.co_filename, line, frame.f_globals)
-        entry = path_entry(module, code.co_qualname, text)
-    if len(_entries) >= _MOST_ENTRIES:
-        _entries.clear()
-    _entries[key] = code, entry
-    return entry
+        place = path_entry(module, code.co_qualname, text), code.co_firstlineno
+    if len(_places) >= _MOST_PLACES:
+        _places.clear()
+    _places[key] = code, place
+    return place

@@ -24,8 +24,8 @@ from healspan.remediation.repair.compiler import compile_guarded
 from healspan.remediation.repair.expression import Span, definition, expression_of, kind_of, span_of
 from healspan.remediation.repair.find import find_function
 from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_probe
-from healspan.remediation.repair.handled import refuse_if_handled
-from healspan.remediation.repair.path import PathTree, forget_lines, is_own
+from healspan.remediation.repair.handled import way_unhandled
+from healspan.remediation.repair.path import PathTree, Way, forget_lines, is_own
 from healspan.remediation.repair.source import (
     FunctionSource,
     function_source,
@@ -95,6 +95,7 @@ class _Prepared:
     """A repair that has passed every check, on its way into a function."""
 
     repair: ActiveRepair
+    ways: Mapping[FramePath, Way]
     function: FunctionType
     source: FunctionSource
     span: Span
@@ -290,21 +291,21 @@ class Repairs:
             parameters = chosen.parameters.model_validate(step.parameters)
         except ValidationError as error:
             raise RepairDeclined(f"repairer {step.repairer} does not take these parameters: {error}") from error
-        allowed, reasons = set[FramePath](), list[str]()
+        ways, reasons = dict[FramePath, Way](), list[str]()
         for path in repair.paths:
             try:
-                refuse_if_handled(path, step.error_type, self._in_app)
+                ways[path] = way_unhandled(path, step.error_type, self._in_app)
             except (RepairDeclined, StaleFix) as error:
                 reasons.append(str(error))
-            else:
-                allowed.add(path)
-        if not allowed:
+        if not ways:
             raise RepairDeclined("; ".join(reasons) or "no way from the boundary to the expression is given")
         if patched is not None and (known := patched.repairs.get(_key(repair, probe))) is not None:
-            allowed |= known.repair.paths
-        live = LiveRepair(repair.fix_id, step, repair.boundary, PathTree.of(allowed), chosen, parameters, probe)
+            ways = {**known.ways, **ways}
+        tree = PathTree.of(ways.values())
+        live = LiveRepair(repair.fix_id, step, repair.boundary, tree, chosen, parameters, probe)
         return _Prepared(
-            repair=replace(repair, paths=frozenset(allowed)),
+            repair=replace(repair, paths=frozenset(ways)),
+            ways=ways,
             function=function,
             source=source,
             span=span_of(node),
