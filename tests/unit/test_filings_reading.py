@@ -7,7 +7,6 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-
 from filings.documents import UnreadableFilingError, load, parse
 from filings.periods import Period, read_period
 from filings.tables import Table

@@ -1,0 +1,144 @@
+"""The main job on real filings: they fail, healing heals what it can prove, a second run knows it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from decimal import Decimal
+from pathlib import Path
+
+import filings.valuation  # noqa: F401 - declares the boundaries
+import pytest
+from benchmarks.filings import METRICS, Answer, Truth, judge, score
+from filings.demo import DATA, Tally, main, run
+from filings.documents import load
+from filings.records import Figure
+from filings.statements import Filing
+from filings.valuation import ask, value
+from rich.console import Console
+
+from healspan.remediation.review import ImportOutcome, import_drafts
+from healspan.remediation.reviewers import make_reviewer
+from healspan.remediation.runtime import Runtime, runtime
+from healspan.remediation.settings import load_settings
+from healspan.remediation.store.database import Database
+
+THREE = (
+    "aapl_10-k_0000320193-24-000123.html.gz",
+    "ko_10-k_filed2025-02-20.html.gz",
+    "hd_10-k_filed2025-03-21.html.gz",
+)
+ALL = tuple(row["file"] for row in csv.DictReader((DATA / "index.csv").open(newline="", encoding="utf-8")))
+
+
+def quietly(files: tuple[str, ...], title: str = "run") -> Tally:
+    return run(DATA, files, console=Console(file=io.StringIO()), title=title)
+
+
+def test_the_three_filings_it_was_written_for_need_no_healing(live: Runtime) -> None:
+    tally = quietly(THREE)
+    assert (tally.valued, tally.heals, tally.escalated) == (3, [], [])
+
+
+def test_without_healing_the_others_fail_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_DISABLED", "1")
+    answers = [ask(Filing(load(DATA / file))) for file in ALL]
+    errors = [error for answer in answers for error in answer.errors.values()]
+    assert len(errors) > len(ALL)
+    assert {type(error) for error in errors} <= {KeyError, LookupError, IndexError, ValueError}
+
+
+@pytest.mark.slow
+def test_a_first_run_diagnoses_and_a_second_run_knows(live: Runtime) -> None:
+    first, second = quietly(ALL), quietly(ALL)
+    assert first.diagnoses > 0
+    assert second.diagnoses == 0
+    assert {str(heal.tier) for heal in second.heals} == {"1"}
+    assert len(second.heals) >= len(first.heals) > sum(first.right_away.values()) // 2
+
+
+@pytest.mark.slow
+def test_healing_answers_nothing_that_it_would_not_answer_again(live: Runtime) -> None:
+    def told() -> list[object]:
+        return [ask(Filing(load(DATA / file))).figures for file in ALL[:8]]
+
+    assert told() == told()
+
+
+@pytest.mark.slow
+def test_reviewed_fixes_heal_what_escalated() -> None:
+    settings = load_settings()
+    reviewer = make_reviewer(settings, name="test").reviewer
+    before = quietly(ALL)
+    database = Database.for_tool(settings)
+    results = import_drafts(
+        [DATA.parent / "reviewed_fixes"], database, reviewer, keys_dir=settings.keys_dir, preset=settings.policy
+    )
+    database.close()
+    assert {result.outcome for result in results} == {ImportOutcome.ACTIVE}
+    runtime().index.refresh()
+    after = quietly(ALL)
+    assert len(after.escalated) < len(before.escalated) / 2
+    assert sum(after.absent.values()) > 0
+
+
+def test_one_question_that_fails_does_not_hide_the_others(live: Runtime, tmp_path: Path) -> None:
+    page = load(DATA / THREE[0])
+    without_sheet = [block for block in page.blocks if "Total current assets" not in block.text]
+    answers = value(Filing(type(page)(key="no balance sheet", blocks=tuple(without_sheet))))
+    assert {metric for metric, figure in answers.figures.items() if isinstance(figure, Figure)} == {"revenue", "cogs"}
+    assert set(answers.errors) == {"current_assets", "current_liabilities"}
+    assert answers.valuation is None
+
+
+def test_the_demo_prints_what_happened(live: Runtime, tmp_path: Path) -> None:
+    small = tmp_path / "data"
+    small.mkdir()
+    (small / "empty.html").write_bytes(b"")
+    (small / "index.csv").write_text(
+        "file,company,form\nempty.html,NONE,10-K\n"
+        + "".join(f"{DATA / file},ANY,10-K\n" for file in (THREE[0], ALL[3]))
+    )
+    out = io.StringIO()
+    assert main(data=small, console=Console(file=out, width=120)) == 0
+    printed = out.getvalue()
+    for words in ("run 1", "run 2", "right away", "escalated", "needed a diagnosis", "unreadable: empty.html"):
+        assert words in printed
+
+
+def test_the_demo_says_what_is_missing(tmp_path: Path) -> None:
+    out = io.StringIO()
+    assert main(data=tmp_path, console=Console(file=out)) == 2
+    assert "index.csv" in out.getvalue()
+
+
+# The benchmark's own arithmetic
+
+
+@pytest.mark.parametrize(
+    ("outcome", "answered", "truth", "verdict"),
+    [
+        ("value", "1000000", "1000000", "correct"),
+        ("value", "1400000", "1000000", "correct"),
+        ("value", "1500000", "1000000", "wrong"),
+        ("value", "-1000000", "1000000", "wrong"),
+        ("absent", "", "1000000", "absent_wrong"),
+        ("escalated", "", "1000000", "escalated"),
+        ("degraded", "1000000", "1000000", "degraded"),
+        ("absent", "", None, "absent_right"),
+        ("value", "1000000", None, "unverifiable"),
+    ],
+)
+def test_verdicts_of_the_benchmark(outcome: str, answered: str, truth: str | None, verdict: str) -> None:
+    known = None if truth is None else Truth(Decimal(truth), Decimal(10**6), ambiguous=False)
+    assert judge(Answer("a", "revenue", outcome, value=answered), known) == verdict
+
+
+def test_every_truth_of_the_benchmark_ends_in_exactly_one_verdict() -> None:
+    truth = {("a", metric): Truth(Decimal(1), Decimal(1), ambiguous=False) for metric in METRICS}
+    outcomes = ("value", "absent", "degraded", "escalated")
+    counts = score([Answer("a", m, o, value="1") for m, o in zip(METRICS, outcomes, strict=True)], truth)
+    for metric in METRICS:
+        told = counts[metric]
+        parts = ("correct", "wrong", "absent_wrong", "degraded", "escalated")
+        assert told["truth"] == sum(told[part] for part in parts) == 1
