@@ -5,7 +5,7 @@ Each gate answers with a sentence when it says no; the first no decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, assert_never
@@ -122,7 +122,9 @@ def _repetition(request: Request) -> str | None:
     return None
 
 
-GATES: tuple[tuple[str, Callable[[Request], str | None]], ...] = (
+Gate = Callable[[Request], str | None]
+
+GATES: tuple[tuple[str, Gate], ...] = (
     ("policy", _preset),
     ("state", _state),
     ("scope", _scope),
@@ -131,12 +133,12 @@ GATES: tuple[tuple[str, Callable[[Request], str | None]], ...] = (
 )
 
 
-def first_refusal(request: Request) -> Refusal | None:
+def first_refusal(request: Request, gates: Sequence[tuple[str, Gate]] = GATES) -> Refusal | None:
     """Ask every gate in order; a gate that raises says no."""
-    for name, gate in GATES:
+    for name, gate in gates:
         try:
             reason = gate(request)
-        except Exception as error:  # noqa: BLE001 - a broken gate must refuse, whatever broke it
+        except Exception as error:
             reason = f"the gate itself failed ({type(error).__name__}); nothing was applied"
         if reason is not None:
             return Refusal(name, reason)

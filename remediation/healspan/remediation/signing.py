@@ -100,6 +100,11 @@ class KeyRing:
         """Key ids of the humans this host trusts."""
         return tuple(self._trusted)
 
+    def knows(self, signature: Signature) -> bool:
+        """Whether the key of a signature is in this ring, and so can tell a true signature from an altered one."""
+        keys = self._machine if signature.algorithm == "hmac-sha256" else self._trusted
+        return signature.key_id in keys
+
     def sign(self, data: bytes) -> Signature:
         """Sign with the machine key."""
         key_id, secret = next(iter(self._machine.items()))

@@ -1,0 +1,120 @@
+"""Drafts of fixes that humans write as JSON files: read, checked against the live application, completed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import assert_never
+
+from pydantic import ValidationError
+
+from healspan.remediation.boundary import Boundary, boundaries
+from healspan.remediation.errors import ConfigurationError, HealspanError, InvalidFix, StaleFix
+from healspan.remediation.fix import FixDraft
+from healspan.remediation.repairers import repairer
+from healspan.remediation.staleness import live_hashes
+from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+
+__all__ = ["complete_draft", "draft_files", "read_draft"]
+
+
+def draft_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the files that are meant: each file itself, and the ``*.json`` of each directory in order of name.
+
+    Raises:
+        ConfigurationError: a directory holds none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = sorted(path.glob("*.json"))
+        if not found:
+            raise ConfigurationError(f"{path} holds no *.json file; name the directory that holds the drafts")
+        files += found
+    return files
+
+
+def read_draft(path: Path) -> FixDraft:
+    """Read one draft.
+
+    Raises:
+        InvalidFix: the file cannot be read, is not JSON, or is no draft; the message names the field.
+    """
+    try:
+        payload = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InvalidFix(f"cannot be read ({error.strerror or error}); check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidFix(f"is not JSON ({error}); correct it") from error
+    if not isinstance(payload, dict):
+        raise InvalidFix("holds no JSON object; a draft is one object with the fields of FixDraft")
+    try:
+        return FixDraft.model_validate(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "draft"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise InvalidFix(f"is no draft of a fix: {where}: {first['msg']}{more}; correct it") from error
+
+
+def complete_draft(draft: FixDraft, known: Mapping[str, Boundary] | None = None) -> FixDraft:
+    """Check a draft against the live application and give it the source hashes of what it touches.
+
+    Args:
+        draft: with or without `source_hash`; a hash that is given must be that of the live function.
+        known: the boundaries to look in; default: those declared in this process.
+
+    Raises:
+        ConfigurationError: its boundary is not declared here.
+        StepInapplicable, InvalidFix, RepairDeclined, UnknownRepairer: a step asks for what is not there.
+        StaleFix: it was written for other source than what runs.
+    """
+    known = boundaries() if known is None else known
+    boundary = known.get(draft.scope.module)
+    if boundary is None:
+        named = ", ".join(sorted(known)) or "none"
+        raise ConfigurationError(
+            f"boundary {draft.scope.module!r} is not declared in this process (declared: {named}); import the "
+            "application first: 'healspan review import --app MODULE'",
+        )
+    for step in draft.steps:
+        _check_step(step, boundary)
+    live = live_hashes(draft.steps, boundary)
+    for target, digest in draft.source_hash.items():
+        if live.get(target, digest) != digest:
+            raise StaleFix(f"{target} changed since the draft was written; review it, then leave source_hash out")
+    return draft.model_copy(update={"source_hash": live})
+
+
+def _check_step(step: Step, boundary: Boundary) -> None:
+    match step:
+        case StrategyStep():
+            strategy = boundary.strategies.get(step.strategy)
+            if strategy is None:
+                return  # `live_hashes` says so, with the names there are
+            try:
+                strategy.bind(step.arguments)
+            except HealspanError:
+                raise
+            except Exception as error:
+                raise InvalidFix(
+                    f"the arguments of strategy {step.strategy!r} cannot be checked ({type(error).__name__}: {error}); "
+                    "correct the annotations of its keyword-only parameters",
+                ) from error
+        case RepairStep():
+            chosen = repairer(step.repairer)
+            try:
+                chosen.parameters.model_validate(step.parameters)
+            except ValidationError as error:
+                detail = error.errors(include_url=False, include_input=False)[0]["msg"]
+                raise InvalidFix(f"repairer {step.repairer!r} does not take these parameters: {detail}") from error
+        case FallbackStep():
+            if not boundary.has_fallback:
+                raise InvalidFix(
+                    f"boundary {boundary.name!r} declares no fallback; give it one, or leave the fallback step out",
+                )
+        case _:
+            assert_never(step)

@@ -1,0 +1,329 @@
+"""Replay: what today's fixes and policy would do about a stored incident, and the call made again if it can be.
+
+Nothing here touches the incident or the store: the call is made in this process, under a data directory of its
+own that holds copies of the keys and of the boundary's fixes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import JsonValue
+
+from healspan.remediation.boundary import Boundary, FailedCall
+from healspan.remediation.errors import FixError, HealspanError
+from healspan.remediation.fix import Fix, FixState, Match, StateChange
+from healspan.remediation.incident import Incident
+from healspan.remediation.policy import GATES, Preset, Refusal, Request, first_refusal
+from healspan.remediation.record import Record
+from healspan.remediation.run import Run, current_run
+from healspan.remediation.runtime import shut_down
+from healspan.remediation.scrubbing import Scrubber
+from healspan.remediation.settings import Settings, load_settings
+from healspan.remediation.signing import KeyRing
+from healspan.remediation.staleness import why_stale
+from healspan.remediation.store.repository import Store
+from healspan.remediation.store.views import FixView
+
+__all__ = ["Assessment", "CannotReplay", "Replayed", "assess_fix", "assess_fixes", "covers", "replay_call"]
+
+_IN_SERVICE = frozenset({"declared", "repetition"})
+"""Gates that ask the live boundary."""
+
+_MOST_SHOWN = 2_000
+
+
+class CannotReplay(HealspanError):
+    """The call of an incident cannot be made again; the message says why."""
+
+
+class Assessment(Record):
+    """What would become of one fix, asked now to act on a stored incident."""
+
+    fix_id: str
+    state: FixState | None
+    fix_instruction: str
+    applies: bool | None
+    """None: so far yes, but the gates that ask the live boundary were not asked."""
+    gate: str
+    """The one that refuses; else ``all`` or ``not asked``."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredCall:
+    """As much of a failing call as the gates look at."""
+
+    boundary: Boundary
+    incident: Incident
+
+    @property
+    def repeatable(self) -> str | None:
+        if self.boundary.retry_safe:
+            return None
+        return f"boundary {self.boundary.name!r} is not declared retry_safe"
+
+
+def covers(fix: Fix, incident: Incident) -> bool:
+    """Whether a fix was made for this kind of failure, whatever its context keys say."""
+    scope, pattern = fix.scope, incident.pattern
+    if scope.module != incident.module:
+        return False
+    given = {Match.EXACT: (scope.exact, pattern.exact), Match.LOOSE: (scope.loose, pattern.loose)}
+    wanted, found = given.get(scope.match, (None, None))
+    return wanted == found
+
+
+def assess_fix(
+    view: FixView,
+    incident: Incident,
+    *,
+    keys: KeyRing,
+    preset: Preset,
+    boundary: Boundary | None,
+    now: datetime | None = None,
+) -> Assessment:
+    """Ask every gate about one fix and one stored incident.
+
+    Args:
+        view: the fix and its states.
+        incident: what failed.
+        keys: whom this host believes.
+        preset: the policy in force.
+        boundary: the live one; None if the application is not imported.
+        now: the wall clock, in UTC.
+    """
+    fix = view.fix
+    change = view.changes[-1] if view.changes else None
+
+    def said(applies: bool | None, gate: str, reason: str) -> Assessment:
+        return Assessment(
+            fix_id=fix.fix_id,
+            state=view.state,
+            fix_instruction=fix.fix_instruction,
+            applies=applies,
+            gate=gate,
+            reason=reason,
+        )
+
+    if change is None:
+        return said(False, "state", "it was never given a state")
+    refused = _first_refusal(fix, change, incident, preset, boundary, now or datetime.now(UTC))
+    if refused is not None:
+        return said(False, refused.gate, refused.reason)
+    try:
+        keys.trust(fix, change)
+    except FixError as error:
+        return said(False, "signature", str(error))
+    if boundary is None:
+        return said(None, "not asked", "so far yes; whether the service declares what it needs was not asked")
+    stale = why_stale(fix, boundary)
+    if stale is not None:
+        return said(False, "stale", stale)
+    return said(True, "all", "every gate lets it; the contract decides on its result")
+
+
+def _first_refusal(
+    fix: Fix,
+    change: StateChange,
+    incident: Incident,
+    preset: Preset,
+    boundary: Boundary | None,
+    now: datetime,
+) -> Refusal | None:
+    known = boundary or Boundary(name=incident.module, function=None, target=incident.target)
+    # Gates look at the boundary, the incident and whether the call may be repeated, and at nothing else.
+    request = Request(fix, change, cast("FailedCall", _StoredCall(known, incident)), preset, now)
+    return first_refusal(request, [gate for gate in GATES if boundary is not None or gate[0] not in _IN_SERVICE])
+
+
+def assess_fixes(
+    store: Store,
+    incident: Incident,
+    *,
+    keys: KeyRing,
+    preset: Preset,
+    boundary: Boundary | None,
+    now: datetime | None = None,
+) -> list[Assessment]:
+    """Ask about every fix that was made for this kind of failure, in the order in which they would be tried."""
+    order = list(Match)
+    scores = {score.fix_id: score.reward_score for score in store.projections.scores()}
+    views = [view for view in store.fixes.list(module=incident.module, limit=10_000) if covers(view.fix, incident)]
+    views.sort(
+        key=lambda view: (
+            order.index(view.fix.scope.match),
+            -scores.get(view.fix.fix_id, 0.0),
+            -view.fix.confidence,
+            view.fix.fix_id,
+        ),
+    )
+    return [assess_fix(view, incident, keys=keys, preset=preset, boundary=boundary, now=now) for view in views]
+
+
+# The call itself
+
+
+class Replayed(Record):
+    """What came of making the call again."""
+
+    ended: str
+    """``returned`` (without failing), ``healed``, ``degraded``, ``escalated``, or ``raised`` (nobody looked)."""
+    tier: str | None = None
+    fix_id: str | None = None
+    value: str | None = None
+    """What it returned, as text, bounded and scrubbed."""
+    error: str | None = None
+    elapsed_ms: float | None = None
+    """Of the healing."""
+    reason: str = ""
+    """Why fixes that were tried were not used."""
+
+
+def replay_call(store: Store, settings: Settings, incident: Incident, boundary: Boundary) -> Replayed:
+    """Make the call of an incident again, in this process, healing with today's fixes and policy.
+
+    Raises:
+        CannotReplay: the boundary, or what was stored of the arguments, does not allow it.
+    """
+    call = _stored_call(incident, boundary)
+    with _apart(store, settings, boundary.name):
+        run = Run("replay", context_keys=incident.context_keys)
+        token = current_run.set(run)
+        value: Any = None
+        failed: Exception | None = None
+        try:
+            value = call()
+            if inspect.iscoroutine(value):
+                value = asyncio.run(value)
+        except Exception as error:
+            failed = error
+        finally:
+            current_run.reset(token)
+    heal = run.heals[-1] if run.heals else None
+    return Replayed(
+        ended=str(heal.outcome) if heal is not None else "returned" if failed is None else "raised",
+        tier=None if heal is None else str(heal.tier),
+        fix_id=None if heal is None else heal.fix_id,
+        value=_text(value) if failed is None else None,
+        error=None if failed is None else f"{type(failed).__name__}: {_text(str(failed), plain=True)}",
+        elapsed_ms=None if heal is None else heal.elapsed_ms,
+        reason="" if heal is None else heal.reason,
+    )
+
+
+def _text(value: object, *, plain: bool = False) -> str:
+    try:
+        text = str(value) if plain else repr(value)
+    except Exception as error:
+        text = f"<its repr raised {type(error).__name__}>"
+    return Scrubber().scrub_text(text, _MOST_SHOWN)
+
+
+@contextlib.contextmanager
+def _apart(store: Store, settings: Settings, boundary: str) -> Iterator[None]:
+    """Let this process heal under a data directory that holds copies of the keys and of a boundary's fixes."""
+    with tempfile.TemporaryDirectory(prefix="healspan-replay-") as scratch:
+        if settings.keys_dir.is_dir():
+            shutil.copytree(settings.keys_dir, Path(scratch) / "keys")
+        changed = {"HEALSPAN_DATA_DIR": scratch, "HEALSPAN_DATABASE_URL": ""}
+        before = {name: os.environ.get(name) for name in changed}
+        shut_down()
+        os.environ.update(changed)
+        try:
+            with Store.open(load_settings()) as copy:
+                for view in store.fixes.list(module=boundary, limit=10_000):
+                    copy.fixes.add(view.fix, *view.changes)
+                if store.controls.is_disabled():
+                    copy.controls.set_disabled(True, actor="replay")
+            yield
+        finally:
+            shut_down()
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def _stored_call(incident: Incident, boundary: Boundary) -> Callable[[], Any]:
+    if boundary.function is None:
+        raise CannotReplay("a 'with' block cannot be called again")
+    if not boundary.retry_safe:
+        raise CannotReplay(f"boundary {boundary.name!r} is not declared retry_safe, so nothing may make its call again")
+    wrapper = _find(boundary.target)
+    if getattr(wrapper, "boundary", None) is not boundary:
+        raise CannotReplay(f"{boundary.target} does not lead to the boundary; it is made inside another function")
+    arguments, keywords = _bind(inspect.signature(boundary.function), incident.input_context.arguments)
+    return lambda: wrapper(*arguments, **keywords)
+
+
+def _find(target: str) -> Any:
+    module, _, qualname = target.partition(":")
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def _bind(signature: inspect.Signature, stored: Mapping[str, JsonValue]) -> tuple[list[Any], dict[str, Any]]:
+    arguments: list[Any] = []
+    keywords: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        if name not in stored:
+            raise CannotReplay(f"argument {name!r} was not stored")
+        value = _plain(stored[name], name)
+        match parameter.kind:
+            case inspect.Parameter.VAR_POSITIONAL:
+                arguments.extend(value)
+            case inspect.Parameter.VAR_KEYWORD:
+                keywords.update(value)
+            case inspect.Parameter.KEYWORD_ONLY:
+                keywords[name] = value
+            case _:
+                arguments.append(value)
+    return arguments, keywords
+
+
+_INCOMPLETE = re.compile(r"\A<.*>\Z|\[redacted:\w+\]|<email:\d+>|…\Z", re.DOTALL)
+"""What capture writes in the place of what it leaves out."""
+_NO_TEXT_KEY = re.compile(r"-?\d+|True|False|None")
+"""Keys that may have been something else than text: JSON does not say."""
+_SEQUENCES: Mapping[str, Callable[[Sequence[Any]], Any]] = {"<tuple>": tuple, "<set>": set, "<frozenset>": frozenset}
+
+
+def _plain(value: JsonValue, where: str) -> Any:
+    """Return the value that was captured, if what was stored is all of it."""
+    match value:
+        case str():
+            if _INCOMPLETE.search(value):
+                shown = value if len(value) <= 60 else f"{value[:59]}…"
+                raise CannotReplay(f"argument {where!r} was stored as {shown!r}, which is not all of it")
+            return value
+        case list():
+            return [_plain(each, f"{where}[{index}]") for index, each in enumerate(value)]
+        case dict():
+            [*names] = value
+            if len(names) == 1 and names[0] in _SEQUENCES and isinstance(inner := value[names[0]], list):
+                return _SEQUENCES[names[0]]([_plain(each, f"{where}[{index}]") for index, each in enumerate(inner)])
+            for name in names:
+                _plain(name, f"{where}, a key")
+                if _NO_TEXT_KEY.fullmatch(name):
+                    raise CannotReplay(
+                        f"argument {where!r} has the key {name}, and whether that was text is not stored"
+                    )
+            return {name: _plain(each, f"{where}.{name}") for name, each in value.items()}
+        case _:
+            return value

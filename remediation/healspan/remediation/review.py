@@ -1,0 +1,476 @@
+"""Review: a human's turn. Approve, reject, suspend, import; and the queue of what waits for it.
+
+Used by the command line and by the console, so that an approval is the same thing in both. Every decision is
+a signed change of state, compared and swapped in the store: of two reviewers who decide at once, one is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from sqlalchemy import Connection, select
+
+from healspan.remediation.drafts import complete_draft, draft_files, read_draft
+from healspan.remediation.errors import (
+    ConfigurationError,
+    HealspanError,
+    SignatureRefused,
+    StateConflict,
+    StoreError,
+)
+from healspan.remediation.fix import Fix, FixState, RiskLevel, StateChange, parse_fix
+from healspan.remediation.ids import uuid7
+from healspan.remediation.incident import Incident, Resolution
+from healspan.remediation.policy import Preset
+from healspan.remediation.record import Record
+from healspan.remediation.signing import KeyRing, Reviewer
+from healspan.remediation.step import FramePath
+from healspan.remediation.store.changes import append_change, latest_change
+from healspan.remediation.store.controls import write_audit
+from healspan.remediation.store.database import Database
+from healspan.remediation.store.facts import AuditEntry, encode
+from healspan.remediation.store.repository import Store
+from healspan.remediation.store.review_queue import Escalation, Proposal, ReviewQueue
+from healspan.remediation.store.rows import Inserts, row_of
+from healspan.remediation.store.tables import FixRow, table_of
+
+__all__ = [
+    "EscalatedPattern",
+    "ImportOutcome",
+    "ImportResult",
+    "Queue",
+    "approve",
+    "import_drafts",
+    "reject",
+    "review_queue",
+    "suspend",
+]
+
+_FIX = table_of(FixRow)
+
+
+# Decisions
+
+
+def approve(
+    database: Database,
+    fix_id: str,
+    reviewer: Reviewer,
+    keys_dir: Path,
+    *,
+    reason: str,
+    expires: datetime | None = None,
+    preset: Preset = "guarded",
+    seen: int | None = None,
+    now: datetime | None = None,
+) -> StateChange:
+    """Let a fix serve, with a human's signature under the fix and under the change.
+
+    The stored bytes are hashed first: what the reviewer saw under this id is what is signed and what runs.
+
+    Args:
+        database: the store.
+        fix_id: complete.
+        reviewer: the human's key; must be trusted in `keys_dir`, or nothing there would believe the approval.
+        keys_dir: of this host.
+        reason: for the audit.
+        expires: until when the approval holds; None: until it is changed.
+        preset: the policy in force.
+        seen: sequence of the state change that the reviewer was looking at, if known.
+        now: the wall clock, in UTC.
+
+    Raises:
+        ConfigurationError: there is no such fix.
+        InvalidFix, SignatureRefused: what is stored is not what its id says, or must not be believed.
+        StateConflict: it is approved already, somebody else decided first, or its state does not allow it.
+        StoreUnavailable, StoreCorrupt: nothing was written.
+    """
+    ring = KeyRing.open(keys_dir)
+    with database.writing() as connection:
+        latest = _latest(connection, fix_id, seen)
+        return _activate(
+            connection,
+            _stored(connection, fix_id),
+            latest,
+            reviewer,
+            ring,
+            reason=reason,
+            expires=expires,
+            preset=preset,
+            now=now or datetime.now(UTC),
+        )
+
+
+def reject(
+    database: Database,
+    fix_id: str,
+    reviewer: Reviewer,
+    *,
+    reason: str,
+    preset: Preset = "guarded",
+    seen: int | None = None,
+    now: datetime | None = None,
+) -> StateChange:
+    """Retire a fix for good; an altered one too.
+
+    Raises:
+        ConfigurationError: there is no such fix.
+        StateConflict: it is retired already, or somebody else decided first.
+        StoreUnavailable, StoreCorrupt: nothing was written.
+    """
+    return _give_up(database, fix_id, reviewer, FixState.RETIRED, reason, preset, seen, now)
+
+
+def suspend(
+    database: Database,
+    fix_id: str,
+    reviewer: Reviewer,
+    *,
+    reason: str,
+    preset: Preset = "guarded",
+    seen: int | None = None,
+    now: datetime | None = None,
+) -> StateChange:
+    """Take a serving fix out of service; `approve` brings it back.
+
+    Raises:
+        As `reject`.
+    """
+    return _give_up(database, fix_id, reviewer, FixState.SUSPENDED, reason, preset, seen, now)
+
+
+def _give_up(
+    database: Database,
+    fix_id: str,
+    reviewer: Reviewer,
+    state: FixState,
+    reason: str,
+    preset: Preset,
+    seen: int | None,
+    now: datetime | None,
+) -> StateChange:
+    with database.writing() as connection:
+        latest = _latest(connection, fix_id, seen)
+        if latest.state is state:
+            raise StateConflict(
+                f"fix {fix_id[:12]} is {state} already, by {latest.actor} on {latest.at:%Y-%m-%d %H:%M} UTC; "
+                "there is nothing left to decide",
+            )
+        change = _next(latest, reviewer, state, reason=reason, preset=preset, now=now or datetime.now(UTC))
+        _commit(connection, change, "reject" if state is FixState.RETIRED else "suspend")
+    return change
+
+
+def _activate(
+    connection: Connection,
+    fix: Fix,
+    latest: StateChange,
+    reviewer: Reviewer,
+    ring: KeyRing,
+    *,
+    reason: str,
+    expires: datetime | None,
+    preset: Preset,
+    now: datetime,
+) -> StateChange:
+    if _is_approved(latest, ring, now):
+        raise StateConflict(
+            f"fix {fix.fix_id[:12]} is active already, approved by {latest.actor} on {latest.at:%Y-%m-%d %H:%M} UTC; "
+            "there is nothing left to decide",
+        )
+    fix = _vouched(connection, fix, reviewer, ring)
+    change = _next(
+        latest,
+        reviewer,
+        FixState.ACTIVE,
+        reason=reason,
+        preset=preset,
+        now=now,
+        expires=expires,
+        # Ways of a change that nobody believes are not carried on.
+        paths=latest.paths if _is_believed(latest, ring) else (),
+    )
+    ring.trust(fix, change)
+    _commit(connection, change, "approve")
+    return change
+
+
+def _latest(connection: Connection, fix_id: str, seen: int | None) -> StateChange:
+    latest = latest_change(connection, fix_id)
+    if latest is None:
+        known = connection.execute(select(_FIX.c.fix_id).where(_FIX.c.fix_id == fix_id)).scalar()
+        if known is None:
+            raise ConfigurationError(f"there is no fix {fix_id}; 'healspan fixes' lists those there are")
+        raise StateConflict(f"fix {fix_id[:12]} was never proposed; let it be found, or import it, again")
+    if seen is not None and latest.sequence != seen:
+        raise StateConflict(
+            f"fix {fix_id[:12]} is {latest.state} since {latest.at:%Y-%m-%d %H:%M} UTC, by {latest.actor} "
+            f"({latest.reason}): it changed while you were looking; look again and decide",
+        )
+    return latest
+
+
+def _stored(connection: Connection, fix_id: str) -> Fix:
+    """Return the fix if its bytes are what its id says."""
+    body = connection.execute(select(_FIX.c.body).where(_FIX.c.fix_id == fix_id)).scalar_one()
+    fix = parse_fix(body)
+    if fix.fix_id != fix_id or fix.address() != fix_id:
+        raise SignatureRefused(
+            f"what is stored as fix {fix_id[:12]} was altered: its content does not give its id; reject it, and look "
+            "who could write the store",
+        )
+    return fix
+
+
+def _vouched(connection: Connection, fix: Fix, reviewer: Reviewer, ring: KeyRing) -> Fix:
+    """Return the fix under a human's signature, also for hosts that do not have the key of this machine.
+
+    The signature is no part of the address, so it stays the same fix.
+    """
+    if fix.signature is not None and ring.knows(fix.signature):
+        ring.verify(fix.signed_bytes(), fix.signature)
+        if fix.signature.algorithm == "ed25519":
+            return fix
+    signed = reviewer.sign_fix(fix)
+    connection.execute(_FIX.update().where(_FIX.c.fix_id == fix.fix_id).values(body=encode(signed)))
+    return signed
+
+
+def _next(
+    latest: StateChange,
+    reviewer: Reviewer,
+    state: FixState,
+    *,
+    reason: str,
+    preset: Preset,
+    now: datetime,
+    expires: datetime | None = None,
+    paths: tuple[FramePath, ...] = (),
+) -> StateChange:
+    return reviewer.sign_change(
+        StateChange(
+            fix_id=latest.fix_id,
+            sequence=latest.sequence + 1,
+            state=state,
+            previous=latest.state,
+            policy=preset,
+            actor=f"human:{reviewer.name}",
+            reason=reason,
+            at=now,
+            expires=expires,
+            paths=paths,
+        ),
+    )
+
+
+def _commit(connection: Connection, change: StateChange, action: str) -> None:
+    append_change(connection, change)
+    entry = AuditEntry(
+        audit_id=uuid7(),
+        at=change.at,
+        actor=change.actor,
+        action=action,
+        subject=change.fix_id,
+        detail={
+            "sequence": change.sequence,
+            "state": change.state,
+            "previous": change.previous,
+            "reason": change.reason,
+            "key_id": "" if change.signature is None else change.signature.key_id,
+        },
+    )
+    write_audit(connection, entry)
+
+
+def _is_believed(change: StateChange, ring: KeyRing) -> bool:
+    try:
+        ring.verify(change.signed_bytes(), change.signature)
+    except SignatureRefused:
+        return False
+    return True
+
+
+def _is_approved(change: StateChange, ring: KeyRing, now: datetime) -> bool:
+    """Whether a human's approval, still good, is in force."""
+    by_human = change.signature is not None and change.signature.algorithm == "ed25519"
+    expired = change.expires is not None and change.expires <= now
+    return change.state is FixState.ACTIVE and by_human and not expired and _is_believed(change, ring)
+
+
+# Import
+
+
+class ImportOutcome(StrEnum):
+    """What became of one file."""
+
+    ACTIVE = "active"
+    """Imported, signed and serving."""
+    PROPOSED = "proposed"
+    """Imported; waits for an approval by name."""
+    UNCHANGED = "unchanged"
+    """It was there already; nothing was done."""
+    FAILED = "failed"
+    """Nothing of this file was imported."""
+
+
+class ImportResult(Record):
+    """One file of an import."""
+
+    path: str
+    outcome: ImportOutcome
+    message: str
+    fix_id: str | None = None
+
+
+def import_drafts(
+    paths: Iterable[Path],
+    database: Database,
+    reviewer: Reviewer,
+    keys_dir: Path,
+    *,
+    preset: Preset = "guarded",
+    now: datetime | None = None,
+) -> list[ImportResult]:
+    """Import drafts that a human wrote, one transaction each; a bad file is told and the others go on.
+
+    The application must be imported: a draft is checked against its boundaries. With preset ``suggest``, and for
+    a high risk with any, it is imported as a proposal; otherwise it serves at once, since whoever imports it
+    approves it. Importing again changes nothing.
+
+    Args:
+        paths: files, or directories of ``*.json``.
+        database: the store.
+        reviewer: signs the fixes and their states.
+        keys_dir: of this host, which must trust the reviewer.
+        preset: the policy in force.
+        now: the wall clock, in UTC.
+
+    Raises:
+        ConfigurationError: a directory holds no file.
+        SignatureRefused: this host does not trust the reviewer.
+        StoreUnavailable, StoreCorrupt: what came before is imported, the rest is not.
+    """
+    ring = KeyRing.open(keys_dir)
+    ring.verify(b"import", reviewer.sign(b"import"))
+    moment = now or datetime.now(UTC)
+    return [_import(path, database, reviewer, ring, preset, moment) for path in draft_files(paths)]
+
+
+def _import(
+    path: Path,
+    database: Database,
+    reviewer: Reviewer,
+    ring: KeyRing,
+    preset: Preset,
+    now: datetime,
+) -> ImportResult:
+    fix: Fix | None = None
+    try:
+        fix = reviewer.sign_fix(Fix.from_draft(complete_draft(read_draft(path)), created_at=now))
+        with database.writing() as connection:
+            outcome, message = _admit(connection, fix, reviewer, ring, preset, now)
+    except StoreError:
+        raise
+    except HealspanError as error:
+        outcome, message = ImportOutcome.FAILED, str(error)
+    return ImportResult(
+        path=str(path),
+        outcome=outcome,
+        message=message,
+        fix_id=None if fix is None else fix.fix_id,
+    )
+
+
+def _admit(
+    connection: Connection,
+    fix: Fix,
+    reviewer: Reviewer,
+    ring: KeyRing,
+    preset: Preset,
+    now: datetime,
+) -> tuple[ImportOutcome, str]:
+    """Bring an imported fix as far as the policy lets it go."""
+    waits = preset == "suggest" or fix.risk_level is RiskLevel.HIGH
+    latest = latest_change(connection, fix.fix_id)
+    known = latest is not None
+    if latest is None:
+        table, values = row_of(fix)
+        Inserts(connection.dialect).add(connection, table, [values])
+        latest = reviewer.sign_change(
+            StateChange(
+                fix_id=fix.fix_id,
+                sequence=1,
+                state=FixState.PROPOSED,
+                policy=preset,
+                actor=f"human:{reviewer.name}",
+                reason="imported",
+                at=now,
+            ),
+        )
+        _commit(connection, latest, "import")
+    if latest.state in {FixState.SUSPENDED, FixState.RETIRED, FixState.PROMOTED}:
+        return ImportOutcome.UNCHANGED, (
+            f"it is {latest.state} since {latest.at:%Y-%m-%d}, by {latest.actor} ({latest.reason}), and stays so"
+        )
+    if _is_approved(latest, ring, now):
+        return ImportOutcome.UNCHANGED, f"it is active since {latest.at:%Y-%m-%d %H:%M} UTC"
+    if waits:
+        why = "policy 'suggest' lets nothing act" if preset == "suggest" else "its risk is high"
+        outcome = ImportOutcome.UNCHANGED if known else ImportOutcome.PROPOSED
+        return outcome, f"it is proposed, since {why}; 'healspan review approve {fix.fix_id[:12]}' approves it by name"
+    stored = _stored(connection, fix.fix_id)
+    _activate(
+        connection,
+        stored,
+        latest,
+        reviewer,
+        ring,
+        reason="imported",
+        expires=None,
+        preset=preset,
+        now=now,
+    )
+    return ImportOutcome.ACTIVE, "it is signed and serves"
+
+
+# Queue
+
+
+class EscalatedPattern(Record):
+    """A pattern that escalated, with its latest incident: what was tried on it, and why that was refused."""
+
+    summary: Escalation
+    latest: Incident
+    resolution: Resolution | None
+
+
+class Queue(Record):
+    """What waits for a human."""
+
+    escalated: tuple[EscalatedPattern, ...]
+    """Those that nobody has answered first, then the most frequent."""
+    proposed: tuple[Proposal, ...]
+    """Newest first."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody has to do anything."""
+        return not self.proposed and all(one.summary.answered_by is not None for one in self.escalated)
+
+
+def review_queue(store: Store, *, limit: int = 100) -> Queue:
+    """Return what waits for a human.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: it cannot be read.
+    """
+    queue = ReviewQueue(store.database)
+    escalated = []
+    for summary in queue.escalations(limit=limit):
+        view = store.incidents.get(summary.examples[0])
+        if view is not None:
+            escalated.append(EscalatedPattern(summary=summary, latest=view.incident, resolution=view.resolution))
+    return Queue(escalated=tuple(escalated), proposed=queue.proposals())

@@ -1,0 +1,58 @@
+"""Staleness: whether the functions that a fix touches are still the ones it was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from healspan.remediation.boundary import Boundary
+from healspan.remediation.errors import HealspanError, StaleFix, StepInapplicable
+from healspan.remediation.fix import FixDraft
+from healspan.remediation.repair import function_hash, source_hash
+from healspan.remediation.repair.find import find_function
+from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+
+__all__ = ["live_hashes", "why_stale"]
+
+
+def live_hashes(steps: Iterable[Step], boundary: Boundary) -> dict[str, str]:
+    """Return the source hash, by ``module:qualname``, of every function that the steps touch in this process.
+
+    Raises:
+        StepInapplicable: the boundary registers no such strategy.
+        RepairDeclined: a function to be repaired cannot be found here.
+        StaleFix: it is not there any more.
+    """
+    hashes: dict[str, str] = {}
+    for step in steps:
+        match step:
+            case StrategyStep():
+                strategy = boundary.strategies.get(step.strategy)
+                if strategy is None:
+                    raise StepInapplicable(
+                        f"boundary {boundary.name!r} registers no strategy {step.strategy!r}; it has "
+                        f"{', '.join(boundary.strategies) or 'none'}",
+                    )
+                target, digest = function_hash(strategy.function)
+                hashes[target] = digest
+            case RepairStep():
+                function = find_function(
+                    step.module,
+                    step.qualname,
+                    lambda each, wanted=step.source_hash: source_hash(each) == wanted,  # type: ignore[misc]
+                )
+                hashes[f"{step.module}:{step.qualname}"] = source_hash(function)
+            case FallbackStep():
+                pass
+    return hashes
+
+
+def why_stale(fix: FixDraft, boundary: Boundary) -> str | None:
+    """Return why the fix no longer fits the code of this process; None if it does."""
+    try:
+        live = live_hashes(fix.steps, boundary)
+        for target, digest in live.items():
+            if fix.source_hash.get(target) != digest:
+                raise StaleFix(f"{target} changed since the fix was made; let it be made again, or review a new one")
+    except HealspanError as error:
+        return str(error)
+    return None
