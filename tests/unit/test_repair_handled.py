@@ -323,6 +323,15 @@ def test_a_line_that_is_not_in_the_function_is_stale(app: Application) -> None:
         judge(app, "return write(text)")
 
 
+def test_a_line_with_a_literal_secret_is_found_though_paths_do_not_hold_it(app: Application) -> None:
+    secret = "sk-ant-api03-" + "aB3dE5gH7jK9mN1pQ3sT5vX7zA9cE1gI3kM5oQ7sU9wY1"
+    body = f"try:\n    return read(text, {secret!r})\nexcept ValueError:\n    pass"
+    line = f"return read(text, {secret!r})"
+    assert path_entry("", "", line)[2] != line
+    with pytest.raises(RepairDeclined, match="handles this itself"):
+        judge(app, body, line=line)
+
+
 def test_a_frame_that_cannot_be_found_is_refused(app: Application) -> None:
     module = app.module("def run(text):\n    return text\n")
     for qualname in ("<module>", "gone", "run.<locals>.inner"):

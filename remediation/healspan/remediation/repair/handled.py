@@ -96,8 +96,8 @@ def _judge_code(function: FunctionType, qualname: str, line: str) -> None:
         if not entries:
             continue
         if lines is None or any(
-            entry.start <= start < entry.end
-            for start, _, number in code.co_lines()
+            entry.start < end and start < entry.end
+            for start, end, number in code.co_lines()
             if number in lines
             for entry in entries
         ):
@@ -111,7 +111,7 @@ def _lines(function: FunctionType, code: CodeType, line: str) -> set[int] | None
     except StaleFix:
         return None
     numbers = {number for _, _, number in code.co_lines() if number is not None}
-    return {n for n in numbers if _collapsed(source, n) == line} or None
+    return set(_with_text(source, numbers, line)) or None
 
 
 def _judge_source(source: FunctionSource, function: FunctionType, qualname: str, line: str, error_type: str) -> None:
@@ -127,9 +127,7 @@ def _judge_source(source: FunctionSource, function: FunctionType, qualname: str,
     if not nodes or None in nodes:
         raise RepairDeclined(f"{where}: the frame is not found in the source")
     judge = _Judge(where, line, error_type, _scope(function))
-    numbers = [
-        number for number in range(source.first, source.first + len(source.lines)) if _collapsed(source, number) == line
-    ]
+    numbers = _with_text(source, range(source.first, source.first + len(source.lines)), line)
     for node in nodes:
         assert node is not None  # noqa: S101 - checked above
         for number in numbers:
@@ -138,8 +136,12 @@ def _judge_source(source: FunctionSource, function: FunctionType, qualname: str,
         raise StaleFix(f"{where}: the line {line!r} is not in its source; the fix has to be made again")
 
 
-def _collapsed(source: FunctionSource, number: int) -> str:
-    return path_entry("", "", source.line(number))[2]
+def _with_text(source: FunctionSource, numbers: Iterable[int], line: str) -> list[int]:
+    """Return those of the line numbers at which a path's source line stands."""
+    numbers = list(numbers)
+    plain = [number for number in numbers if " ".join(source.line(number).split()) == line]
+    # A line that holds a secret stands in a path under another text, which is dearer to make.
+    return plain or [number for number in numbers if path_entry("", "", source.line(number))[2] == line]
 
 
 def _scope(function: FunctionType) -> dict[str, Any]:
