@@ -127,7 +127,7 @@ def _report(console: Console, tally: Tally, number: int) -> None:
     tiers = sorted({tier for _, tier in tally.healed})
     table = Table(title=f"run {number}: {tally.filings} filings in {tally.seconds:.1f} s", title_justify="left")
     table.add_column("question")
-    headings = ("right away", *(f"healed, tier {tier}" for tier in tiers), "degraded", "escalated", "not disclosed")
+    headings = ("right away", *(f"tier {tier}" for tier in tiers), "degraded", "escalated", "absent")
     for heading in headings:
         table.add_column(heading, justify="right")
     for metric, words in _WORDS.items():
@@ -136,12 +136,12 @@ def _report(console: Console, tally: Tally, number: int) -> None:
         counts = (tally.right_away[metric], *healed, tally.degraded[metric], escalated, tally.absent[metric])
         table.add_row(words, *(str(count) for count in counts))
     console.print(table)
-    steps = Counter("+".join(heal.steps) for heal in tally.heals)
-    told = ", ".join(f"{count} by {step}" for step, count in steps.most_common()) or "none"
-    console.print(f"healed: {told}; {tally.diagnoses} needed a diagnosis, the others were known")
     for tier in tiers:
-        times = [heal.elapsed_ms for heal in tally.heals if str(heal.tier) == tier]
-        console.print(f"a heal in tier {tier} took {_spread(times)}")
+        heals = [heal for heal in tally.heals if str(heal.tier) == tier]
+        steps = Counter("+".join(heal.steps) for heal in heals)
+        told = ", ".join(f"{count} by {step}" for step, count in steps.most_common())
+        console.print(f"healed in tier {tier}: {told}; {_spread(heal.elapsed_ms for heal in heals)}")
+    console.print(f"{tally.diagnoses} needed a diagnosis, the other {len(tally.heals) - tally.diagnoses} were known")
     console.print(f"{tally.valued} filings valued")
     for file, reason in tally.unreadable.items():
         console.print(f"unreadable: {file}: {reason}", highlight=False)

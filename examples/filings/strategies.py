@@ -18,14 +18,20 @@ from filings.structure import adds_up, is_part_of_a_total, leftovers
 
 __all__ = [
     "assets_by_label",
+    "assets_not_disclosed",
+    "assets_not_in_document",
     "cogs_by_gross_profit",
     "cogs_by_label",
     "cogs_from_prose",
     "cogs_not_disclosed",
+    "cogs_not_in_document",
     "cogs_under_heading",
     "liabilities_by_label",
+    "liabilities_not_disclosed",
+    "liabilities_not_in_document",
     "revenue_by_label",
     "revenue_from_prose",
+    "revenue_not_in_document",
     "revenue_under_heading",
 ]
 
@@ -37,6 +43,13 @@ CURRENT_LIABILITIES_LABELS = ("Total current liabilities",)
 _AMOUNT = r"[^.$]{0,80}\$\s?([\d,]+(?:\.\d+)?) (million|billion)"
 _REVENUE_SENTENCE = re.compile(r"\b(?:net sales|net operating revenues|revenues?)\b" + _AMOUNT, re.IGNORECASE)
 _COGS_SENTENCE = re.compile(r"\b(?:cost of sales|cost of goods sold)\b" + _AMOUNT, re.IGNORECASE)
+_KINDS: tuple[Kind, ...] = ("income", "balance")
+_ELSEWHERE = re.compile(
+    r"(?:financial statements|balance sheets?|statements? of (?:income|earnings|operations)).{0,400}"
+    r"\bincorporated\b.{0,40}\bby reference\b|\bincorporated\b.{0,40}\bby reference\b.{0,400}"
+    r"(?:financial statements|balance sheets?|statements? of (?:income|earnings|operations))",
+    re.IGNORECASE,
+)
 _UNITS = {"million": 10**6, "billion": 10**9}
 
 
@@ -130,6 +143,30 @@ def liabilities_not_disclosed(filing: Filing) -> NotDisclosed:
     return _not_disclosed(filing, "current_liabilities", "balance")
 
 
+@extract_revenue.strategy("not_in_document", automatic=False)
+def revenue_not_in_document(filing: Filing) -> NotDisclosed:
+    """The document refers to the annual report for its statement of income."""
+    return _not_in_document(filing, "revenue")
+
+
+@extract_cogs.strategy("not_in_document", automatic=False)
+def cogs_not_in_document(filing: Filing) -> NotDisclosed:
+    """The document refers to the annual report for its statement of income."""
+    return _not_in_document(filing, "cogs")
+
+
+@extract_current_assets.strategy("not_in_document", automatic=False)
+def assets_not_in_document(filing: Filing) -> NotDisclosed:
+    """The document refers to the annual report for its balance sheet."""
+    return _not_in_document(filing, "current_assets")
+
+
+@extract_current_liabilities.strategy("not_in_document", automatic=False)
+def liabilities_not_in_document(filing: Filing) -> NotDisclosed:
+    """The document refers to the annual report for its balance sheet."""
+    return _not_in_document(filing, "current_liabilities")
+
+
 def _by_label(filing: Filing, metric: Metric, kind: Kind, labels: tuple[str, ...], unit: UnitRule) -> Figure:
     for statement, column, values in _readable(filing, kind):
         lines = [i for i, line in enumerate(statement.table.lines) if values[i] and same_line(line.label, labels)]
@@ -165,6 +202,18 @@ def _not_disclosed(filing: Filing, metric: Metric, kind: Kind) -> NotDisclosed:
     if not readable:
         raise LookupError("there is no statement that could show the absence")
     absent = NotDisclosed(metric=metric, reason=f"{readable[0].title!r} has no such line")
+    if lines := still_there(absent, filing):
+        raise LookupError(f"it may be disclosed after all: {lines[:3]}")
+    return absent
+
+
+def _not_in_document(filing: Filing, metric: Metric) -> NotDisclosed:
+    if any(filing.statements(kind) for kind in _KINDS):
+        raise LookupError("a statement is in this document")
+    referring = next((p for p in filing.document.paragraphs if _ELSEWHERE.search(p)), None)
+    if referring is None:
+        raise LookupError("the document does not say that its statements are elsewhere")
+    absent = NotDisclosed(metric=metric, reason="the statements are incorporated by reference")
     if lines := still_there(absent, filing):
         raise LookupError(f"it may be disclosed after all: {lines[:3]}")
     return absent

@@ -10,7 +10,7 @@ from filings.checks import COGS_CHECKS, CURRENT_ASSETS_CHECKS, CURRENT_LIABILITI
 from filings.documents import parse
 from filings.records import Figure, Metric, NotDisclosed, Place
 from filings.statements import Filing
-from filings.strategies import cogs_not_disclosed, revenue_by_label, revenue_under_heading
+from filings.strategies import cogs_not_disclosed, revenue_by_label, revenue_not_in_document, revenue_under_heading
 from filings.structure import adds_up, amount, is_part_of_a_total
 
 CHECKS = {
@@ -192,6 +192,18 @@ def test_last_years_column_is_refused() -> None:
     assert refused_by(figure(asked, "revenue", "Total net sales", column=1), asked) == "is_printed_in_the_statement"
 
 
+def test_last_years_column_is_refused_even_where_it_prints_the_same() -> None:
+    lines = (*SOLD[:2], ("Total net sales", "1"), *SOLD[3:])
+    asked = filing(income(*lines))
+    assert refused_by(figure(asked, "revenue", "Total net sales", column=1), asked) == "is_printed_in_the_statement"
+
+
+def test_revenue_in_brackets_is_refused() -> None:
+    asked = filing(income(("Revenue", "(100)"), ("Cost of revenue", "60")))
+    negative = figure(asked, "revenue", "Revenue").model_copy(update={"value": Decimal(-(10**8))})
+    assert refused_by(negative, asked) == "is_positive"
+
+
 def test_an_older_statement_of_the_same_shape_is_refused() -> None:
     asked = filing(income(*SOLD), cover=COVER.replace("2024", "2026"))
     assert refused_by(figure(asked, "revenue", "Total net sales"), asked) == "is_printed_in_the_statement"
@@ -263,6 +275,20 @@ def test_absence_is_not_claimed_where_no_statement_is_found() -> None:
 def test_an_absence_that_a_line_contradicts_is_refused() -> None:
     asked = filing(income(*SOLD))
     assert refused_by(NotDisclosed(metric="cogs", reason="made up"), asked) is not None
+
+
+ELSEWHERE = "<p>The consolidated financial statements in the annual report are incorporated herein by reference.</p>"
+
+
+def test_a_statement_elsewhere_is_told_where_the_document_refers_to_it() -> None:
+    asked = filing(ELSEWHERE)
+    assert refused_by(revenue_not_in_document(asked), asked) is None
+
+
+@pytest.mark.parametrize("parts", [(), (ELSEWHERE, income(*SOLD))])
+def test_a_statement_elsewhere_is_not_claimed_without_a_reference_or_beside_a_statement(parts: tuple[str, ...]) -> None:
+    with pytest.raises(LookupError):
+        revenue_not_in_document(filing(*parts))
 
 
 def test_a_family_of_labels_finds_a_line_of_another_name() -> None:
