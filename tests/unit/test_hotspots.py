@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from healspan.analytics.hotspots import Calls, Failures, hotspots
+from healspan.analytics.hotspots import Calls, Failures, find_hotspots
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -17,11 +17,11 @@ def ago(days: float) -> datetime:
 
 
 def found(failures, calls):
-    return {(spot.boundary, spot.context): spot for spot in hotspots(failures, calls, NOW)}
+    return {(spot.boundary, spot.context): spot for spot in find_hotspots(failures, calls, NOW)}
 
 
 def test_nothing_called_is_nothing_to_expect():
-    assert hotspots([], [], NOW) == ()
+    assert find_hotspots([], [], NOW) == ()
 
 
 def test_the_rate_is_failures_per_call_pulled_towards_the_prior():
@@ -53,7 +53,7 @@ def test_a_cell_without_recent_calls_expects_no_failures():
 
 
 def test_one_failure_in_three_calls_ranks_below_a_hundred_in_a_thousand():
-    spots = hotspots(
+    spots = find_hotspots(
         [Failures("rare", "10-K", NOW, 1), Failures("busy", "10-K", NOW, 100)],
         [Calls("rare", "10-K", NOW, 3), Calls("busy", "10-K", NOW, 1000)],
         NOW,
@@ -96,7 +96,7 @@ def test_failures_whose_calls_were_never_flushed_are_calls_all_the_same():
 def test_no_rate_is_ever_zero_infinite_or_above_one():
     calls = [Calls(name, kind, ago(day), n) for name in "ab" for kind in ("", "x") for day, n in ((0, 1), (9, 50))]
     events = [Failures("a", "x", ago(day), 7) for day in (0, 3, 30)]
-    for spot in hotspots(events, calls, NOW) + hotspots([], calls, NOW):
+    for spot in find_hotspots(events, calls, NOW) + find_hotspots([], calls, NOW):
         assert 0 < spot.rate <= 1
         assert math.isfinite(spot.expected)
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from healspan.analytics.job import JobReport, run_job
-from healspan.analytics.scheduler import AnalyticsScheduler
-from healspan.remediation.settings import load_settings
-from healspan.remediation.signals import stop_signal
-from healspan.remediation.store.repository import Store
+if TYPE_CHECKING:
+    from healspan.analytics.job import JobReport
 
-__all__ = ["app", "interval"]
+__all__ = ["app", "interval", "sentence"]
 
-app = typer.Typer(help="Work out rewards of fixes and hotspots.", no_args_is_help=True)
+app = typer.Typer(help="Work out rewards of fixes and hotspots.", no_args_is_help=True, add_completion=False)
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
@@ -38,7 +35,14 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Recompute reward scores and hotspots once."""
-    with Store.open(load_settings()) as store:
+    from healspan.analytics.job import run_job
+    from healspan.remediation.settings import load_settings
+    from healspan.remediation.store import drain_all
+    from healspan.remediation.store.repository import Store
+
+    settings = load_settings()
+    with Store.open(settings) as store:
+        drain_all(settings)
         report = run_job(store)
     typer.echo(report.model_dump_json(indent=2) if json else sentence(report))
 
@@ -48,9 +52,20 @@ def schedule(
     every: Annotated[str, typer.Option(help="How often, e.g. 60s, 5m, 1h.")] = "60s",
 ) -> None:
     """Recompute again and again, in one process of the fleet at a time, until stopped."""
-    pause = interval(every)
-    with Store.open(load_settings()) as store, stop_signal() as stop:
-        scheduler = AnalyticsScheduler(store, every=pause, report=lambda report: typer.echo(sentence(report)))
+    from healspan.analytics.scheduler import AnalyticsScheduler
+    from healspan.remediation.settings import load_settings
+    from healspan.remediation.signals import stop_signal
+    from healspan.remediation.store import drain_all
+    from healspan.remediation.store.repository import Store
+
+    settings, pause = load_settings(), interval(every)
+    with Store.open(settings) as store, stop_signal() as stop:
+        scheduler = AnalyticsScheduler(
+            store,
+            every=pause,
+            prepare=lambda: drain_all(settings),
+            report=lambda report: typer.echo(sentence(report)),
+        )
         scheduler.start()
         stop.wait()
         scheduler.stop()

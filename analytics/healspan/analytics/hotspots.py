@@ -18,7 +18,7 @@ from scipy.special import gammaln
 from healspan.analytics.evidence import sums
 from healspan.remediation.store import Hotspot, context_text
 
-__all__ = ["CONTEXT_KEY", "HALF_LIFE", "HORIZON", "Calls", "Failures", "hotspots"]
+__all__ = ["CONTEXT_KEY", "HALF_LIFE", "HORIZON", "Calls", "Failures", "find_hotspots"]
 
 CONTEXT_KEY = "document_type"
 """The context key whose values are the columns."""
@@ -66,7 +66,7 @@ class _Cell:
         self.in_half_life = 0
 
 
-def hotspots(failures: Iterable[Failures], calls: Iterable[Calls], now: datetime) -> tuple[Hotspot, ...]:
+def find_hotspots(failures: Iterable[Failures], calls: Iterable[Calls], now: datetime) -> tuple[Hotspot, ...]:
     """Return every cell that has been called, the one with the most failures to come first."""
     cells: defaultdict[tuple[str, str], _Cell] = defaultdict(_Cell)
     for row in calls:

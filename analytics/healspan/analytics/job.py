@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection
 
 from healspan.analytics.evidence import Outcome
-from healspan.analytics.hotspots import CONTEXT_KEY, Calls, Failures, hotspots
+from healspan.analytics.hotspots import CONTEXT_KEY, Calls, Failures, find_hotspots
 from healspan.analytics.reward import FixReward, rewards
 from healspan.remediation.record import Record
 from healspan.remediation.store import FixScore, Hotspot
@@ -114,7 +114,7 @@ def _content(score: FixScore) -> dict[str, object]:
 
 def _hotspots(connection: Connection, now: datetime) -> tuple[Hotspot, ...]:
     since = now - WINDOW
-    return hotspots(_failures(connection, since), _calls(connection, since), now)
+    return find_hotspots(_failures(connection, since), _calls(connection, since), now)
 
 
 def _failures(connection: Connection, since: datetime) -> Iterator[Failures]:

@@ -38,6 +38,7 @@ class AnalyticsScheduler:
         store: whose facts and projections.
         every: the interval.
         holder: who asks for the lease; default: this process.
+        prepare: done before each run, whoever leads, e.g. taking in what dead processes of this host left.
         report: told of every run of this process, from the thread.
 
     Raises:
@@ -50,6 +51,7 @@ class AnalyticsScheduler:
         *,
         every: timedelta,
         holder: str | None = None,
+        prepare: Callable[[], object] = lambda: None,
         report: Callable[[JobReport], None] = lambda _report: None,
     ) -> None:
         if every < SHORTEST:
@@ -57,6 +59,7 @@ class AnalyticsScheduler:
         self._store = store
         self._every = every
         self._holder = holder or f"{socket.gethostname()}:{os.getpid()}"
+        self._prepare = prepare
         self._report = report
         self._scheduler = BackgroundScheduler(timezone=UTC)
 
@@ -85,6 +88,7 @@ class AnalyticsScheduler:
     def tick(self) -> JobReport | None:
         """Run the job if this process leads; None if another one does, or if the store is away."""
         try:
+            self._prepare()
             # Three missed runs, or a run that takes as long, and another process may lead.
             if not self._store.controls.acquire_lease(LEASE, self._holder, 3 * self._every):
                 logger.debug("another process runs the analytics job")

@@ -1,0 +1,20 @@
+"""The entry file of the console: a router, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+VIEWS = Path(__file__).parent / "views"
+
+st.set_page_config(page_title="healspan", page_icon=":material/healing:", layout="wide")
+page = st.navigation(
+    [
+        st.Page(VIEWS / "overview.py", title="Overview", icon=":material/monitoring:", default=True),
+        st.Page(VIEWS / "review.py", title="Review", icon=":material/rule:"),
+        st.Page(VIEWS / "hotspots.py", title="Hotspots", icon=":material/local_fire_department:"),
+    ],
+    position="top",
+)
+page.run()

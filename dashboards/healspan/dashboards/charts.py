@@ -1,0 +1,150 @@
+"""The charts, from frozen rows to Altair; no chart asks the store."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+import altair as alt
+import pandas as pd
+
+from healspan.analytics.hotspots import CONTEXT_KEY
+from healspan.dashboards.endings import Ending, ending_of
+from healspan.remediation.incident import Tier
+from healspan.remediation.store import Hotspot
+from healspan.remediation.store.facts import context_keys
+from healspan.remediation.store.overview import HealDuration, OutcomeCount
+
+__all__ = ["document_type", "duration_chart", "endings_chart", "heat_map", "outcomes_chart"]
+
+_ENDINGS = [ending.label for ending in Ending]
+_COLOURS = alt.Scale(domain=_ENDINGS, range=[ending.colour for ending in Ending])
+_TIERS = {Tier.KNOWN_FIX: Ending.KNOWN, Tier.DIAGNOSIS: Ending.DIAGNOSED, Tier.HUMAN: Ending.ESCALATED}
+_BINS_PER_DECADE = 5
+
+
+def outcomes_chart(outcomes: Sequence[OutcomeCount], stretch: timedelta) -> alt.Chart:
+    """Return stacked bars over time: how many incidents ended how."""
+    rows = pd.DataFrame(
+        {
+            "start": [one.start for one in outcomes],
+            "end": [one.start + stretch for one in outcomes],
+            "ending": [ending_of(one.status, one.tier).label for one in outcomes],
+            "order": [_ENDINGS.index(ending_of(one.status, one.tier).label) for one in outcomes],
+            "incidents": [one.incidents for one in outcomes],
+        },
+    )
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_bar(binSpacing=1)
+        .encode(
+            x=alt.X("start:T", title=None, bandPosition=0),
+            x2="end:T",
+            y=alt.Y("sum(incidents):Q", title="incidents", axis=alt.Axis(tickMinStep=1)),
+            color=alt.Color("ending:N", scale=_COLOURS, sort=_ENDINGS, legend=alt.Legend(title=None, orient="top")),
+            order=alt.Order("order:Q"),
+            tooltip=[
+                alt.Tooltip("start:T", title="from", format="%d %b %H:%M:%S"),
+                alt.Tooltip("ending:N", title="ended"),
+                alt.Tooltip("sum(incidents):Q", title="incidents"),
+            ],
+        )
+        .properties(height=280)
+    )
+    return chart
+
+
+def endings_chart(outcomes: Iterable[OutcomeCount], repaired: int) -> alt.LayerChart:
+    """Return one bar per ending, with its number; calls that installed repairs saved come first."""
+    counts = Counter[str]()
+    for one in outcomes:
+        counts[ending_of(one.status, one.tier).label] += one.incidents
+    saved = "installed repair"
+    rows = pd.DataFrame(
+        [(saved, repaired, Ending.KNOWN.label)] * (repaired > 0)
+        + [(label, counts[label], label) for label in _ENDINGS if counts[label]],
+        columns=["ending", "calls", "colour"],
+    )
+    base = alt.Chart(rows).encode(
+        y=alt.Y("ending:N", sort=[saved, *_ENDINGS], title=None, axis=alt.Axis(labelLimit=160, ticks=False)),
+        x=alt.X("calls:Q", title=None, axis=None),
+    )
+    bars = base.mark_bar(cornerRadiusEnd=3).encode(
+        color=alt.Color("colour:N", scale=_COLOURS, legend=None),
+        tooltip=[alt.Tooltip("ending:N", title="ended"), alt.Tooltip("calls:Q", title="calls", format=",")],
+    )
+    numbers = base.mark_text(align="left", dx=5).encode(text=alt.Text("calls:Q", format=","))
+    chart: alt.LayerChart = (bars + numbers).properties(height=max(36 * len(rows), 72))
+    return chart
+
+
+def duration_chart(durations: Iterable[HealDuration]) -> alt.Chart:
+    """Return how long heals took, per tier, in bins that widen tenfold."""
+    bins = Counter((one.tier, _bin(one.milliseconds)) for one in durations)
+    rows = pd.DataFrame(
+        [
+            (_TIERS[tier].label, 10 ** (bin_ / _BINS_PER_DECADE), 10 ** ((bin_ + 1) / _BINS_PER_DECADE), number)
+            for (tier, bin_), number in sorted(bins.items())
+        ],
+        columns=["tier", "from", "to", "heals"],
+    )
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_bar(binSpacing=1, opacity=0.9)
+        .encode(
+            x=alt.X(
+                "from:Q", scale=alt.Scale(type="log"), title="milliseconds", axis=alt.Axis(format="~g", tickCount=6)
+            ),
+            x2="to:Q",
+            y=alt.Y("heals:Q", stack=True, axis=alt.Axis(tickMinStep=1)),
+            color=alt.Color("tier:N", scale=_COLOURS, sort=_ENDINGS, legend=alt.Legend(title=None, orient="top")),
+            tooltip=[
+                alt.Tooltip("tier:N", title="healed by"),
+                alt.Tooltip("from:Q", title="from ms", format=".2~g"),
+                alt.Tooltip("to:Q", title="to ms", format=".2~g"),
+                "heals:Q",
+            ],
+        )
+        .properties(height=220)
+    )
+    return chart
+
+
+def heat_map(spots: Sequence[Hotspot], *, by_rate: bool) -> alt.LayerChart:
+    """Return boundary x document type, coloured by expected failures or by rate."""
+    rows = pd.DataFrame(
+        {
+            "boundary": [spot.boundary for spot in spots],
+            "document type": [document_type(spot) for spot in spots],
+            "value": [spot.rate if by_rate else spot.expected for spot in spots],
+            "shown": [f"{spot.rate:.0%}" if by_rate else f"{spot.expected:,.1f}" for spot in spots],
+            "why": [spot.explanation for spot in spots],
+        },
+    )
+    ranked = rows.groupby("boundary")["value"].sum().sort_values(ascending=False).index.tolist()
+    most = float(rows["value"].max())
+    base = alt.Chart(rows).encode(
+        x=alt.X("document type:N", title=None, axis=alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False)),
+        y=alt.Y("boundary:N", sort=ranked, title=None, axis=alt.Axis(labelLimit=240, ticks=False, domain=False)),
+        tooltip=["boundary:N", "document type:N", alt.Tooltip("why:N", title="why")],
+    )
+    cells = base.mark_rect(cornerRadius=4, stroke="white", strokeWidth=3).encode(
+        color=alt.Color("value:Q", scale=alt.Scale(range=["#fdf3e7", "#f2a65a", "#b3261e"], domainMin=0), legend=None),
+    )
+    numbers = base.mark_text(fontSize=13).encode(
+        text="shown:N",
+        color=alt.condition(alt.datum.value > 0.6 * most, alt.value("white"), alt.value("#3a2a1a")),
+    )
+    chart: alt.LayerChart = (cells + numbers).properties(height=max(46 * len(ranked) + 30, 120))
+    return chart
+
+
+def document_type(spot: Hotspot) -> str:
+    """Return a hotspot's document type, or a dash where calls name none."""
+    return context_keys(spot.context).get(CONTEXT_KEY, "—")
+
+
+def _bin(milliseconds: float) -> int:
+    return math.floor(math.log10(max(milliseconds, 0.001)) * _BINS_PER_DECADE)

@@ -1,0 +1,87 @@
+"""Approving and rejecting from the console: the same code as the command line, and who may do it."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Literal, assert_never
+
+from healspan.remediation import review
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.fix import StateChange
+from healspan.remediation.reviewers import open_reviewer
+from healspan.remediation.settings import Settings
+from healspan.remediation.store.repository import Store
+
+__all__ = ["Decision", "decide", "is_loopback", "require_loopback"]
+
+Decision = Literal["approve", "reject"]
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address that a server listens on is reached from this machine only."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def require_loopback(address: str) -> None:
+    """Refuse a decision where anybody on the network could have made it.
+
+    Raises:
+        ConfigurationError: the console listens on more than this machine.
+    """
+    if not is_loopback(address):
+        raise ConfigurationError(
+            f"this console listens on {address or 'every address'} and cannot tell who you are; decide with "
+            "'healspan review', or open a console on 127.0.0.1 through an SSH tunnel",
+        )
+
+
+def decide(
+    store: Store,
+    settings: Settings,
+    decision: Decision,
+    fix_id: str,
+    *,
+    reason: str,
+    seen: int,
+    address: str,
+) -> StateChange:
+    """Approve or reject a fix with the key of whoever runs this console.
+
+    Args:
+        store: where the fix is.
+        settings: where the keys are, and the policy in force.
+        decision: what was decided.
+        fix_id: of which fix.
+        reason: for the audit.
+        seen: sequence of the state change that the page showed: if somebody was faster, nothing happens.
+        address: what the console listens on.
+
+    Raises:
+        ConfigurationError: the key is missing or not trusted, or the console is open to the network.
+        StateConflict, SignatureRefused, InvalidFix: as `healspan.remediation.review`.
+        StoreUnavailable, StoreCorrupt: nothing was written.
+    """
+    # Asked again here: a page that was drawn earlier must not decide what the server would refuse now.
+    require_loopback(address)
+    reviewer = open_reviewer(settings).reviewer
+    why = reason.strip() or f"{decision} in the console"
+    match decision:
+        case "approve":
+            return review.approve(
+                store.database,
+                fix_id,
+                reviewer,
+                settings.keys_dir,
+                reason=why,
+                preset=settings.policy,
+                seen=seen,
+            )
+        case "reject":
+            return review.reject(store.database, fix_id, reviewer, reason=why, preset=settings.policy, seen=seen)
+        case _:
+            assert_never(decision)

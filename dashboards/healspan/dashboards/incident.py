@@ -1,0 +1,125 @@
+"""One incident on a page: the error, the failing expression, what was tried, and why it was grouped."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from healspan.dashboards import cached
+from healspan.dashboards.endings import ending_of
+from healspan.dashboards.parts import ago, code_of, ending_badge, milliseconds, plain, short
+from healspan.dashboards.queries import IncidentPage
+from healspan.remediation.incident import Decision, Incident
+from healspan.remediation.store.views import FixView
+
+__all__ = ["show_incident"]
+
+IN_APP_FRAMES = 6
+
+
+def show_incident(error_id: str) -> None:
+    """Draw the page of one incident."""
+    st.button("All incidents", icon=":material/arrow_back:", type="tertiary", on_click=_back, key="back")
+    page = cached.incident(error_id)
+    if page is None:
+        st.warning(
+            "There is no incident of this id. It may have been purged: incidents are kept for 30 days by default.",
+            icon=":material/search_off:",
+        )
+        return
+    incident = page.view.incident
+    _head(page)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.subheader("Where it failed", anchor=False)
+        frames = tuple(frame for frame in incident.frames if frame.in_app) or incident.frames
+        st.code(code_of(frames[-IN_APP_FRAMES:]), language="python")
+        _decisions(page)
+        with st.expander("Stack trace", icon=":material/segment:"):
+            st.code(incident.stack_trace, language="text")
+    with right:
+        _facts(incident)
+        if page.fix is not None:
+            _fix(page.fix)
+        with st.expander("Why it was grouped like this", icon=":material/fingerprint:"):
+            _pattern(incident, page.seen)
+        with st.expander("What the call was given", icon=":material/input:"):
+            st.json(incident.input_context.model_dump(mode="json"))
+        if incident.system_state:
+            with st.expander("State of the process", icon=":material/memory:"):
+                st.json(incident.system_state)
+
+
+def _back() -> None:
+    st.query_params.pop("incident", None)
+
+
+def _head(page: IncidentPage) -> None:
+    incident, resolution = page.view.incident, page.view.resolution
+    st.title(plain(incident.error_type.rpartition(".")[2]), anchor=False)
+    st.code(incident.error_message or "(no message)", language="text", wrap_lines=True)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        ending_badge(ending_of(page.view.status, resolution.tier if resolution else None))
+        st.badge(plain(incident.module), icon=":material/fence:", color="gray")
+        for value in incident.context_keys.values():
+            st.badge(plain(value), icon=":material/sell:", color="gray")
+        if resolution is not None:
+            st.badge(milliseconds(resolution.elapsed_ms), icon=":material/timer:", color="gray")
+        st.caption(f"{incident.timestamp:%d %b %Y %H:%M:%S} UTC, {ago(incident.timestamp)}")
+
+
+def _decisions(page: IncidentPage) -> None:
+    st.subheader("What was tried", anchor=False)
+    resolution = page.view.resolution
+    if resolution is None:
+        st.caption("Nobody has said how it ended: the call may still be running, or its process died.")
+        return
+    if not resolution.decisions:
+        st.caption("No known fix covers it, and no playbook fits." if resolution.diagnosed else "Nothing.")
+        return
+    st.dataframe(_decision_table(resolution.decisions), hide_index=True, key="decisions")
+
+
+def _decision_table(decisions: tuple[Decision, ...]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "fix": [short(one.fix_id) for one in decisions],
+            "applied": [one.applied for one in decisions],
+            "decided by": [one.gate for one in decisions],
+            "why": [one.reason for one in decisions],
+        },
+    )
+
+
+def _facts(incident: Incident) -> None:
+    st.subheader("Which call", anchor=False)
+    facts = {
+        "incident": str(incident.error_id),
+        "function": incident.target,
+        "service": incident.resource.get("service.name", ""),
+        "pipeline": incident.pipeline or "",
+        "context": ", ".join(f"{key}={value}" for key, value in incident.context_keys.items()),
+        "trace": incident.trace_id or "",
+        "caused by": " ← ".join(cause.error_type for cause in incident.cause_chain),
+    }
+    st.table({name: value for name, value in facts.items() if value}, border="horizontal")
+
+
+def _fix(view: FixView) -> None:
+    with st.container(border=True):
+        st.markdown(f"**The fix** {plain(short(view.fix.fix_id))}")
+        st.markdown(plain(view.fix.fix_instruction))
+        with st.container(horizontal=True):
+            st.badge(str(view.state), color="green")
+            st.badge(f"{view.fix.risk_level} risk", color="gray")
+            st.badge(plain(view.fix.origin), color="gray")
+
+
+def _pattern(incident: Incident, seen: int) -> None:
+    pattern = incident.pattern
+    st.caption(f"Seen {seen:,} {'time' if seen == 1 else 'times'}.")
+    st.code(pattern.error_pattern, language="text", wrap_lines=True)
+    if pattern.parts:
+        parts = pd.DataFrame([part.model_dump() for part in pattern.parts])
+        st.dataframe(parts, hide_index=True, key="parts")
+    st.code(f"exact  {pattern.exact}\nloose  {pattern.loose}\nsite   {pattern.site}", language="text")

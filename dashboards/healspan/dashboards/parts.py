@@ -1,0 +1,82 @@
+"""What several pages draw: headings, empty states, failing code, moments; and text that must stay text."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import streamlit as st
+
+from healspan.dashboards.endings import Ending
+from healspan.remediation.errors import HealspanError
+from healspan.remediation.incident import Frame
+
+__all__ = ["ago", "code_of", "empty", "ending_badge", "heading", "milliseconds", "plain", "short", "trouble"]
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&^=])")
+
+
+def plain(text: str) -> str:
+    """Escape text from outside, so that Markdown shows it letter by letter: no link, no picture, no heading."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def short(identifier: str) -> str:
+    """Return the part of a fix's id that people say."""
+    return identifier[:12]
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """Say how long ago something was."""
+    passed = (now or datetime.now(UTC)) - moment
+    for length, unit in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
+        if passed >= length:
+            return f"{passed // length} {unit} ago"
+    return "just now"
+
+
+def milliseconds(value: float) -> str:
+    """Write a duration as people read it."""
+    if value >= 1_000:
+        return f"{value / 1_000:,.1f} s"
+    return f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def heading(title: str, text: str) -> None:
+    """Draw the head of a page."""
+    st.title(title, anchor=False)
+    st.caption(text)
+
+
+def empty(icon: str, title: str, text: str, command: str) -> None:
+    """Say that there is nothing to see, and what to do next."""
+    with st.container(border=True, horizontal_alignment="center"):
+        st.space("small")
+        st.markdown(f"### :material/{icon}: {title}", width="content")
+        st.markdown(text, width="content", text_alignment="center")
+        st.code(command, language="bash", width="content")
+        st.space("small")
+
+
+def trouble(error: HealspanError) -> None:
+    """Say what is wrong."""
+    st.error(plain(str(error)), icon=":material/cloud_off:", title=type(error).__name__)
+
+
+def ending_badge(ending: Ending) -> None:
+    """Draw how something ended."""
+    st.badge(ending.label, icon=ending.icon, color=ending.hue)
+
+
+def code_of(frames: tuple[Frame, ...]) -> str:
+    """Write frames with their source lines, the failing expression underlined."""
+    lines: list[str] = []
+    for frame in frames:
+        source = frame.source_line.strip()
+        lines.append(f"{frame.module}.{frame.function}, line {frame.line}")
+        lines.append(f"    {source}")
+        expression = frame.expression.text if frame.expression is not None else ""
+        start = source.find(expression) if expression else -1
+        if start >= 0:
+            lines.append(" " * (4 + start) + "^" * len(expression))
+    return "\n".join(lines)

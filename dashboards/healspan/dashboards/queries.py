@@ -1,0 +1,167 @@
+"""What the pages show, as frozen rows: asked of the store, with no word of Streamlit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from healspan.remediation.fix import FixState
+from healspan.remediation.incident import IncidentStatus
+from healspan.remediation.record import Record
+from healspan.remediation.store import Hotspot
+from healspan.remediation.store.overview import HealDuration, OutcomeCount, Overview, Span
+from healspan.remediation.store.repository import Store
+from healspan.remediation.store.review_queue import Escalation, Proposal, ReviewQueue
+from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView
+
+__all__ = [
+    "PERIODS",
+    "IncidentPage",
+    "OverviewPage",
+    "ReviewPage",
+    "hotspot_page",
+    "incident_list",
+    "incident_page",
+    "overview_page",
+    "review_page",
+    "stretch_for",
+]
+
+PERIODS: dict[str, timedelta | None] = {
+    "1 h": timedelta(hours=1),
+    "24 h": timedelta(days=1),
+    "7 d": timedelta(days=7),
+    "30 d": timedelta(days=30),
+    "all": None,
+}
+"""Choices of how far back to look; None: everything there is."""
+
+_STRETCHES = tuple(
+    timedelta(seconds=seconds)
+    for seconds in (1, 5, 15, 60, 300, 900, 3_600, 4 * 3_600, 86_400, 7 * 86_400, 28 * 86_400)
+)
+_MOST_BARS = 60
+
+
+class OverviewPage(Record):
+    """What failed in a period and how it ended."""
+
+    span: Span
+    stretch: timedelta
+    """Width of one bar."""
+    outcomes: tuple[OutcomeCount, ...]
+    durations: tuple[HealDuration, ...]
+    repaired: int
+    """Calls that installed repairs healed before any exception left the function."""
+    escalations: int
+    """Patterns that nobody has answered, of all time."""
+    proposals: int
+    """Fixes that wait for a human."""
+    serving: int
+    """Fixes on trial or active."""
+
+    def ended(self, *statuses: IncidentStatus) -> int:
+        """Return how many incidents ended one of these ways."""
+        return sum(one.incidents for one in self.outcomes if one.status in statuses)
+
+
+class IncidentPage(Record):
+    """One incident, the fix that dealt with it, and how often its pattern was seen."""
+
+    view: IncidentView
+    fix: FixView | None
+    seen: int
+    """Incidents of the same exact pattern, this one included."""
+
+
+class ReviewPage(Record):
+    """What waits for a human."""
+
+    escalations: tuple[Escalation, ...]
+    proposals: tuple[Proposal, ...]
+
+
+def stretch_for(length: timedelta) -> timedelta:
+    """Return the width of a bar with which a period of this length makes a readable plot."""
+    return next((one for one in _STRETCHES if length / one <= _MOST_BARS), _STRETCHES[-1])
+
+
+def overview_page(store: Store, period: timedelta | None, *, now: datetime | None = None) -> OverviewPage | None:
+    """Return what failed in a period; None if nothing did.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: the store cannot be read.
+    """
+    since = None if period is None else (now or datetime.now(UTC)) - period
+    overview, queue = Overview(store.database), ReviewQueue(store.database)
+    span = overview.span(since)
+    if span is None:
+        return None
+    stretch = stretch_for(span.last - span.first)
+    states = store.fixes.count_by_state()
+    return OverviewPage(
+        span=span,
+        stretch=stretch,
+        outcomes=overview.outcomes(stretch, since),
+        durations=overview.durations(since),
+        repaired=overview.repaired(since),
+        escalations=sum(one.answered_by is None for one in queue.escalations()),
+        proposals=states[FixState.PROPOSED],
+        serving=states[FixState.TRIAL] + states[FixState.ACTIVE],
+    )
+
+
+def incident_list(
+    store: Store,
+    period: timedelta | None,
+    *,
+    status: IncidentStatus | None = None,
+    limit: int = 200,
+    now: datetime | None = None,
+) -> tuple[IncidentView, ...]:
+    """Return the newest incidents of a period.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: the store cannot be read.
+    """
+    since = None if period is None else (now or datetime.now(UTC)) - period
+    return store.incidents.list(IncidentFilter(since=since, status=status), limit=limit)
+
+
+def incident_page(store: Store, error_id: str) -> IncidentPage | None:
+    """Return one incident; None if there is none of this id.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: the store cannot be read.
+    """
+    try:
+        view = store.incidents.get(UUID(error_id))
+    except ValueError:
+        return None
+    if view is None:
+        return None
+    fix_id = view.resolution.fix_id if view.resolution is not None else None
+    return IncidentPage(
+        view=view,
+        fix=store.fixes.get(fix_id) if fix_id is not None else None,
+        seen=store.incidents.count(IncidentFilter(exact=view.incident.pattern.exact)),
+    )
+
+
+def review_page(store: Store) -> ReviewPage:
+    """Return what waits for a human.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: the store cannot be read.
+    """
+    queue = ReviewQueue(store.database)
+    return ReviewPage(escalations=queue.escalations(), proposals=queue.proposals())
+
+
+def hotspot_page(store: Store) -> tuple[Hotspot, ...]:
+    """Return what analytics last expected, the most failures first.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: the store cannot be read.
+    """
+    return store.projections.hotspots()

@@ -1,0 +1,75 @@
+"""Hotspots: where failures are to be expected, by boundary and document type."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from healspan.dashboards import cached
+from healspan.dashboards.charts import document_type, heat_map
+from healspan.dashboards.parts import ago, empty, heading
+from healspan.remediation.store import Hotspot
+
+LIVE_SECONDS = 10
+MEASURES = {"expected": "Failures in the next 7 days", "rate": "Share of calls that fail"}
+
+
+def main() -> None:
+    """Draw the page."""
+    heading("Hotspots", "Where failures are to be expected, by boundary and document type, and why.")
+    measure = st.segmented_control(
+        "Colour by",
+        list(MEASURES),
+        format_func=MEASURES.__getitem__,
+        default="expected",
+        required=True,
+        key="by",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    st.fragment(_spots, run_every=LIVE_SECONDS)(by_rate=measure == "rate")
+
+
+def _spots(*, by_rate: bool) -> None:
+    spots = cached.hotspots()
+    if not spots:
+        empty(
+            "local_fire_department",
+            "No hotspots yet",
+            "They are worked out from calls and failures; `healspan up` does it every minute, or do it once:",
+            "healspan analytics run",
+        )
+        return
+    with st.container(border=True):
+        st.altair_chart(heat_map(spots, by_rate=by_rate), key="map")
+    ranked = sorted(spots, key=lambda spot: -spot.rate) if by_rate else spots
+    st.dataframe(
+        _table(tuple(ranked)),
+        hide_index=True,
+        key="spots",
+        column_config={
+            "expected": st.column_config.NumberColumn("expected in 7 d", format="%.1f", width="small"),
+            "rate": st.column_config.ProgressColumn("calls that fail", format="percent", max_value=1.0),
+            "calls": st.column_config.NumberColumn("calls, faded", format="%.0f", width="small"),
+            "why": st.column_config.TextColumn(width="large"),
+        },
+    )
+    st.caption(
+        f"Worked out {ago(max(spot.updated_at for spot in spots))}. Old failures and calls fade: half in 14 days."
+    )
+
+
+def _table(spots: tuple[Hotspot, ...]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "boundary": [spot.boundary for spot in spots],
+            "document type": [document_type(spot) for spot in spots],
+            "expected": [spot.expected for spot in spots],
+            "rate": [spot.rate for spot in spots],
+            "calls": [spot.calls for spot in spots],
+            "why": [spot.explanation for spot in spots],
+        },
+    )
+
+
+main()

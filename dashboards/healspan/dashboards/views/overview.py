@@ -1,0 +1,168 @@
+"""Overview: what failed and how it ended, over time; and any one incident, down to the expression."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+
+import pandas as pd
+import streamlit as st
+
+from healspan.dashboards import cached
+from healspan.dashboards.charts import duration_chart, endings_chart, outcomes_chart
+from healspan.dashboards.endings import ending_of
+from healspan.dashboards.incident import show_incident
+from healspan.dashboards.parts import empty, heading, milliseconds
+from healspan.dashboards.queries import PERIODS, OverviewPage
+from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.store.overview import HealDuration
+from healspan.remediation.store.views import IncidentView
+
+LIVE_SECONDS = 5
+
+
+def main() -> None:
+    """Draw the page: one incident if the address names one, the overview otherwise."""
+    chosen = st.query_params.get("incident")
+    if chosen is not None:
+        show_incident(chosen)
+        return
+    head, period_box, live_box = st.columns([5, 4, 1.2], vertical_alignment="bottom")
+    with head:
+        heading("Overview", "What failed at your boundaries, and how it ended.")
+    with period_box:
+        period = st.segmented_control(
+            "Period",
+            list(PERIODS),
+            default="7 d",
+            required=True,
+            key="period",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+    with live_box:
+        live = st.toggle("Live", value=True, key="live", bind="query-params", help="Refresh every few seconds.")
+    st.fragment(_numbers, run_every=LIVE_SECONDS if live else None)(period or "7 d")
+    _incidents(period or "7 d")
+
+
+def _numbers(period: str) -> None:
+    page = cached.overview(period)
+    if page is None:
+        empty(
+            "healing",
+            "Nothing has failed here" + ("" if period == "all" else f" in the last {period}"),
+            "Decorate a function with `@error_boundary`, or watch healspan heal real filings:",
+            "healspan demo",
+        )
+        return
+    _metrics(page)
+    with st.container(border=True):
+        st.markdown("**Incidents by how they ended**")
+        st.altair_chart(outcomes_chart(page.outcomes, page.stretch), key="outcomes")
+    left, right = st.columns(2)
+    with left, st.container(border=True, height="stretch"):
+        st.markdown("**Who ended them**")
+        st.altair_chart(endings_chart(page.outcomes, page.repaired), key="endings")
+    with right, st.container(border=True, height="stretch"):
+        st.markdown("**How long a heal took**")
+        if page.durations:
+            st.altair_chart(duration_chart(page.durations), key="durations")
+            st.caption(_percentiles(page.durations))
+        else:
+            st.caption("No heal yet in this period.")
+
+
+def _metrics(page: OverviewPage) -> None:
+    total = page.span.incidents
+    healed = page.ended(IncidentStatus.HEALED)
+    known = sum(one.incidents for one in page.outcomes if one.status is IncidentStatus.HEALED and one.tier == "1")
+    columns = st.columns(5)
+    columns[0].metric("Incidents", f"{total:,}", border=True)
+    columns[1].metric(
+        "Healed",
+        f"{healed / total:.0%}",
+        border=True,
+        help=f"{healed:,} of {total:,} incidents ended with the call's own result, verified.",
+    )
+    columns[2].metric(
+        "By a known fix",
+        f"{known:,}",
+        border=True,
+        help="Tier 1: no diagnosis was needed. Calls that installed repairs saved come on top.",
+    )
+    columns[3].metric("Escalated", f"{page.ended(IncidentStatus.ESCALATED):,}", border=True)
+    columns[4].metric(
+        "Waiting for you",
+        f"{page.escalations + page.proposals:,}",
+        border=True,
+        help=f"{page.escalations} escalated patterns and {page.proposals} proposed fixes, on the review page.",
+    )
+
+
+def _percentiles(durations: Iterable[HealDuration]) -> str:
+    parts = []
+    for tier, name in ((Tier.KNOWN_FIX, "known fix"), (Tier.DIAGNOSIS, "after a diagnosis")):
+        times = sorted(one.milliseconds for one in durations if one.tier is tier)
+        if times:
+            slow = times[min(len(times) - 1, int(len(times) * 0.99))]
+            parts.append(
+                f"{name}: half within {milliseconds(statistics.median(times))}, 99 % within {milliseconds(slow)}"
+            )
+    return " · ".join(parts)
+
+
+def _incidents(period: str) -> None:
+    title, box = st.columns([5, 2], vertical_alignment="bottom")
+    title.subheader("Recent incidents", anchor=False)
+    with box:
+        status = st.selectbox(
+            "Ended",
+            [None, *IncidentStatus],
+            format_func=lambda one: "however they ended" if one is None else one.value,
+            key="status",
+            label_visibility="collapsed",
+        )
+    views = cached.incidents(period, status)
+    if not views:
+        st.caption("No incident matches.")
+        return
+    st.dataframe(
+        _table(views),
+        hide_index=True,
+        key="incidents",
+        on_select=lambda: _open(views),
+        selection_mode="single-row",
+        column_config={
+            "at": st.column_config.DatetimeColumn("when (UTC)", format="DD MMM HH:mm:ss", width="small"),
+            "ended": st.column_config.TextColumn("ended", width="small"),
+            "heal": st.column_config.NumberColumn("ms", format="%.1f", width="small"),
+            "message": st.column_config.TextColumn("message", width="large"),
+        },
+    )
+    st.caption("Choose a row to see the failing expression and what was tried.")
+
+
+def _table(views: tuple[IncidentView, ...]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "at": [view.incident.timestamp.replace(tzinfo=None) for view in views],
+            "boundary": [view.incident.module for view in views],
+            "error": [view.incident.error_type.rpartition(".")[2] for view in views],
+            "message": [view.incident.error_message for view in views],
+            "context": [", ".join(view.incident.context_keys.values()) for view in views],
+            "ended": [
+                ending_of(view.status, view.resolution.tier if view.resolution else None).label for view in views
+            ],
+            "heal": [view.resolution.elapsed_ms if view.resolution else None for view in views],
+        },
+    )
+
+
+def _open(views: tuple[IncidentView, ...]) -> None:
+    rows = st.session_state["incidents"].selection.rows
+    if rows:
+        st.query_params["incident"] = str(views[rows[0]].incident.error_id)
+
+
+main()

@@ -1,0 +1,240 @@
+"""Review: what waits for a human. Proposed fixes to approve or reject, and patterns that escalate."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import streamlit as st
+
+from healspan.dashboards import cached
+from healspan.dashboards.decisions import Decision, decide, is_loopback
+from healspan.dashboards.parts import ago, empty, heading, plain, short
+from healspan.remediation.errors import HealspanError
+from healspan.remediation.fix import RiskLevel
+from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+from healspan.remediation.store.review_queue import Escalation, Proposal
+
+OVERVIEW = "views/overview.py"
+RISK_HUES = {RiskLevel.LOW: "green", RiskLevel.MEDIUM: "orange", RiskLevel.HIGH: "red"}
+
+
+def main() -> None:
+    """Draw the page."""
+    heading("Review", "What healing could not prove by itself waits here for a human.")
+    page = cached.review()
+    waiting = sum(one.answered_by is None for one in page.escalations)
+    if not page.proposals and not page.escalations:
+        empty(
+            "task_alt",
+            "Nothing waits for you",
+            "Failures that escalate, and fixes that the policy does not let act alone, come here.",
+            "healspan demo",
+        )
+        return
+    tabs = {"fixes": f"Proposed fixes ({len(page.proposals)})", "patterns": f"Escalated patterns ({waiting})"}
+    shown = st.segmented_control(
+        "What to review",
+        list(tabs),
+        format_func=tabs.__getitem__,
+        default="fixes" if page.proposals else "patterns",
+        required=True,
+        key="show",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    if shown == "patterns":
+        _patterns(page.escalations)
+    else:
+        _proposals(page.proposals)
+
+
+def _proposals(proposals: tuple[Proposal, ...]) -> None:
+    if not proposals:
+        st.caption("No fix waits for approval. Engineers' fixes come in with `healspan review import FILE`.")
+        return
+    open_to_all = not is_loopback(_address())
+    if open_to_all:
+        st.warning(
+            "This console is open to the network and cannot tell who you are: decide with `healspan review`.",
+            icon=":material/lock:",
+        )
+    for proposal in proposals:
+        with st.container(border=True):
+            _proposal(proposal, decidable=not open_to_all)
+
+
+def _proposal(proposal: Proposal, *, decidable: bool) -> None:
+    fix = proposal.fix
+    st.markdown(f"##### {plain(fix.fix_instruction)}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(f"{fix.risk_level} risk", color=RISK_HUES[fix.risk_level])  # type: ignore[arg-type]
+        st.badge(plain(fix.scope.module), icon=":material/fence:", color="gray")
+        st.badge(plain(fix.origin), icon=":material/person_edit:", color="gray")
+        st.badge(f"confidence {fix.confidence:.0%}", color="gray")
+        st.caption(f"{plain(short(fix.fix_id))} · proposed {ago(proposal.change.at)}")
+    text, steps = st.columns([3, 4], gap="medium")
+    with text:
+        st.markdown(f"**Diagnosis.** {plain(fix.diagnosis)}")
+        st.markdown(f"**Risk.** {plain(fix.risk_assessment)}")
+        st.markdown(f"**Where it may act.** {plain(_scope(proposal))}")
+        _evidence(proposal)
+    with steps:
+        for number, step in enumerate(fix.steps, start=1):
+            st.code(f"{number}. {describe(step)}", language="text", wrap_lines=True)
+    _decision(proposal, decidable=decidable)
+
+
+def _scope(proposal: Proposal) -> str:
+    scope = proposal.fix.scope
+    types = f" ({', '.join(name.rpartition('.')[2] for name in scope.error_types)})" if scope.error_types else ""
+    keys = ", ".join(f"{name}={value}" for name, value in sorted(scope.context_keys.items()))
+    return f"{scope.module}, {scope.match} match{types}{f', only {keys}' if keys else ''}"
+
+
+def _evidence(proposal: Proposal) -> None:
+    score = f", score {proposal.score.reward_score:.2f}" if proposal.score is not None else ""
+    number = proposal.incidents
+    st.markdown(f"**Evidence.** {number:,} {'incident' if number == 1 else 'incidents'} in its scope{score}.")
+    if proposal.latest is not None:
+        st.page_link(
+            OVERVIEW,
+            label="See the latest one",
+            icon=":material/open_in_new:",
+            query_params={"incident": str(proposal.latest)},
+        )
+
+
+def _decision(proposal: Proposal, *, decidable: bool) -> None:
+    fix_id, seen = proposal.fix.fix_id, proposal.change.sequence
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input(
+            "Reason",
+            key=f"reason-{fix_id}",
+            placeholder="Why? It goes into the audit.",
+            label_visibility="collapsed",
+            disabled=not decidable,
+            width="stretch",
+        )
+        st.button(
+            "Approve",
+            key=f"approve-{fix_id}",
+            type="primary",
+            icon=":material/check:",
+            on_click=_decide,
+            args=("approve", fix_id, seen),
+            disabled=not decidable,
+            help="Sign it with your key: it serves in every process within half a second.",
+        )
+        st.button(
+            "Reject",
+            key=f"reject-{fix_id}",
+            icon=":material/close:",
+            on_click=_decide,
+            args=("reject", fix_id, seen),
+            disabled=not decidable,
+            help="Retire it for good.",
+        )
+
+
+def _decide(decision: Decision, fix_id: str, seen: int) -> None:
+    reason = str(st.session_state.get(f"reason-{fix_id}", ""))
+    try:
+        change = decide(
+            cached.store(),
+            cached.settings(),
+            decision,
+            fix_id,
+            reason=reason,
+            seen=seen,
+            address=_address(),
+        )
+    except HealspanError as error:
+        st.toast(plain(str(error)), icon=":material/error:", duration="long")
+    else:
+        st.toast(f"{plain(short(fix_id))} is {change.state} now.", icon=":material/task_alt:")
+    finally:
+        cached.forget()
+
+
+def _patterns(escalations: tuple[Escalation, ...]) -> None:
+    if not escalations:
+        st.caption("Nothing escalates.")
+        return
+    chosen = st.dataframe(
+        pd.DataFrame(
+            {
+                "pattern": [one.error_pattern for one in escalations],
+                "boundary": [one.boundary for one in escalations],
+                "incidents": [one.incidents for one in escalations],
+                "contexts": [list(one.contexts) for one in escalations],
+                "last": [ago(one.last_at) for one in escalations],
+                "answered by": [short(one.answered_by or "") for one in escalations],
+            },
+        ),
+        hide_index=True,
+        key="patterns",
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            "pattern": st.column_config.TextColumn(width="large"),
+            "incidents": st.column_config.ProgressColumn(
+                format="%d",
+                max_value=max(one.incidents for one in escalations),
+            ),
+            "contexts": st.column_config.ListColumn(),
+        },
+    )
+    rows = chosen.selection.rows
+    _pattern(escalations[rows[0] if rows else 0])
+
+
+def _pattern(escalation: Escalation) -> None:
+    with st.container(border=True):
+        st.markdown(f"##### {plain(escalation.error_pattern)}")
+        st.caption(
+            f"{escalation.incidents:,} escalated since {escalation.first_at:%d %b %Y %H:%M} UTC, "
+            f"the last one {ago(escalation.last_at)}.",
+        )
+        with st.container(horizontal=True):
+            for position, example in enumerate(escalation.examples):
+                st.page_link(
+                    OVERVIEW,
+                    label="Latest incident" if position == 0 else f"Example {position + 1}",
+                    icon=":material/open_in_new:",
+                    query_params={"incident": str(example)},
+                )
+        if escalation.answered_by is not None:
+            st.success(
+                f"Fix {short(escalation.answered_by)} covers it and serves since. The next failure shows whether it "
+                "holds.",
+                icon=":material/task_alt:",
+            )
+        else:
+            st.markdown("Write a fix for it, or register a strategy at the boundary; then:")
+            st.code("healspan review import reviewed_fixes/", language="bash")
+
+
+def describe(step: Step) -> str:
+    """Say what a step does, in its own data."""
+    match step:
+        case RepairStep():
+            return (
+                f"repair: when {step.expression} in {step.module}.{step.qualname} raises {step.error_type}, "
+                f"run {step.repairer} {_values(step.parameters)}".rstrip()
+            )
+        case StrategyStep():
+            return f"strategy: call {step.strategy!r} {_values(step.arguments)}".rstrip()
+        case FallbackStep():
+            return "fallback: return the declared fallback, marked degraded"
+
+
+def _values(values: object) -> str:
+    return f"with {json.dumps(values, ensure_ascii=False, indent=2)}" if values else ""
+
+
+def _address() -> str:
+    return str(st.get_option("server.address") or "")
+
+
+main()
