@@ -63,9 +63,13 @@ def test_only_this_user_can_read_the_files(settings: Settings, database: Databas
 
 
 def test_what_fails_halfway_leaves_nothing(database: Database) -> None:
-    with pytest.raises(RuntimeError), database.writing() as connection:
-        connection.exec_driver_sql("INSERT INTO revision VALUES ('x', 1)")
-        raise RuntimeError
+    def write_and_fail() -> None:
+        with database.writing() as connection:
+            connection.exec_driver_sql("INSERT INTO revision VALUES ('x', 1)")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
     with database.reading() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM revision").scalar() == 0
 

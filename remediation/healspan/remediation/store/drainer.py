@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from healspan.remediation.errors import HealspanError, StoreError
 from healspan.remediation.settings import Settings
-from healspan.remediation.store.forks import hold_for_forks
+from healspan.remediation.store.forks import hold_for_forks, no_fork_meanwhile
 from healspan.remediation.store.spool import Spool
 from healspan.remediation.store.spool_file import OwnerLock, SpoolFile, is_corrupt, move_aside
 
@@ -203,8 +203,9 @@ def drain_all(settings: Settings) -> Drained:
 
 def _ingest(settings: Settings, *, busy_ms: int) -> Ingest:
     # Imported here: a process whose calls all succeed never loads a database library.
-    from healspan.remediation.store.database import Database
-    from healspan.remediation.store.ingest import Ingest
+    with no_fork_meanwhile():
+        from healspan.remediation.store.database import Database
+        from healspan.remediation.store.ingest import Ingest
 
     return Ingest(Database(settings.database_url, busy_ms=busy_ms))
 

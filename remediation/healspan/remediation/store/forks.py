@@ -6,11 +6,17 @@ holds; so whoever has connections closes them before a fork and opens new ones a
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import weakref
+from collections.abc import Iterator
 from typing import Protocol
 
-__all__ = ["Forkable", "hold_for_forks"]
+__all__ = ["Forkable", "hold_for_forks", "no_fork_meanwhile"]
+
+WAIT_SECONDS = 5.0
+"""How long a fork waits for `no_fork_meanwhile`: an import, not a query."""
 
 
 class Forkable(Protocol):
@@ -26,18 +32,38 @@ class Forkable(Protocol):
 _members: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _held: list[Forkable] = []
 _registered = False
+_meanwhile = threading.Lock()
+_waited = False
+
+
+@contextlib.contextmanager
+def no_fork_meanwhile() -> Iterator[None]:
+    """Have forks wait; for imports in helper threads.
+
+    A child that is forked while another thread imports a module inherits that module's lock, held for ever by a
+    thread that did not come along.
+    """
+    _register()
+    with _meanwhile:
+        yield
 
 
 def hold_for_forks(member: Forkable) -> None:
     """Have a member told of every fork of this process, as long as it lives."""
-    global _registered
+    _register()
     _members.add(member)
+
+
+def _register() -> None:
+    global _registered
     if not _registered and hasattr(os, "register_at_fork"):
         _registered = True
         os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
 
 
 def _before() -> None:
+    global _waited
+    _waited = _meanwhile.acquire(timeout=WAIT_SECONDS)
     _held[:] = list(_members)
     for member in _held:
         member.before_fork()
@@ -54,6 +80,12 @@ def _after_in_child() -> None:
 
 
 def _release(*, child: bool) -> None:
+    global _meanwhile, _waited
+    waited, _waited = _waited, False
+    if child:
+        _meanwhile = threading.Lock()
+    elif waited:
+        _meanwhile.release()
     held, _held[:] = list(_held), []
     for member in held:
         member.after_fork(child=child)

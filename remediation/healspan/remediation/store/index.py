@@ -21,6 +21,7 @@ from healspan.remediation.fix import SERVING_STATES, Fix, Match, StateChange, pa
 from healspan.remediation.incident import Pattern
 from healspan.remediation.settings import Settings
 from healspan.remediation.store.facts import Refusal, digest
+from healspan.remediation.store.forks import no_fork_meanwhile
 from healspan.remediation.store.history import RunHistory
 
 if TYPE_CHECKING:
@@ -202,8 +203,9 @@ class FixIndex:
             StoreUnavailable, StoreCorrupt: it cannot be read now.
         """
         # Imported here: a process whose calls all succeed never loads a database library.
-        from healspan.remediation.store.database import Database
-        from healspan.remediation.store.index_loader import Marks, load, record_refusals
+        with no_fork_meanwhile():
+            from healspan.remediation.store.database import Database
+            from healspan.remediation.store.index_loader import Marks, load, record_refusals
 
         if self._database is None:
             self._database = Database.for_host(self._settings)
