@@ -28,7 +28,8 @@ from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.serving import Serving
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
-from healspan.remediation.store import Drainer, FixIndex, RunHistory, Spool
+from healspan.remediation.store import Drainer, FixIndex, RunHistory, Snapshot, Spool
+from healspan.remediation.switch import obeyed
 from healspan.remediation.tally import Tally, rows
 
 __all__ = ["Runtime", "internal_error", "report", "runtime", "shut_down", "start_soon", "when_flushing"]
@@ -68,7 +69,8 @@ class Runtime:
         self.keys = KeyRing.open(settings.keys_dir)
         self.spool = Spool(settings, on_drop=self.metrics.dropped)
         self.history = RunHistory()
-        self.index = FixIndex(settings, trust=self.keys.trust, on_change=self.serving.serve)
+        self._switched_off = False
+        self.index = FixIndex(settings, trust=self.keys.trust, on_change=self._serve)
         self.drainer = Drainer(settings, self.spool)
         self.engine = Engine(
             journal=self.spool,
@@ -101,6 +103,19 @@ class Runtime:
         self.repairs.uninstall_all()
         self.drainer.stop(timeout)
         self.spool.close()
+
+    def _serve(self, snapshot: Snapshot) -> None:
+        """Install what serves; where the kill switch was turned, write down that this process obeyed."""
+        self.serving.serve(snapshot)
+        if snapshot.disabled is not self._switched_off:
+            self._switched_off = snapshot.disabled
+            entry = obeyed(
+                self.resource["service.instance.id"],
+                off=snapshot.disabled,
+                not_original=self.repairs.verify_uninstalled() if snapshot.disabled else [],
+                at=datetime.now(UTC),
+            )
+            self.spool.append("audit", entry)
 
     @property
     def disabled(self) -> bool:

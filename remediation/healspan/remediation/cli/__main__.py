@@ -1,0 +1,7 @@
+"""``python -m healspan.remediation.cli``."""
+
+import sys
+
+from healspan.remediation.cli import main
+
+sys.exit(main())

@@ -1,0 +1,318 @@
+"""What `healspan doctor` looks at. Every check looks and changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from healspan.remediation.boundary import Boundary
+from healspan.remediation.errors import HealspanError
+from healspan.remediation.fix import SERVING_STATES, FixState
+from healspan.remediation.record import Record
+from healspan.remediation.settings import Settings
+from healspan.remediation.signing import KeyRing, Reviewer
+from healspan.remediation.staleness import why_stale
+from healspan.remediation.step import RepairStep
+from healspan.remediation.store.database import Database
+from healspan.remediation.store.migrate import HEAD, VERSION_TABLE
+from healspan.remediation.store.repository import Store
+from healspan.remediation.store.spools import damaged_spools, spool_views
+from healspan.remediation.switch import switch_state
+
+__all__ = ["Check", "SettingLine", "run_checks", "setting_lines"]
+
+_EXTRAS = {
+    "otel": ("opentelemetry.sdk",),
+    "claude": ("anthropic",),
+    "analytics": ("apscheduler", "numpy", "scipy"),
+    "console": ("streamlit", "pandas"),
+    "examples": ("lxml",),
+}
+_NOT_SETTINGS = frozenset({"HEALSPAN_SERVICE_NAME"})
+
+
+class Check(Record):
+    """One thing that was looked at."""
+
+    name: str
+    status: Literal["ok", "note", "warning", "problem"]
+    detail: str
+
+
+class SettingLine(Record):
+    """One setting, and where its value comes from."""
+
+    name: str
+    value: str
+    source: str
+
+
+def setting_lines(settings: Settings, environment: Mapping[str, str]) -> Iterator[SettingLine]:
+    """Yield every setting with its source."""
+    for name in type(settings).model_fields:
+        variables = [f"HEALSPAN_{name.upper()}", *(["OTEL_SERVICE_NAME"] if name == "service_name" else [])]
+        source = next((one for one in variables if environment.get(one)), "default")
+        value = getattr(settings, name)
+        if name == "database_url":
+            with contextlib.suppress(HealspanError):
+                value = Database.for_tool(settings).name
+        text = ", ".join(value) if isinstance(value, tuple) else str(value)
+        yield SettingLine(name=name, value=text, source=source)
+
+
+def run_checks(
+    settings: Settings,
+    boundaries: Mapping[str, Boundary],
+    environment: Mapping[str, str],
+) -> Iterator[Check]:
+    """Yield every check; `boundaries` is empty where the application is not imported."""
+    yield from _environment(settings, environment)
+    yield from _data_directory(settings)
+    yield from _keys(settings)
+    yield from _spools(settings)
+    yield from _store(settings, boundaries)
+    yield from _boundaries(boundaries)
+    yield from _extras()
+
+
+def _environment(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
+    known = {f"HEALSPAN_{name.upper()}" for name in type(settings).model_fields} | _NOT_SETTINGS
+    for name in sorted(environment):
+        if name.startswith("HEALSPAN_") and name not in known:
+            yield Check(name="settings", status="warning", detail=f"{name} is no setting; correct or unset it")
+    if settings.disabled:
+        yield Check(name="kill switch", status="warning", detail="HEALSPAN_DISABLED is set: nothing is healed here")
+
+
+def _data_directory(settings: Settings) -> Iterator[Check]:
+    path = settings.data_dir
+    if not path.exists():
+        yield Check(name="data directory", status="ok", detail=f"{path} is not there yet; the first failure makes it")
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        yield Check(
+            name="data directory",
+            status="problem",
+            detail=f"{path} has mode {mode:04o}, so others can look into it; run chmod 700 {path}",
+        )
+    elif not os.access(path, os.W_OK | os.X_OK):
+        yield Check(name="data directory", status="problem", detail=f"{path} cannot be written by this user")
+    else:
+        yield Check(name="data directory", status="ok", detail=f"{path}, mode {mode:04o}")
+
+
+def _keys(settings: Settings) -> Iterator[Check]:
+    machine = settings.keys_dir / "machine.key"
+    if not machine.exists():
+        yield Check(name="keys", status="ok", detail="no machine key yet; the first process makes it")
+    else:
+        try:
+            ring = KeyRing.open(settings.keys_dir)
+        except HealspanError as error:
+            yield Check(name="keys", status="problem", detail=str(error))
+            return
+        yield from _private("machine key", machine)
+        trusted = ", ".join(ring.trusted_ids)
+        yield Check(
+            name="reviewers",
+            status="ok" if trusted else "note",
+            detail=f"trusted here: {trusted}" if trusted else "nobody is trusted yet; 'healspan review keygen'",
+        )
+        yield from _reviewer(settings, ring)
+
+
+def _reviewer(settings: Settings, ring: KeyRing) -> Iterator[Check]:
+    path = settings.reviewer_key
+    if not path.exists():
+        return
+    try:
+        key_id = Reviewer.open(path, name="doctor").key_id
+    except HealspanError as error:
+        yield Check(name="reviewer key", status="problem", detail=str(error))
+        return
+    yield from _private("reviewer key", path)
+    if key_id not in ring.trusted_ids:
+        yield Check(
+            name="reviewer key",
+            status="warning",
+            detail=f"{path} ({key_id}) is not trusted here; 'healspan review keygen' enrols it",
+        )
+
+
+def _private(name: str, path: Path) -> Iterator[Check]:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        yield Check(name=name, status="problem", detail=f"{path} has mode {mode:04o}; run chmod 600 {path}")
+    else:
+        yield Check(name=name, status="ok", detail=f"{path}, mode {mode:04o}")
+
+
+def _spools(settings: Settings) -> Iterator[Check]:
+    views = spool_views(settings.spool_dir)
+    living = [view for view in views if view.alive]
+    dead = [view for view in views if not view.alive]
+    waiting = sum(view.facts or 0 for view in living)
+    yield Check(name="spools", status="ok", detail=f"{len(living)} living processes, {waiting} facts under way")
+    left = sum(view.facts or 0 for view in dead)
+    if left:
+        yield Check(
+            name="spools",
+            status="note",
+            detail=f"{len(dead)} dead processes left {left} facts; 'healspan incidents' takes them in",
+        )
+    for view in views:
+        if view.problem:
+            yield Check(name="spools", status="problem", detail=f"{view.path} cannot be read: {view.problem}")
+    for path in damaged_spools(settings.spool_dir):
+        yield Check(
+            name="spools",
+            status="problem",
+            detail=f"{path} was damaged and moved aside; what could be read was taken in; look at it, then remove it",
+        )
+
+
+def _store(settings: Settings, boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
+    try:
+        revision = _revision(settings)
+        if revision == "absent":
+            yield Check(name="store", status="ok", detail="not there yet; the first failure makes it")
+            return
+        if revision not in {HEAD, "elsewhere"}:
+            yield Check(
+                name="store",
+                status="warning",
+                detail=f"revision {revision}, this healspan works with {HEAD}; the next command that uses it migrates",
+            )
+            return
+        with Store.open(settings) as store:
+            yield from _opened(store, settings, boundaries)
+    except HealspanError as error:
+        yield Check(name="store", status="problem", detail=str(error))
+
+
+def _revision(settings: Settings) -> str:
+    """Return the revision of a SQLite store without migrating it."""
+    path = Database.for_tool(settings).path
+    if path is None:
+        return "elsewhere"
+    if not path.exists():
+        return "absent"
+    try:
+        uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            found = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
+    except sqlite3.Error:
+        # Opening it properly says better what is wrong.
+        return "elsewhere"
+    return "none" if found is None else str(found[0])
+
+
+def _opened(store: Store, settings: Settings, boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
+    damage = store.check()
+    for words in damage:
+        yield Check(name="store", status="problem", detail=words)
+    if not damage:
+        number = store.incidents.count()
+        yield Check(name="store", status="ok", detail=f"{store.database.name}, {number} incidents, no damage")
+    letters = store.controls.count_dead_letters()
+    if letters:
+        latest = store.controls.dead_letters(limit=1)[0]
+        yield Check(
+            name="dead letters",
+            status="problem",
+            detail=f"{letters} facts could not be taken in; the latest, a {latest.kind}: {latest.reason}",
+        )
+    switch = switch_state(store, settings)
+    if switch.disabled:
+        yield Check(
+            name="kill switch",
+            status="warning",
+            detail=f"on since {switch.since:%Y-%m-%d %H:%M} UTC by {switch.actor}; 'healspan enable' turns it off"
+            if switch.since is not None
+            else "on; 'healspan enable' turns it off",
+        )
+    yield from _fixes(store, boundaries)
+
+
+def _fixes(store: Store, boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
+    counts = store.fixes.count_by_state()
+    told = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none yet"
+    yield Check(name="fixes", status="ok", detail=told)
+    told_of: set[str] = set()
+    for refusal in store.fixes.refusals():
+        latest = store.fixes.latest(refusal.fix_id)
+        if refusal.fix_id in told_of or latest is None or latest.sequence != refusal.sequence:
+            continue
+        told_of.add(refusal.fix_id)
+        if latest.state is not FixState.RETIRED:
+            yield Check(
+                name="refused fix",
+                status="problem",
+                detail=f"{refusal.fix_id[:12]} is not served: {refusal.reason}",
+            )
+    if not boundaries:
+        return
+    for view in store.fixes.list(states=SERVING_STATES, limit=10_000):
+        boundary = boundaries.get(view.fix.scope.module)
+        imported = all(step.module in sys.modules for step in view.fix.steps if isinstance(step, RepairStep))
+        stale = why_stale(view.fix, boundary) if boundary is not None and imported else None
+        if stale is not None:
+            yield Check(name="stale fix", status="problem", detail=f"{view.fix.fix_id[:12]}: {stale}")
+
+
+def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
+    for boundary in boundaries.values():
+        for strategy in boundary.strategies.values():
+            try:
+                strategy.tunables()
+            except Exception as error:
+                yield Check(
+                    name="boundary",
+                    status="problem",
+                    detail=f"{boundary.name}: strategy {strategy.name!r} has annotations that cannot be read "
+                    f"({type(error).__name__}: {error}); no fix can set its parameters",
+                )
+        if boundary.mode == "heal" and not _can_heal(boundary):
+            yield Check(
+                name="boundary",
+                status="note",
+                detail=f"{boundary.name} is not retry_safe and has neither strategy nor fallback: nothing can heal it",
+            )
+        if boundary.mode == "heal" and not boundary.has_contract:
+            yield Check(
+                name="boundary",
+                status="note",
+                detail=f"{boundary.name} declares no contract, so no verdict on its fixes can be complete; give it "
+                "output=... or checks=[...]",
+            )
+
+
+def _can_heal(boundary: Boundary) -> bool:
+    return bool(boundary.retry_safe or boundary.strategies or boundary.has_fallback)
+
+
+def _extras() -> Iterator[Check]:
+    missing = [name for name, modules in _EXTRAS.items() if not all(map(_is_installed, modules))]
+    if missing:
+        names = ", ".join(missing)
+        yield Check(
+            name="extras", status="note", detail=f"not installed: {names} (pip install 'healspan[{missing[0]}]')"
+        )
+    else:
+        yield Check(name="extras", status="ok", detail="all installed")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,226 @@
+"""``healspan fixes``: what is known to help, why it does or does not act, and the catalogue it is made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from healspan.remediation.cli.incidents import print_decisions
+from healspan.remediation.cli.output import (
+    AsJson,
+    print_fields,
+    print_heading,
+    print_json,
+    print_line,
+    print_table,
+    short,
+    when,
+)
+from healspan.remediation.cli.steps import fix_facts
+from healspan.remediation.cli.tools import (
+    AppModules,
+    find_fix,
+    find_incident,
+    import_application,
+    nothing_yet,
+    open_store,
+    settings,
+)
+from healspan.remediation.fix import FixState
+
+if TYPE_CHECKING:
+    from healspan.remediation.cli.explanation import Explanation
+    from healspan.remediation.solution import Solution
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Known fixes: their state, their record, and why they act or not.", invoke_without_command=True)
+
+State = Annotated[FixState | None, typer.Option(help="Only those in this state.", show_default=False)]
+Boundary = Annotated[str | None, typer.Option(help="Only those of this boundary.", show_default=False)]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")]
+FixId = Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning of it.")]
+
+
+@app.callback()
+def _fixes(
+    ctx: typer.Context,
+    state: State = None,
+    boundary: Boundary = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    if ctx.invoked_subcommand is None:
+        list_fixes(state, boundary, limit, as_json)
+
+
+@app.command("list")
+def list_fixes(state: State = None, boundary: Boundary = None, limit: Limit = 50, as_json: AsJson = False) -> None:
+    """List fixes with their record, the newest first. 'healspan fixes' alone does the same.
+
+    The record counts verdicts: a success resolved the call, broke nothing and kept the contract; a failure did not;
+    for the others not everything is known.
+    """
+    known = settings()
+    with open_store(known) as store:
+        states = None if state is None else (state,)
+        found = () if store is None else store.fixes.solutions(states=states, module=boundary, limit=limit)
+    if as_json:
+        print_json(found)
+    elif found:
+        columns = ("fix", "state", "boundary", "type", "good", "bad", "unknown", "score", "does")
+        print_table(columns, map(_row, found), right=("good", "bad", "unknown", "score"))
+        print_line("'healspan fixes explain ID' says why one acts or not.", style="dim")
+    elif store is None:
+        print_line(nothing_yet(known))
+    else:
+        print_line("No fix is like that." if state or boundary else "No fix is known yet.")
+
+
+def _row(one: Solution) -> tuple[str, ...]:
+    return (
+        short(one.fix_id),
+        one.state.value,
+        one.module,
+        one.fix_type,
+        str(one.success_count),
+        str(one.failure_count),
+        str(one.censored_count),
+        "" if one.reward_score is None else f"{one.reward_score:.2f}",
+        one.fix_instruction,
+    )
+
+
+@app.command()
+def show(fix: FixId, as_json: AsJson = False) -> None:
+    """Show one fix: what it does, where, at what risk, and every change of its state."""
+    known = settings()
+    with open_store(known) as store:
+        view = find_fix(store, fix)
+    if as_json:
+        print_json(view)
+        return
+    print_fields(fix_facts(view.fix))
+    for target, digest in view.fix.source_hash.items():
+        print_fields([("source", f"{target} {digest[:12]}")])
+    print_heading("Its state")
+    rows = [(str(one.sequence), when(one.at), one.state.value, one.actor, one.reason) for one in view.changes]
+    print_table(("#", "when (UTC)", "state", "by", "why"), rows)
+
+
+@app.command()
+def explain(
+    fix: FixId,
+    incident: Annotated[
+        str | None,
+        typer.Option("--incident", help="Explain for this incident; default: the newest that it was made for."),
+    ] = None,
+    app: AppModules = [],  # noqa: B006 - typer copies it
+    as_json: AsJson = False,
+) -> None:
+    """Say in one screen why a fix was, or was not, applied.
+
+    Shows what its pattern consists of, where it may act, who vouched for each state, what every gate says today, its
+    record, and what was decided about it. With --app MODULE also whether the source it was made for still runs.
+    """
+    from healspan.remediation.cli.explanation import explain_fix
+
+    known = settings()
+    import_application(app)
+    with open_store(known) as store:
+        view = find_fix(store, fix)
+        assert store is not None  # noqa: S101 - a fix was found in it
+        chosen = None if incident is None else find_incident(store, incident)
+        explanation = explain_fix(store, known, view, chosen)
+    if as_json:
+        print_json(explanation)
+    else:
+        _print_explanation(explanation)
+
+
+def _print_explanation(one: Explanation) -> None:
+    print_line(one.answer, style="bold")
+    print_fields(fix_facts(one.fix))
+    print_heading("Its pattern, and why each part counts")
+    if one.pattern:
+        print_table(("part", "value", "why"), [(part.name, part.value, part.why) for part in one.pattern])
+    else:
+        print_line("  no incident that it was made for is in the store")
+    print_heading("Its state, and whether the signatures are believed here")
+    rows = [(str(c.sequence), when(c.at), c.state.value, c.actor, c.reason, c.signature) for c in one.history]
+    print_table(("#", "when (UTC)", "state", "by", "why", "signature"), rows)
+    print_fields([("fix itself", one.fix_signature), ("source", one.source)])
+    for refusal in one.refusals:
+        print_line(f"  refused on {when(refusal.at)} UTC: {refusal.reason}", style="red")
+    if one.gates:
+        print_heading(f"The gates today, policy {one.policy!r}, for incident {one.incident}")
+        answers = {True: "yes", False: "no", None: "not asked"}
+        print_table(("gate", "lets it", "why"), [(g.gate, answers[g.lets], g.reason) for g in one.gates])
+    print_heading("Its record")
+    print_fields(
+        [
+            ("verdicts", f"{one.successes} good, {one.failures} bad, {one.unknown} unknown"),
+            ("score", "not scored yet ('healspan analytics run')" if one.score is None else f"{one.score:.3f}"),
+            *((f"  {name}", f"{value:.3f}") for name, value in one.score_parts.items()),
+            ("bucket", one.bucket),
+            ("last applied", when(one.last_applied)),
+        ],
+    )
+    if one.decisions:
+        print_heading("What was decided about it")
+        counts = [(d.gate, "yes" if d.applied else "no", str(d.incidents), d.reason) for d in one.decisions]
+        print_table(("gate", "applied", "incidents", "why"), counts)
+    if one.candidates:
+        print_heading(f"What was decided about each candidate for incident {one.incident}")
+        print_decisions(one.candidates)
+
+
+@app.command()
+def catalogue(as_json: AsJson = False) -> None:
+    """List the repairers that a 'repair' step may use, with the parameters a fix may set."""
+    from healspan.remediation.repairers import catalogue as repairers
+
+    found = [
+        {
+            "name": one.name,
+            "summary": one.summary,
+            "library": one.library,
+            "parameters": sorted(one.parameters.model_fields),
+        }
+        for one in repairers().values()
+    ]
+    if as_json:
+        print_json(found)
+        return
+    rows = [(one["name"], one["summary"], ", ".join(one["parameters"]), one["library"]) for one in found]
+    print_table(("repairer", "what it does", "parameters", "library"), rows)
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Made if it is not there.")],
+    state: State = None,
+    boundary: Boundary = None,
+) -> None:
+    """Write fixes as drafts, one JSON file each, which 'healspan review import' takes in elsewhere.
+
+    A draft carries no signature and no state: whoever imports it approves it. Leave source_hash in to import it only
+    where the very same source runs.
+    """
+    from healspan.remediation.errors import ConfigurationError
+    from healspan.remediation.fix import FixDraft
+
+    known = settings()
+    with open_store(known) as store:
+        states = None if state is None else (state,)
+        views = () if store is None else store.fixes.list(states=states, module=boundary, limit=100_000)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for view in views:
+            text = view.fix.model_dump_json(indent=2, include=set(FixDraft.model_fields))
+            (directory / f"{view.fix.scope.module}-{view.fix.fix_id[:12]}.json").write_text(text + "\n", "utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{directory} cannot be written ({error.strerror}); name another place") from error
+    print_line(f"{len(views)} fixes written to {directory}.")

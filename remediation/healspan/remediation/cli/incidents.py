@@ -1,0 +1,214 @@
+"""``healspan incidents``: what failed, and how it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from healspan.remediation.cli.output import (
+    AsJson,
+    clean,
+    print_fields,
+    print_heading,
+    print_json,
+    print_line,
+    print_table,
+    short,
+    when,
+)
+from healspan.remediation.cli.tools import find_incident, nothing_yet, open_store, settings
+from healspan.remediation.incident import IncidentStatus
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from healspan.remediation.incident import Decision, Frame, Incident, Resolution
+    from healspan.remediation.store.views import IncidentView
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Failures that were captured: what failed, what was tried, how it ended.",
+    invoke_without_command=True,
+)
+
+Status = Annotated[IncidentStatus | None, typer.Option(help="Only those that ended so.", show_default=False)]
+Boundary = Annotated[str | None, typer.Option(help="Only those of this boundary.", show_default=False)]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")]
+
+
+@app.callback()
+def _incidents(
+    ctx: typer.Context,
+    status: Status = None,
+    boundary: Boundary = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    if ctx.invoked_subcommand is None:
+        list_incidents(status, boundary, limit, as_json)
+
+
+@app.command("list")
+def list_incidents(
+    status: Status = None,
+    boundary: Boundary = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List incidents, the newest first. 'healspan incidents' alone does the same.
+
+    Example: healspan incidents --status escalated --boundary revenue_extraction
+    """
+    from healspan.remediation.store.views import IncidentFilter
+
+    known = settings()
+    wanted = IncidentFilter(status=status, module=boundary)
+    with open_store(known) as store:
+        views = () if store is None else store.incidents.list(wanted, limit=limit)
+        total = 0 if store is None else store.incidents.count(wanted)
+        if as_json:
+            print_json(views)
+            return
+        if not views:
+            anything = store is not None and store.incidents.count() > 0
+            print_line("No incident is like that; leave out a filter." if anything else nothing_yet(known))
+            return
+    columns = ("id", "when (UTC)", "boundary", "error", "context", "ended", "tier", "ms")
+    print_table(columns, map(_row, views), right=("ms",))
+    print_line(f"{len(views)} of {total}. 'healspan incidents show ID' shows one.", style="dim")
+
+
+def _row(view: IncidentView) -> tuple[object, ...]:
+    from healspan.remediation.store.facts import context_text
+
+    incident, resolution = view.incident, view.resolution
+    return (
+        short(incident.error_id),
+        when(incident.timestamp),
+        incident.module,
+        f"{incident.error_type.removeprefix('builtins.')}: {_first_line(incident.error_message, 60)}",
+        context_text(incident.context_keys),
+        view.status.value,
+        "" if resolution is None else resolution.tier.value,
+        "" if resolution is None else f"{resolution.elapsed_ms:.1f}",
+    )
+
+
+def _first_line(text: str, limit: int) -> str:
+    line = text.split("\n", 1)[0]
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+@app.command("show")
+def show(
+    error_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning or end of it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show everything about one incident: where it failed, with what, what was tried, how it ended.
+
+    Next: 'healspan replay ID' asks which fix would apply today.
+    """
+    known = settings()
+    with open_store(known) as store:
+        view = find_incident(store, error_id)
+    if as_json:
+        print_json(view)
+        return
+    incident = view.incident
+    print_line(f"{incident.error_type.removeprefix('builtins.')}: {incident.error_message}", style="bold red")
+    print_fields(_facts(incident))
+    print_heading("Where it failed")
+    for frame in incident.frames:
+        print_frame(frame)
+    for cause in incident.cause_chain:
+        where = f" in {cause.function}" if cause.function else ""
+        print_line(f"  {cause.relation}: {cause.error_type}: {cause.error_message}{where}")
+    print_heading("What it was given")
+    given = incident.input_context
+    print_fields((name, _value(value)) for name, value in given.arguments.items())
+    if not given.arguments:
+        print_line("  nothing was captured")
+    if given.partial_output is not None:
+        print_fields([("partial output", _value(given.partial_output))])
+    print_heading("How it ended")
+    print_resolution(view.resolution)
+
+
+def _facts(incident: Incident) -> Iterator[tuple[str, object]]:
+    from healspan.remediation.store.facts import context_text
+
+    yield "incident", incident.error_id
+    yield "when", f"{when(incident.timestamp)} UTC"
+    yield "boundary", f"{incident.module} ({incident.target})"
+    yield "pattern", incident.pattern.error_pattern
+    yield "context", context_text(incident.context_keys)
+    yield "pipeline", incident.pipeline
+    yield "severity", incident.severity.value
+    service = (incident.resource.get("service.name"), incident.resource.get("service.version"))
+    yield "service", " ".join(part for part in service if part)
+    yield "trace", incident.trace_id
+    yield "span", " ".join(part for part in (incident.span_id, incident.span_name) if part)
+    if incident.system_state:
+        yield "system", _value(incident.system_state)
+    for attempt in incident.prior_fix_attempts:
+        yield "tried before", f"{short(attempt.fix_id)}: {attempt.outcome}"
+
+
+def print_frame(frame: Frame) -> None:
+    """Print one frame as a traceback does, with the failing expression marked."""
+    from healspan.remediation.cli.output import console
+
+    own = "" if frame.in_app else " (library)"
+    print_line(f"  {frame.file}:{frame.line} in {frame.function}{own}", style="" if frame.in_app else "dim")
+    if frame.source_line:
+        for line in marked(frame):
+            console().print(line, soft_wrap=True)
+    if frame.variables:
+        print_fields((f"      {name}", _value(value)) for name, value in frame.variables.items())
+
+
+def marked(frame: Frame) -> list[Text]:
+    """Return the source line of a frame, and below it marks under the failing expression if it is on that line."""
+    from rich.text import Text
+
+    source = clean(frame.source_line)
+    lines = [Text(f"      {source}")]
+    wanted = clean(frame.expression.text).split("\n", 1)[0] if frame.expression is not None else ""
+    at = source.find(wanted) if wanted else -1
+    if at >= 0:
+        lines[0].stylize("bold red", 6 + at, 6 + at + len(wanted))
+        lines.append(Text(" " * (6 + at) + "^" * len(wanted), style="red"))
+    return lines
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def print_resolution(resolution: Resolution | None) -> None:
+    """Print how an incident ended, with every decision on the way."""
+    if resolution is None:
+        print_line("  open: no process has said how it ended (yet, or it was killed)")
+        return
+    tier = {"1": "by a known fix", "2": "by a diagnosis", "3": "by nobody; a human reviews it"}[resolution.tier.value]
+    print_fields(
+        [
+            ("ended", f"{resolution.status} {tier}, after {resolution.elapsed_ms:.1f} ms"),
+            ("fix", resolution.fix_id),
+            ("diagnosed", "yes" if resolution.diagnosed else "no"),
+        ],
+    )
+    print_decisions(resolution.decisions)
+
+
+def print_decisions(decisions: tuple[Decision, ...]) -> None:
+    """Print what was decided about each candidate fix."""
+    if not decisions:
+        print_line("  no fix was a candidate")
+        return
+    rows = [(short(one.fix_id), "yes" if one.applied else "no", one.gate, one.reason) for one in decisions]
+    print_table(("fix", "applied", "gate", "why"), rows)

@@ -1,0 +1,69 @@
+"""``healspan purge``: erases what is too old, or about one subject."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from healspan.remediation.cli.output import AsJson, print_json, print_line
+from healspan.remediation.cli.tools import nothing_yet, open_store, settings
+
+__all__ = ["purge"]
+
+
+def purge(
+    before: Annotated[
+        str | None,
+        typer.Option(help="Erase incidents from before this day (2025-01-31), or older than so many days (30d)."),
+    ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(help="Erase everything that contains this text, letter by letter: a customer's number, a name."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase incidents, runs and dead letters, for good. Without options: what is older than HEALSPAN_RETENTION_DAYS.
+
+    The bytes are overwritten. What a living process has not handed over yet is erased by running this again; backups
+    are yours to erase. Who erased what is written down, without the subject.
+
+    Example: healspan purge --subject customer-4711
+    """
+    from healspan.remediation.reviewers import user_name
+
+    if before is not None and subject is not None:
+        raise typer.BadParameter("give --before or --subject, not both")
+    if subject is not None and not subject.strip():
+        raise typer.BadParameter("an empty --subject would match everything; name the text to erase")
+    known = settings()
+    moment = _moment(before) if before is not None else datetime.now(UTC) - timedelta(days=known.retention_days)
+    what = "everything that contains the subject" if subject is not None else f"what is older than {moment:%Y-%m-%d}"
+    if not yes:
+        typer.confirm(f"Erase {what} from {known.data_dir}, for good?", abort=True, err=True)
+    with open_store(known) as store:
+        if store is None:
+            print_line(nothing_yet(known))
+            return
+        actor = f"human:{user_name()}"
+        if subject is not None:
+            purged = store.purge_subject(subject, actor=actor)
+        else:
+            purged = store.purge_before(moment, actor=actor)
+    if as_json:
+        print_json(purged)
+        return
+    counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in purged.model_dump().items())
+    print_line(f"Erased {what}: {counts}.")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        if text.endswith("d"):
+            return datetime.now(UTC) - timedelta(days=float(text[:-1]))
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(f"--before {text!r} is no day; give 2025-01-31, or 30d") from error
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -1,0 +1,236 @@
+"""``healspan review``: a human's turn, on the command line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from healspan.remediation.cli.incidents import print_decisions
+from healspan.remediation.cli.output import (
+    AsJson,
+    print_heading,
+    print_json,
+    print_line,
+    print_table,
+    short,
+    when,
+)
+from healspan.remediation.cli.tools import (
+    AppModules,
+    find_fix,
+    import_application,
+    nothing_yet,
+    open_store,
+    reviewer_at_work,
+    settings,
+)
+
+if TYPE_CHECKING:
+    from healspan.remediation.fix import StateChange
+    from healspan.remediation.review import EscalatedPattern
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="What waits for a human: escalated failures and proposed fixes; approve, reject, import.",
+    no_args_is_help=True,
+)
+
+FixId = Annotated[str, typer.Argument(metavar="FIX", help="Its id, or the beginning of it.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the audit.")]
+
+
+@app.callback()
+def _review() -> None:
+    pass
+
+
+@app.command("list")
+def list_queue(
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many patterns.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List what waits: failures nothing could heal, by pattern, and fixes that need an approval.
+
+    For a pattern, write a fix ('healspan review import') or change the code; for a fix, read it
+    ('healspan fixes explain FIX') and approve or reject it.
+    """
+    from healspan.remediation.review import review_queue
+
+    known = settings()
+    with open_store(known) as store:
+        queue = None if store is None else review_queue(store, limit=limit)
+    if as_json:
+        print_json(queue if queue is not None else {"escalated": [], "proposed": []})
+        return
+    if queue is None:
+        print_line(nothing_yet(known))
+        return
+    if queue.is_empty:
+        print_line("Nothing waits for a human.", style="green")
+    if queue.proposed:
+        print_heading("Fixes that wait for an approval")
+        rows = [
+            (
+                short(one.fix.fix_id),
+                one.fix.risk_level.value,
+                f"{one.fix.confidence:.2f}",
+                str(one.incidents),
+                one.fix.fix_instruction,
+            )
+            for one in queue.proposed
+        ]
+        print_table(("fix", "risk", "confidence", "incidents", "does"), rows, right=("confidence", "incidents"))
+    waiting = [one for one in queue.escalated if one.summary.answered_by is None]
+    if waiting:
+        print_heading("Failures that nothing could heal, by pattern")
+    for one in waiting:
+        _print_escalated(one)
+    answered = len(queue.escalated) - len(waiting)
+    if answered:
+        print_line(f"{answered} more escalated before a fix that serves now was approved.", style="dim")
+
+
+def _print_escalated(one: EscalatedPattern) -> None:
+    summary, latest = one.summary, one.latest
+    print_line()
+    print_line(f"{summary.incidents} x {summary.error_pattern}", style="bold")
+    if summary.contexts:
+        print_line(f"  in {'; '.join(summary.contexts)}")
+    message = latest.error_message.split("\n", 1)[0][:200]
+    print_line(f"  latest {short(latest.error_id)} on {when(latest.timestamp)} UTC: {latest.error_type}: {message}")
+    print_decisions(() if one.resolution is None else one.resolution.decisions)
+
+
+@app.command()
+def approve(
+    fix: FixId,
+    reason: Reason = "no reason given",
+    expires_days: Annotated[
+        int | None,
+        typer.Option(min=1, help="Ask again after so many days.", show_default=False),
+    ] = None,
+) -> None:
+    """Let a fix serve, signed with your key. What was approved is what runs: its bytes are checked first.
+
+    Exit code 1: somebody decided before you, or the stored fix was altered.
+    """
+    from healspan.remediation import review
+
+    known = settings()
+    with open_store(known) as store:
+        view = find_fix(store, fix)
+        assert store is not None  # noqa: S101 - a fix was found in it
+        change = review.approve(
+            store.database,
+            view.fix.fix_id,
+            reviewer_at_work(known),
+            known.keys_dir,
+            reason=reason,
+            expires=None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days),
+            preset=known.policy,
+            seen=view.changes[-1].sequence if view.changes else None,
+        )
+    _print_change(change)
+
+
+@app.command()
+def reject(fix: FixId, reason: Reason = "no reason given") -> None:
+    """Retire a fix for good; it is taken out of every process.
+
+    Exit code 1: somebody decided before you.
+    """
+    from healspan.remediation import review
+
+    known = settings()
+    with open_store(known) as store:
+        view = find_fix(store, fix)
+        assert store is not None  # noqa: S101 - a fix was found in it
+        change = review.reject(
+            store.database,
+            view.fix.fix_id,
+            reviewer_at_work(known),
+            reason=reason,
+            preset=known.policy,
+            seen=view.changes[-1].sequence if view.changes else None,
+        )
+    _print_change(change)
+
+
+@app.command()
+def suspend(fix: FixId, reason: Reason = "no reason given") -> None:
+    """Take a serving fix out of service; 'healspan review approve' brings it back.
+
+    Exit code 1: somebody decided before you.
+    """
+    from healspan.remediation import review
+
+    known = settings()
+    with open_store(known) as store:
+        view = find_fix(store, fix)
+        assert store is not None  # noqa: S101 - a fix was found in it
+        change = review.suspend(
+            store.database,
+            view.fix.fix_id,
+            reviewer_at_work(known),
+            reason=reason,
+            preset=known.policy,
+            seen=view.changes[-1].sequence if view.changes else None,
+        )
+    _print_change(change)
+
+
+def _print_change(change: StateChange) -> None:
+    print_line(f"Fix {short(change.fix_id)} is {change.state} now (was {change.previous}); every process follows.")
+
+
+@app.command("import")
+def import_files(
+    paths: Annotated[list[Path], typer.Argument(metavar="DIR_OR_FILES", help="JSON files, or directories of them.")],
+    app: AppModules = [],  # noqa: B006 - typer copies it
+    as_json: AsJson = False,
+) -> None:
+    """Import fixes that a human wrote, signed with your key, through the policy.
+
+    Each file holds the fields of a FixDraft; source_hash may be left out and is then taken from the live functions.
+    Under policy 'suggest', and for high risk, a fix is imported as a proposal. Importing again changes nothing.
+    Exit code 1: a file could not be imported; the others were.
+
+    Example: healspan review import reviewed_fixes --app filings.valuation
+    """
+    from healspan.remediation.review import ImportOutcome, import_drafts
+    from healspan.remediation.store.repository import Store
+
+    known = settings()
+    import_application(app)
+    reviewer = reviewer_at_work(known)
+    with Store.open(known) as store:
+        results = import_drafts(paths, store.database, reviewer, known.keys_dir, preset=known.policy)
+    if as_json:
+        print_json(results)
+    else:
+        rows = [(Path(one.path).name, one.outcome.value, short(one.fix_id or ""), one.message) for one in results]
+        print_table(("file", "outcome", "fix", "what"), rows)
+    if any(one.outcome is ImportOutcome.FAILED for one in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def keygen() -> None:
+    """Make your signing key, if you have none, and let this host trust it.
+
+    The private key stays at HEALSPAN_REVIEWER_KEY and never leaves your machine; services hold the public key only.
+    """
+    from healspan.remediation.reviewers import make_reviewer
+
+    known = settings()
+    made = make_reviewer(known)
+    print_line(
+        f"{'Made' if made.created else 'Found'} the reviewer key {known.reviewer_key} ({made.reviewer.key_id}); "
+        f"{known.keys_dir / 'trusted'} {'trusts it from now on' if made.enrolled else 'trusts it already'}.",
+    )
+    print_line("For services on other hosts, put this public key into keys/trusted of their data directory:")
+    print_line(made.reviewer.public_pem().decode().strip())

@@ -1,0 +1,155 @@
+"""What commands need before they can answer: settings, the store, an id, the application, a reviewer."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from healspan.remediation.cli.output import say_error
+from healspan.remediation.errors import ConfigurationError, StoreError
+
+if TYPE_CHECKING:
+    from healspan.remediation.settings import Settings
+    from healspan.remediation.signing import Reviewer
+    from healspan.remediation.store.repository import Store
+    from healspan.remediation.store.views import FixView, IncidentView
+
+__all__ = [
+    "AppModules",
+    "find_fix",
+    "find_incident",
+    "import_application",
+    "nothing_yet",
+    "open_store",
+    "reviewer_at_work",
+    "settings",
+]
+
+AppModules = Annotated[
+    list[str],
+    typer.Option(
+        "--app",
+        metavar="MODULE",
+        help="Import this module of the application first, so that its boundaries and strategies are known; may be "
+        "given several times. The current directory is looked in as well.",
+    ),
+]
+
+
+def settings() -> Settings:
+    """Read the settings; the store's own warnings go where errors go."""
+    from healspan.remediation.settings import load_settings
+
+    logging.basicConfig(format="healspan: %(message)s", level=logging.ERROR, stream=sys.stderr)
+    return load_settings()
+
+
+def is_empty(known: Settings) -> bool:
+    """Whether nothing was ever captured here; looks, and creates nothing."""
+    if not known.database_url.startswith("sqlite:"):
+        return False
+    from healspan.remediation.store.database import Database
+
+    path = Database.for_tool(known).path
+    spooled = known.spool_dir.is_dir() and any(known.spool_dir.glob("*.db"))
+    return path is not None and not path.exists() and not spooled
+
+
+def nothing_yet(known: Settings) -> str:
+    """Say that there is nothing, and what would change that."""
+    return (
+        f"Nothing was captured yet in {known.data_dir}. Run 'healspan demo', or put @error_boundary on a function of "
+        "your service and let it fail; HEALSPAN_DATA_DIR names another place."
+    )
+
+
+@contextlib.contextmanager
+def open_store(known: Settings) -> Iterator[Store | None]:
+    """Give the store, with what dead processes left in their spools; None where nothing was ever captured.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: it is there and cannot be read.
+    """
+    if is_empty(known):
+        yield None
+        return
+    from healspan.remediation.store import drain_all
+    from healspan.remediation.store.repository import Store
+
+    with Store.open(known) as store:
+        try:
+            drain_all(known)
+        except StoreError as error:
+            say_error(f"what dead processes left in {known.spool_dir} is not shown: {error}")
+        yield store
+
+
+def find_incident(store: Store | None, text: str) -> IncidentView:
+    """Return the incident with this id, beginning or end of an id.
+
+    Raises:
+        ConfigurationError: there is none, or more than one.
+    """
+    view = None if store is None or not text else store.incidents.get(text)
+    if view is None:
+        raise ConfigurationError(
+            f"no incident, or more than one, has an id that begins or ends with {text!r}; 'healspan incidents' lists "
+            "them, and a few more characters tell them apart",
+        )
+    return view
+
+
+def find_fix(store: Store | None, text: str) -> FixView:
+    """Return the fix with this id or beginning of an id.
+
+    Raises:
+        ConfigurationError: there is none, or more than one.
+        InvalidFix: what is stored cannot be read.
+    """
+    view = None if store is None or not text else store.fixes.get(text)
+    if view is None:
+        raise ConfigurationError(
+            f"no fix, or more than one, has an id that begins with {text!r}; 'healspan fixes' lists them, and a few "
+            "more characters tell them apart",
+        )
+    return view
+
+
+def import_application(modules: Sequence[str]) -> None:
+    """Import modules of the application, which declares its boundaries.
+
+    Raises:
+        ConfigurationError: one cannot be imported.
+    """
+    here = str(Path.cwd())
+    if modules and here not in sys.path:
+        sys.path.insert(0, here)
+    for name in modules:
+        try:
+            import_module(name)
+        except Exception as error:
+            raise ConfigurationError(
+                f"the application module {name!r} cannot be imported ({type(error).__name__}: {error}); run this where "
+                "the application is installed, or set PYTHONPATH",
+            ) from error
+
+
+def reviewer_at_work(known: Settings) -> Reviewer:
+    """Return the key of the human at work, telling in one line if it was made, or trusted, just now."""
+    from healspan.remediation.reviewers import open_reviewer
+
+    found = open_reviewer(known)
+    if found.created or found.enrolled:
+        made = f"made the reviewer key {known.reviewer_key}" if found.created else f"took {known.reviewer_key}"
+        typer.echo(
+            f"Nobody was trusted here yet: {made} and trust it from now on ({found.reviewer.key_id}).",
+            err=True,
+        )
+    return found.reviewer

@@ -1,0 +1,61 @@
+"""The spools of a host as tools see them: whose they are, whether their process lives, what waits in them."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from healspan.remediation.record import Record
+from healspan.remediation.store.spool_file import OwnerLock
+
+__all__ = ["SpoolView", "damaged_spools", "spool_views"]
+
+
+class SpoolView(Record):
+    """One spool file."""
+
+    path: str
+    instance: str
+    """``host:pid`` of the process that writes it, as in ``service.instance.id``."""
+    alive: bool
+    facts: int | None
+    """How many wait for the store; None if the file cannot be read."""
+    problem: str = ""
+
+
+def spool_views(directory: Path) -> tuple[SpoolView, ...]:
+    """Return the spools in a directory, by name; nothing is changed."""
+    return tuple(_view(path) for path in sorted(directory.glob("*.db"))) if directory.is_dir() else ()
+
+
+def damaged_spools(directory: Path) -> tuple[Path, ...]:
+    """Return the damaged spools that were moved aside for a human."""
+    found = sorted(directory.glob("*.corrupt-*")) if directory.is_dir() else []
+    return tuple(path for path in found if not path.name.endswith(("-wal", "-shm")))
+
+
+def _view(path: Path) -> SpoolView:
+    host, pid, _ = path.stem.rsplit("-", 2) if path.stem.count("-") >= 2 else (path.stem, "?", "")
+    facts: int | None = None
+    problem = ""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            facts = int(connection.execute("SELECT count(*) FROM entry").fetchone()[0])
+    except sqlite3.Error as error:
+        problem = str(error)
+    return SpoolView(path=str(path), instance=f"{host}:{pid}", alive=_has_owner(path), facts=facts, problem=problem)
+
+
+def _has_owner(path: Path) -> bool:
+    lock = path.with_suffix(".lock")
+    if not lock.exists():
+        return False
+    try:
+        taken = OwnerLock.take(lock)
+    except OSError:
+        return True
+    if taken is None:
+        return True
+    taken.release()
+    return False
