@@ -331,6 +331,7 @@ class FixIndex:
     def _expire(self) -> None:
         with self._lock:
             if self._next_expiry is not None and self._next_expiry <= self._now():
+                self._next_expiry = None
                 self._publish(set(self._snapshot.candidates))
 
     def _publish(self, changed: Iterable[str], *, disabled: bool | None = None) -> None:
@@ -338,28 +339,28 @@ class FixIndex:
         before = self._snapshot
         now = self._now()
         candidates = dict(before.candidates)
-        scopes: set[_Key] = set()
+        members: dict[_Key, dict[str, Candidate]] = {}
         for fix_id in changed:
             old = candidates.pop(fix_id, None)
             new = self._candidate(fix_id, now)
-            scopes.update(_scope(one.fix) for one in (old, new) if one is not None)
+            for one in (old, new):
+                if one is not None and (scope := _scope(one.fix)) not in members:
+                    members[scope] = {peer.fix.fix_id: peer for peer in before.by_scope.get(scope, ())}
+            if old is not None:
+                del members[_scope(old.fix)][fix_id]
             if new is not None:
-                candidates[fix_id] = new
+                candidates[fix_id] = members[_scope(new.fix)][fix_id] = new
+                expires = _Known(new.change, new.fix).expires()
+                if expires is not None and (self._next_expiry is None or expires < self._next_expiry):
+                    self._next_expiry = expires
         off = before.disabled if disabled is None else disabled
-        if not scopes and off == before.disabled:
+        if not members and off == before.disabled:
             return
         by_scope = dict(before.by_scope)
-        for scope in scopes:
-            by_scope.pop(scope, None)
-        members: dict[_Key, list[Candidate]] = {}
-        for candidate in candidates.values():
-            scope = _scope(candidate.fix)
-            if scope in scopes:
-                members.setdefault(scope, []).append(candidate)
-        for scope, fixes in members.items():
-            by_scope[scope] = tuple(sorted(fixes, key=_rank))
-        expiries = (_Known(one.change, one.fix).expires() for one in candidates.values())
-        self._next_expiry = min((moment for moment in expiries if moment is not None), default=None)
+        for scope, peers in members.items():
+            by_scope[scope] = tuple(sorted(peers.values(), key=_rank))
+            if not peers:
+                del by_scope[scope]
         self._snapshot = Snapshot(disabled=off, candidates=candidates, by_scope=by_scope)
 
     def _candidate(self, fix_id: str, now: datetime) -> Candidate | None:
