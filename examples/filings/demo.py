@@ -6,6 +6,7 @@ The first run meets failures that nobody has seen; the second meets the same one
 from __future__ import annotations
 
 import csv
+import json
 import statistics
 import time
 from collections import Counter
@@ -56,6 +57,24 @@ class Tally:
         """Failures that no known fix could handle, and that healed only after a diagnosis."""
         return sum(heal.diagnosed for heal in self.heals)
 
+    def counts(self) -> dict[str, object]:
+        """The counts as JSON knows them."""
+        tiers = Counter(str(heal.tier) for heal in self.heals)
+        return {
+            "filings": self.filings,
+            "valued": self.valued,
+            "seconds": round(self.seconds, 3),
+            "right_away": sum(self.right_away.values()),
+            "healed_by_tier": dict(sorted(tiers.items())),
+            "healed_by_step": dict(Counter("+".join(heal.steps) for heal in self.heals)),
+            "degraded": sum(self.degraded.values()),
+            "absent": sum(self.absent.values()),
+            "escalated": len(self.escalated),
+            "diagnoses": self.diagnoses,
+            "heal_ms": sorted(round(heal.elapsed_ms, 3) for heal in self.heals),
+            "unreadable": self.unreadable,
+        }
+
     def add(self, filing: str, answers: Answers) -> None:
         """Counts one filing."""
         self.filings += 1
@@ -76,25 +95,38 @@ class Tally:
                 self.healed[metric, str(heal.tier)] += 1
 
 
-def main(*, data: Path = DATA, runs: int = 2, console: Console | None = None) -> int:
+def main(
+    *,
+    data: Path = DATA,
+    runs: int = 2,
+    filings: int | None = None,
+    as_json: bool = False,
+    console: Console | None = None,
+) -> int:
     """Runs the demo and prints it; returns the exit code.
 
     Args:
         data: a folder with an `index.csv` (file, company, form) and the filings it names.
         runs: how many times the same filings are read, in the same store.
+        filings: read only the first so many.
+        as_json: print the counts as JSON on standard output, and everything else on standard error.
         console: where to print.
     """
-    console = console or Console()
-    files = _index(data)
+    console = console or Console(stderr=as_json)
+    files = _index(data)[:filings]
     if not files:
         console.print(f"[red]{data} holds no index.csv with filings; give the folder of the example's data.")
         return 2
     console.print(
         f"{len(files)} filings, {len(QUESTIONS)} questions each. The pipeline was written after reading three of them."
     )
+    tallies = []
     for number in range(1, runs + 1):
         tally = run(data, files, console=console, title=f"run {number} of {runs}")
+        tallies.append(tally)
         _report(console, tally, number)
+    if as_json:
+        print(json.dumps({"runs": [tally.counts() for tally in tallies]}, indent=2))
     return 0
 
 
