@@ -9,6 +9,8 @@ import streamlit as st
 VIEWS = Path(__file__).parent / "views"
 
 st.set_page_config(page_title="healspan", page_icon=":material/healing:", layout="wide")
+# Streamlit leaves a hand's breadth above every page, more than a console can spare.
+st.html("<style>.stMainBlockContainer { padding-top: 4.5rem; padding-bottom: 3rem; max-width: 90rem; }</style>")
 page = st.navigation(
     [
         st.Page(VIEWS / "overview.py", title="Overview", icon=":material/monitoring:", default=True),

@@ -79,12 +79,12 @@ def _or_trouble(ask: Callable[[], _T]) -> _T:
 
 
 @st.cache_resource(show_spinner=False)
-def _opened(_url: str, _settings: Settings) -> Store:
+def _opened(url: str, _settings: Settings) -> Store:  # noqa: ARG001 - the cache's key
     return Store.open(_settings)
 
 
 @st.cache_data(ttl=SECONDS, show_spinner=False)
-def _overview(url: str, period: str, *, _store: Store) -> queries.OverviewPage | None:  # noqa: ARG001 - cache key
+def _overview(url: str, period: str, *, _store: Store) -> queries.OverviewPage | None:  # noqa: ARG001 - likewise
     return queries.overview_page(_store, queries.PERIODS[period])
 
 

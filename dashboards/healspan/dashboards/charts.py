@@ -43,7 +43,7 @@ def outcomes_chart(outcomes: Sequence[OutcomeCount], stretch: timedelta) -> alt.
             x=alt.X("start:T", title=None, bandPosition=0),
             x2="end:T",
             y=alt.Y("sum(incidents):Q", title="incidents", axis=alt.Axis(tickMinStep=1)),
-            color=alt.Color("ending:N", scale=_COLOURS, sort=_ENDINGS, legend=alt.Legend(title=None, orient="top")),
+            color=alt.Color("ending:N", scale=_COLOURS, sort=_ENDINGS, legend=_legend(rows["ending"])),
             order=alt.Order("order:Q"),
             tooltip=[
                 alt.Tooltip("start:T", title="from", format="%d %b %H:%M:%S"),
@@ -51,7 +51,7 @@ def outcomes_chart(outcomes: Sequence[OutcomeCount], stretch: timedelta) -> alt.
                 alt.Tooltip("sum(incidents):Q", title="incidents"),
             ],
         )
-        .properties(height=280)
+        .properties(height=320)
     )
     return chart
 
@@ -69,14 +69,15 @@ def endings_chart(outcomes: Iterable[OutcomeCount], repaired: int) -> alt.LayerC
     )
     base = alt.Chart(rows).encode(
         y=alt.Y("ending:N", sort=[saved, *_ENDINGS], title=None, axis=alt.Axis(labelLimit=160, ticks=False)),
-        x=alt.X("calls:Q", title=None, axis=None),
+        # Room at the end for the number.
+        x=alt.X("calls:Q", title=None, axis=None, scale=alt.Scale(domainMax=1.15 * float(rows["calls"].max()))),
     )
     bars = base.mark_bar(cornerRadiusEnd=3).encode(
         color=alt.Color("colour:N", scale=_COLOURS, legend=None),
         tooltip=[alt.Tooltip("ending:N", title="ended"), alt.Tooltip("calls:Q", title="calls", format=",")],
     )
     numbers = base.mark_text(align="left", dx=5).encode(text=alt.Text("calls:Q", format=","))
-    chart: alt.LayerChart = (bars + numbers).properties(height=max(36 * len(rows), 72))
+    chart: alt.LayerChart = (bars + numbers).properties(height=max(42 * len(rows), 84))
     return chart
 
 
@@ -92,14 +93,14 @@ def duration_chart(durations: Iterable[HealDuration]) -> alt.Chart:
     )
     chart: alt.Chart = (
         alt.Chart(rows)
-        .mark_bar(binSpacing=1, opacity=0.9)
+        .mark_bar(binSpacing=1, orient="vertical")
         .encode(
             x=alt.X(
                 "from:Q", scale=alt.Scale(type="log"), title="milliseconds", axis=alt.Axis(format="~g", tickCount=6)
             ),
             x2="to:Q",
             y=alt.Y("heals:Q", stack=True, axis=alt.Axis(tickMinStep=1)),
-            color=alt.Color("tier:N", scale=_COLOURS, sort=_ENDINGS, legend=alt.Legend(title=None, orient="top")),
+            color=alt.Color("tier:N", scale=_COLOURS, sort=_ENDINGS, legend=_legend(rows["tier"])),
             tooltip=[
                 alt.Tooltip("tier:N", title="healed by"),
                 alt.Tooltip("from:Q", title="from ms", format=".2~g"),
@@ -107,7 +108,7 @@ def duration_chart(durations: Iterable[HealDuration]) -> alt.Chart:
                 "heals:Q",
             ],
         )
-        .properties(height=220)
+        .properties(height=300)
     )
     return chart
 
@@ -144,6 +145,11 @@ def heat_map(spots: Sequence[Hotspot], *, by_rate: bool) -> alt.LayerChart:
 def document_type(spot: Hotspot) -> str:
     """Return a hotspot's document type, or a dash where calls name none."""
     return context_keys(spot.context).get(CONTEXT_KEY, "—")
+
+
+def _legend(present: pd.Series[str]) -> alt.Legend:
+    shown = [label for label in _ENDINGS if label in set(present)]
+    return alt.Legend(title=None, orient="top", values=shown)
 
 
 def _bin(milliseconds: float) -> int:

@@ -56,7 +56,7 @@ def _back() -> None:
 
 def _head(page: IncidentPage) -> None:
     incident, resolution = page.view.incident, page.view.resolution
-    st.title(plain(incident.error_type.rpartition(".")[2]), anchor=False)
+    st.header(plain(incident.error_type.rpartition(".")[2]), anchor=False)
     st.code(incident.error_message or "(no message)", language="text", wrap_lines=True)
     with st.container(horizontal=True, vertical_alignment="center"):
         ending_badge(ending_of(page.view.status, resolution.tier if resolution else None))

@@ -44,7 +44,7 @@ def milliseconds(value: float) -> str:
 
 def heading(title: str, text: str) -> None:
     """Draw the head of a page."""
-    st.title(title, anchor=False)
+    st.header(title, anchor=False)
     st.caption(text)
 
 

@@ -119,13 +119,14 @@ def incident_list(
     limit: int = 200,
     now: datetime | None = None,
 ) -> tuple[IncidentView, ...]:
-    """Return the newest incidents of a period.
+    """Return the newest incidents of a period, by the time they happened.
 
     Raises:
         StoreUnavailable, StoreCorrupt: the store cannot be read.
     """
     since = None if period is None else (now or datetime.now(UTC)) - period
-    return store.incidents.list(IncidentFilter(since=since, status=status), limit=limit)
+    arrived = store.incidents.list(IncidentFilter(since=since, status=status), limit=limit)
+    return tuple(sorted(arrived, key=lambda view: view.incident.timestamp, reverse=True))
 
 
 def incident_page(store: Store, error_id: str) -> IncidentPage | None:

@@ -49,9 +49,8 @@ def _spots(*, by_rate: bool) -> None:
         key="spots",
         column_config={
             "expected": st.column_config.NumberColumn("expected in 7 d", format="%.1f", width="small"),
-            "rate": st.column_config.ProgressColumn("calls that fail", format="percent", max_value=1.0),
-            "calls": st.column_config.NumberColumn("calls, faded", format="%.0f", width="small"),
-            "why": st.column_config.TextColumn(width="large"),
+            "rate": st.column_config.ProgressColumn("calls that fail", format="%.0f%%", max_value=100.0, width="small"),
+            "why": st.column_config.TextColumn(width=620),
         },
     )
     st.caption(
@@ -65,8 +64,7 @@ def _table(spots: tuple[Hotspot, ...]) -> pd.DataFrame:
             "boundary": [spot.boundary for spot in spots],
             "document type": [document_type(spot) for spot in spots],
             "expected": [spot.expected for spot in spots],
-            "rate": [spot.rate for spot in spots],
-            "calls": [spot.calls for spot in spots],
+            "rate": [100 * spot.rate for spot in spots],
             "why": [spot.explanation for spot in spots],
         },
     )

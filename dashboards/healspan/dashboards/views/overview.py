@@ -27,10 +27,10 @@ def main() -> None:
     if chosen is not None:
         show_incident(chosen)
         return
-    head, period_box, live_box = st.columns([5, 4, 1.2], vertical_alignment="bottom")
+    head, choices = st.columns([3, 2], vertical_alignment="bottom")
     with head:
         heading("Overview", "What failed at your boundaries, and how it ended.")
-    with period_box:
+    with choices, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         period = st.segmented_control(
             "Period",
             list(PERIODS),
@@ -40,7 +40,6 @@ def main() -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
-    with live_box:
         live = st.toggle("Live", value=True, key="live", bind="query-params", help="Refresh every few seconds.")
     st.fragment(_numbers, run_every=LIVE_SECONDS if live else None)(period or "7 d")
     _incidents(period or "7 d")

@@ -13,7 +13,11 @@ from healspan.dashboards.parts import ago, empty, heading, plain, short
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import RiskLevel
 from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.review_queue import Escalation, Proposal
+
+LINE = 80
+"""Longer values are written over several lines."""
 
 OVERVIEW = "views/overview.py"
 RISK_HUES = {RiskLevel.LOW: "green", RiskLevel.MEDIUM: "orange", RiskLevel.HIGH: "red"}
@@ -93,9 +97,12 @@ def _scope(proposal: Proposal) -> str:
 
 
 def _evidence(proposal: Proposal) -> None:
-    score = f", score {proposal.score.reward_score:.2f}" if proposal.score is not None else ""
-    number = proposal.incidents
-    st.markdown(f"**Evidence.** {number:,} {'incident' if number == 1 else 'incidents'} in its scope{score}.")
+    number, score = proposal.incidents, proposal.score
+    words = f"{number:,} {'incident' if number == 1 else 'incidents'} in its scope"
+    if score is not None:
+        whose = "its relatives suggest a score of" if score.parts.get("stale") else "its score is"
+        words += f"; {whose} {score.reward_score:.2f}"
+    st.markdown(f"**Evidence.** {words}.")
     if proposal.latest is not None:
         st.page_link(
             OVERVIEW,
@@ -167,7 +174,7 @@ def _patterns(escalations: tuple[Escalation, ...]) -> None:
                 "pattern": [one.error_pattern for one in escalations],
                 "boundary": [one.boundary for one in escalations],
                 "incidents": [one.incidents for one in escalations],
-                "contexts": [list(one.contexts) for one in escalations],
+                "contexts": [[", ".join(context_keys(text).values()) for text in one.contexts] for one in escalations],
                 "last": [ago(one.last_at) for one in escalations],
                 "answered by": [short(one.answered_by or "") for one in escalations],
             },
@@ -178,6 +185,7 @@ def _patterns(escalations: tuple[Escalation, ...]) -> None:
         selection_mode="single-row",
         column_config={
             "pattern": st.column_config.TextColumn(width="large"),
+            "last": st.column_config.TextColumn(width="small"),
             "incidents": st.column_config.ProgressColumn(
                 format="%d",
                 max_value=max(one.incidents for one in escalations),
@@ -212,7 +220,7 @@ def _pattern(escalation: Escalation) -> None:
             )
         else:
             st.markdown("Write a fix for it, or register a strategy at the boundary; then:")
-            st.code("healspan review import reviewed_fixes/", language="bash")
+            st.code("healspan review import reviewed_fixes/", language="text")
 
 
 def describe(step: Step) -> str:
@@ -230,7 +238,10 @@ def describe(step: Step) -> str:
 
 
 def _values(values: object) -> str:
-    return f"with {json.dumps(values, ensure_ascii=False, indent=2)}" if values else ""
+    if not values:
+        return ""
+    line = json.dumps(values, ensure_ascii=False)
+    return f"with {line}" if len(line) <= LINE else f"with {json.dumps(values, ensure_ascii=False, indent=2)}"
 
 
 def _address() -> str:

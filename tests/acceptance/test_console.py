@@ -1,0 +1,297 @@
+"""The console on a store filled through its own writers: what people see, and that what they decide happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit import config
+from streamlit.testing.v1 import AppTest
+from tests.observe import drained, wait_until
+from tests.world import World
+
+import healspan.dashboards
+from healspan.analytics import run_job
+from healspan.dashboards.decisions import is_loopback
+from healspan.dashboards.parts import code_of, plain
+from healspan.dashboards.queries import stretch_for
+from healspan.instrumentation import error_boundary
+from healspan.remediation.fix import FixState, RiskLevel
+from healspan.remediation.incident import Decision, IncidentStatus, Tier
+from healspan.remediation.runtime import Runtime
+
+APP = Path(healspan.dashboards.__path__[0]) / "app.py"
+REVIEW, HOTSPOTS = "views/review.py", "views/hotspots.py"
+
+
+@pytest.fixture(autouse=True)
+def _on_this_machine() -> Iterator[None]:
+    before = config.get_option("server.address")
+    config.set_option("server.address", "127.0.0.1")
+    yield
+    config.set_option("server.address", before)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
+
+
+def opened(page: str | None = None, **query: str) -> AppTest:
+    """The console after its first run, at a page."""
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    if page is not None:
+        app.switch_page(page).run()
+    assert not app.exception
+    return app
+
+
+def words(app: AppTest) -> str:
+    """Everything a reader can read, apart from tables and charts."""
+    kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.code, app.text, app.success)
+    kinds += (app.warning, app.error, app.info)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def metric(app: AppTest, label: str) -> str:
+    return next(one.value for one in app.metric if one.label == label)
+
+
+def state_of(world: World, fix: Any) -> FixState | None:
+    view = world.store.fixes.get(fix.fix_id)
+    assert view is not None
+    return view.state
+
+
+# Overview
+
+
+def test_an_empty_overview_says_what_to_do_next():
+    assert "healspan demo" in words(opened())
+
+
+def test_the_overview_counts_what_failed_and_how_it_ended(world):
+    for _ in range(6):
+        world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX)
+    for _ in range(2):
+        world.failure("cogs")
+    app = opened()
+    assert metric(app, "Incidents") == "8"
+    assert metric(app, "Healed") == "75%"
+    assert metric(app, "By a known fix") == "6"
+    assert metric(app, "Escalated") == "2"
+    assert metric(app, "Waiting for you") == "1"
+
+
+def test_the_period_is_in_the_address(world):
+    world.failure("revenue", ago=timedelta(days=3))
+    assert metric(opened(period="all"), "Incidents") == "1"
+    assert "Nothing has failed here in the last 24 h" in words(opened(period="24 h"))
+
+
+def test_recent_incidents_are_listed_newest_first_and_by_how_they_ended(world):
+    world.failure("revenue", ago=timedelta(hours=2))
+    world.failure("cogs", status=IncidentStatus.HEALED, tier=Tier.DIAGNOSIS, ago=timedelta(hours=1))
+    app = opened()
+    assert list(app.dataframe[0].value["boundary"]) == ["cogs", "revenue"]
+    app.selectbox(key="status").set_value(IncidentStatus.ESCALATED).run()
+    assert list(app.dataframe[0].value["boundary"]) == ["revenue"]
+
+
+def test_an_incident_has_a_page_of_its_own_with_the_failing_expression_and_what_was_tried(world):
+    decision = Decision(fix_id="ab" * 32, applied=True, gate="contract", reason="gross profit does not add up")
+    incident = world.failure("revenue", message="'Revenues'", decisions=[decision])
+    app = opened(incident=str(incident.error_id))
+    text = words(app)
+    assert "KeyError" in text
+    assert "'Revenues'" in text
+    assert "    return labels[wanted]\n           ^^^^^^^^^^^^^^" in text
+    (tried,) = [table.value for table in app.dataframe if "decided by" in table.value]
+    assert list(tried["why"]) == ["gross profit does not add up"]
+
+
+def test_the_way_back_from_an_incident_is_a_button(world):
+    incident = world.failure("revenue")
+    app = opened(incident=str(incident.error_id))
+    app.button(key="back").click().run()
+    assert metric(app, "Incidents") == "1"
+
+
+@pytest.mark.parametrize("error_id", ["nonsense", "00000000-0000-7000-8000-000000000000"])
+def test_an_incident_that_is_not_there_is_said_in_words(world, error_id):
+    assert "no incident of this id" in words(opened(incident=error_id))
+
+
+def test_text_from_a_failure_is_never_markup(world):
+    incident = world.failure("![x](http://evil/)", error_type="app.<b>Bad</b>", message="# [click](http://evil/)")
+    app = opened(incident=str(incident.error_id))
+    drawn = [str(element.value) for kind in (app.title, app.header, app.markdown, app.caption) for element in kind]
+    assert not any("](http" in text or "<b>" in text for text in drawn)
+
+
+def test_a_damaged_store_is_said_in_words(data_dir, monkeypatch):
+    broken = data_dir.parent / "broken.db"
+    broken.write_bytes(b"no database" * 500)
+    monkeypatch.setenv("HEALSPAN_DATABASE_URL", f"sqlite:///{broken}")
+    assert "damaged" in words(opened())
+
+
+# Review
+
+
+def test_an_empty_review_queue_says_so(world):
+    assert "Nothing waits for you" in words(opened(REVIEW))
+
+
+def test_a_proposed_fix_is_shown_with_diagnosis_steps_risk_and_evidence(world):
+    incident = world.failure("revenue")
+    world.fix("revenue", risk=RiskLevel.MEDIUM, like=incident)
+    text = words(opened(REVIEW)).replace("\\", "")
+    assert "When revenue fails this way, use its strategy 'prose'." in text
+    assert "The primary way does not fit this input" in text
+    assert "1. strategy: call 'prose'" in text
+    assert "medium risk" in text
+    assert "1 incident in its scope" in text
+
+
+def test_approving_makes_the_fix_serve_with_a_humans_signature(world):
+    fix = world.fix("revenue", risk=RiskLevel.MEDIUM)
+    app = opened(REVIEW)
+    app.text_input(key=f"reason-{fix.fix_id}").set_value("read the diff with Ann").run()
+    app.button(key=f"approve-{fix.fix_id}").click().run()
+    assert not app.exception
+    view = world.store.fixes.get(fix.fix_id)
+    assert view.state is FixState.ACTIVE
+    assert view.changes[-1].signature.algorithm == "ed25519"
+    assert view.changes[-1].reason == "read the diff with Ann"
+    assert "No fix waits for approval" in words(app) or "Nothing waits for you" in words(app)
+
+
+def test_rejecting_retires_the_fix(world):
+    fix = world.fix("revenue")
+    opened(REVIEW).button(key=f"reject-{fix.fix_id}").click().run()
+    assert state_of(world, fix) is FixState.RETIRED
+
+
+def test_a_decision_on_what_somebody_else_has_decided_changes_nothing_and_says_so(world):
+    fix = world.fix("revenue")
+    late, early = opened(REVIEW), opened(REVIEW)
+    early.button(key=f"reject-{fix.fix_id}").click().run()
+    late.button(key=f"approve-{fix.fix_id}").click().run()
+    assert state_of(world, fix) is FixState.RETIRED
+    assert any("retired" in toast.value for toast in late.toast)
+
+
+def test_a_console_open_to_the_network_decides_nothing(world):
+    fix = world.fix("revenue")
+    app = opened(REVIEW)
+    config.set_option("server.address", "0.0.0.0")
+    app.button(key=f"approve-{fix.fix_id}").click().run()
+    assert state_of(world, fix) is FixState.PROPOSED
+    assert app.button(key=f"approve-{fix.fix_id}").disabled
+
+
+def test_escalated_patterns_are_grouped_with_counts_contexts_and_examples(world):
+    for document_type in ("10-K", "10-Q", "10-K"):
+        world.failure("revenue", document_type=document_type)
+    world.failure("cogs")
+    app = opened(REVIEW)
+    table = app.dataframe[0].value
+    assert list(table["boundary"]) == ["revenue", "cogs"]
+    assert list(table["incidents"]) == [3, 1]
+    assert list(table["contexts"][0]) == ["10-K", "10-Q"]
+    assert "3 escalated since" in words(app)
+
+
+def test_a_pattern_that_a_serving_fix_covers_since_is_called_answered(world):
+    incident = world.failure("revenue", ago=timedelta(hours=1))
+    fix = world.fix("revenue", like=incident)
+    app = opened(REVIEW)
+    app.button(key=f"approve-{fix.fix_id}").click().run()
+    assert f"Fix {fix.fix_id[:12]} covers it" in words(opened(REVIEW))
+
+
+def test_an_approval_in_the_console_makes_the_next_call_heal(live: Runtime):
+    @error_boundary("unchecked", retry_safe=True)
+    def unchecked(row):
+        return row["revenue"]
+
+    with pytest.raises(KeyError):
+        unchecked({"Revenues": 5})
+    drained(live)
+    app = opened(REVIEW)
+    approve = next(button for button in app.button if button.label == "Approve")
+    approve.click().run()
+    fix_id = str(approve.key).removeprefix("approve-")
+    wait_until(lambda: (found := live.index.latest(fix_id)) and found.state is FixState.ACTIVE, "the approval")
+    assert unchecked({"Revenues": 5}) == 5
+
+
+# Hotspots
+
+
+def test_hotspots_without_analytics_say_what_to_run(world):
+    assert "healspan analytics run" in words(opened(HOTSPOTS))
+
+
+def test_hotspots_are_ranked_with_their_explanation(world):
+    world.calls("revenue", 100)
+    world.calls("cogs", 100, document_type="10-Q")
+    for _ in range(20):
+        world.failure("cogs", document_type="10-Q")
+    run_job(world.store)
+    table = opened(HOTSPOTS).dataframe[0].value
+    assert list(table["boundary"]) == ["cogs", "revenue"]
+    assert list(table["document type"]) == ["10-Q", "10-K"]
+    assert table["why"][0].startswith("20% of calls fail")
+
+
+def test_the_measure_of_the_heat_map_is_in_the_address(world):
+    world.calls("rare", 5)
+    world.calls("busy", 500)
+    for boundary, number in (("rare", 4), ("busy", 50)):
+        for _ in range(number):
+            world.failure(boundary)
+    run_job(world.store)
+    assert list(opened(HOTSPOTS).dataframe[0].value["boundary"]) == ["busy", "rare"]
+    app = opened()
+    app.query_params["by"] = "rate"
+    app.switch_page(HOTSPOTS).run()
+    assert list(app.dataframe[0].value["boundary"]) == ["rare", "busy"]
+
+
+# Small things
+
+
+def test_an_address_of_this_machine_is_told_from_one_of_the_network():
+    assert all(map(is_loopback, ("127.0.0.1", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "", "10.0.0.7", "example.org")))
+
+
+def test_markup_is_escaped_letter_by_letter():
+    assert plain("a *b* [c](d)\n# e") == r"a \*b\* \[c\]\(d\) \# e"
+
+
+def test_an_expression_that_is_not_in_its_source_line_is_not_underlined(world):
+    incident = world.failure("revenue", line="return found")
+    assert "^" not in code_of(incident.frames)
+
+
+@pytest.mark.parametrize(
+    ("length", "stretch"),
+    [
+        (timedelta(), timedelta(seconds=1)),
+        (timedelta(hours=1), timedelta(minutes=1)),
+        (timedelta(days=7), timedelta(hours=4)),
+    ],
+)
+def test_a_plot_has_at_most_sixty_bars(length, stretch):
+    assert stretch_for(length) == stretch
