@@ -6,6 +6,7 @@ Lists are written with commas.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from healspan.remediation.errors import ConfigurationError, StoreUnavailable
 
-__all__ = ["Settings", "load_settings", "private_directory"]
+__all__ = ["Settings", "load_settings", "private_directory", "private_file"]
 
 Names = Annotated[tuple[str, ...], NoDecode]
 """Written as one string with commas in the environment."""
@@ -43,12 +44,29 @@ def private_directory(path: Path) -> None:
         ) from error
 
 
+def private_file(path: Path) -> None:
+    """Create an empty file that only this user can read (0600), unless there is one.
+
+    A file that is there is never opened: where it is a SQLite database, closing any descriptor of it drops the
+    locks that this process's connections hold on it, and the next process to leave would take itself for the
+    last one and delete the log that the others are writing to.
+
+    Raises:
+        OSError: it cannot be created, or what is there cannot be written.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
+
+
 class Settings(BaseSettings):
     """What an operator can decide."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="HEALSPAN_", frozen=True, populate_by_name=True, extra="ignore"
-    )
+    model_config = SettingsConfigDict(env_prefix="HEALSPAN_", frozen=True, populate_by_name=True, extra="ignore")
 
     disabled: bool = False
     """The kill switch of this process: boundaries call straight through. `healspan` has a stored one as well."""

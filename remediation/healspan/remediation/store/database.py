@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from healspan.remediation.errors import ConfigurationError, StoreCorrupt, StoreError, StoreUnavailable
-from healspan.remediation.settings import Settings, private_directory
+from healspan.remediation.settings import Settings, private_directory, private_file
 from healspan.remediation.store.forks import hold_for_forks
 from healspan.remediation.store.spool_file import is_corrupt
 
@@ -307,11 +306,15 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _make_private(path: Path) -> None:
-    """Create the file with mode 0600 before SQLite would with another; its companions copy the mode."""
+    """Create the file with mode 0600 before SQLite would with another; its companions copy the mode.
+
+    A file that is there is never opened: closing any descriptor of it would drop all locks that this process's
+    connections hold, and the next process to leave would delete the log they are writing to.
+    """
     try:
         if not path.parent.exists():
             private_directory(path.parent)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        private_file(path)
     except OSError as error:
         raise StoreUnavailable(
             f"the store {path} cannot be written ({error.strerror}); give this user the right to write it, or set "

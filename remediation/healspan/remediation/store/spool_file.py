@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from healspan.remediation.settings import private_file
+
 __all__ = ["Entry", "OwnerLock", "SpoolFile", "is_corrupt", "is_spent", "move_aside"]
 
 _SCHEMA = """
@@ -110,7 +112,7 @@ class SpoolFile:
     def __init__(self, path: Path, *, busy_ms: int) -> None:
         self.path = path
         # Made by hand, so that not even for a moment anybody else could open it; -wal and -shm copy its mode.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        private_file(path)
         self._connection = sqlite3.connect(
             path,
             timeout=busy_ms / 1_000,
