@@ -117,6 +117,16 @@ def test_a_human_approves_what_the_machine_may_not(tmp_path: Path) -> None:
     keys.trust(fix, reviewer.sign_change(make_change(fix, FixState.ACTIVE)))
 
 
+def test_a_reviewer_enrolled_while_a_service_runs_is_trusted_there(keys: KeyRing, tmp_path: Path) -> None:
+    reviewer = Reviewer.open(tmp_path / "reviewer.pem", name="ann", create=True)
+    fix = keys.sign_fix(make_fix(RiskLevel.MEDIUM))
+    change = reviewer.sign_change(make_change(fix, FixState.ACTIVE))
+    with pytest.raises(SignatureRefused):
+        keys.trust(fix, change)
+    enrol(tmp_path / "keys", reviewer)
+    keys.trust(fix, change)
+
+
 def test_a_reviewer_nobody_enrolled_is_refused(keys: KeyRing, tmp_path: Path) -> None:
     stranger = Reviewer.open(tmp_path / "stranger.pem", name="eve", create=True)
     fix = keys.sign_fix(make_fix())

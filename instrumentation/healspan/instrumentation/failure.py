@@ -21,6 +21,7 @@ from healspan.remediation.incident import Incident, IncidentStatus, Resolution, 
 from healspan.remediation.repair import FiredRepair, take_fired
 from healspan.remediation.run import Run
 from healspan.remediation.runtime import Runtime, internal_error
+from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
 
 __all__ = ["Failure"]
@@ -59,6 +60,7 @@ class Failure:
         self._call = call
         self._snapshot = snapshot
         self._wrapper_frame = wrapper_frame
+        self._scrubber = Scrubber()
         self._others: list[FiredRepair] = []
         self._in_app = in_app
         self._capture_locals = capture_locals
@@ -87,6 +89,7 @@ class Failure:
 
     def record(self, live: Runtime) -> bool:
         """Capture the incident and make it durable; False if it could not be, and so must not be healed."""
+        self._scrubber = live.scrubber
         captured = capture(
             self.error,
             self._traceback,
@@ -208,4 +211,6 @@ class Failure:
         """Check a value against the contract."""
         if self._contract is None:
             return ContractResult(None, "the boundary declares no contract")
-        return self._contract.verify(value, self._arguments)
+        result = self._contract.verify(value, self._arguments)
+        # The words may be a validator's of the application, with the value in them.
+        return ContractResult(result.valid, self._scrubber.scrub_text(result.reason, 500))

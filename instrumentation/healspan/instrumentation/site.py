@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from healspan.instrumentation.contract import Arguments, Check, Contract
 from healspan.instrumentation.errors import ContractViolation
+from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.remediation.boundary import Boundary, BoundaryMode, Strategy, register
@@ -154,7 +155,7 @@ class Site:
             failure = Failure(
                 self.boundary,
                 error,
-                error.__traceback__,
+                traceback_of(error),
                 arguments=Arguments(self._signature, args, kwargs),
                 run=current_run.get(),
                 context_keys=self.keys(args, kwargs),

@@ -7,12 +7,13 @@ loader checks the content address and both signatures every time it takes a fix 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -53,19 +54,35 @@ def _write_private(path: Path, data: bytes) -> bool:
     return True
 
 
+def _read_trusted(directory: Path) -> dict[str, Ed25519PublicKey]:
+    trusted: dict[str, Ed25519PublicKey] = {}
+    for file in sorted(directory.glob("*.pem")):
+        key = serialization.load_pem_public_key(file.read_bytes())
+        if not isinstance(key, Ed25519PublicKey):
+            raise ConfigurationError(f"{file} is no Ed25519 public key; remove it or enrol it again")
+        trusted[_key_id("human", _raw(key))] = key
+    return trusted
+
+
 class KeyRing:
     """The machine key and the public keys that this host trusts.
 
     Args:
         machine_keys: secret by key id, the newest first; the first one signs, all of them verify.
-        trusted: Ed25519 public keys by key id.
+        trusted: reads the Ed25519 public keys, by key id; asked again when an unknown one turns up, since a
+            reviewer may be enrolled while a service runs.
     """
 
-    def __init__(self, machine_keys: Mapping[str, bytes], trusted: Mapping[str, Ed25519PublicKey]) -> None:
+    def __init__(
+        self,
+        machine_keys: Mapping[str, bytes],
+        trusted: Callable[[], Mapping[str, Ed25519PublicKey]] = dict,
+    ) -> None:
         if not machine_keys:
             raise ConfigurationError("a key ring needs a machine key; open one with KeyRing.open(directory)")
         self._machine = dict(machine_keys)
-        self._trusted = dict(trusted)
+        self._read_trusted = trusted
+        self._trusted = dict(trusted())
 
     @classmethod
     def open(cls, directory: Path) -> KeyRing:
@@ -82,18 +99,12 @@ class KeyRing:
                 _write_private(path, secrets.token_bytes(32))
             files = [path, *sorted(p for p in directory.glob("machine-*.key") if p != path)]
             machine = {_key_id("machine", data): data for data in (file.read_bytes() for file in files)}
-            trusted: dict[str, Ed25519PublicKey] = {}
-            for file in sorted((directory / "trusted").glob("*.pem")):
-                key = serialization.load_pem_public_key(file.read_bytes())
-                if not isinstance(key, Ed25519PublicKey):
-                    raise ConfigurationError(f"{file} is no Ed25519 public key; remove it or enrol it again")
-                trusted[_key_id("human", _raw(key))] = key
+            return cls(machine, functools.partial(_read_trusted, directory / "trusted"))
         except (OSError, ValueError) as error:
             raise ConfigurationError(
                 f"the key directory {directory} cannot be used ({error}); give HEALSPAN_DATA_DIR a directory "
                 "that this user can write",
             ) from error
-        return cls(machine, trusted)
 
     @property
     def trusted_ids(self) -> tuple[str, ...]:
@@ -137,6 +148,8 @@ class KeyRing:
             if not hmac.compare_digest(expected, signature.value):
                 raise SignatureRefused("its bytes were altered after they were signed; retire it and look who did")
             return
+        if signature.key_id not in self._trusted:
+            self._trusted = dict(self._read_trusted())
         key = self._trusted.get(signature.key_id)
         if key is None:
             raise SignatureRefused(
