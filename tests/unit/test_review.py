@@ -1,0 +1,350 @@
+"""Review: who may let a fix serve, what is signed, and what happens to two who decide at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from tests import shop
+from tests.world import World
+
+from healspan.remediation.errors import ConfigurationError, SignatureRefused, StateConflict
+from healspan.remediation.fix import Fix, FixState, RiskLevel
+from healspan.remediation.incident import Decision
+from healspan.remediation.review import (
+    ImportOutcome,
+    ImportResult,
+    approve,
+    import_drafts,
+    reject,
+    review_queue,
+    suspend,
+)
+from healspan.remediation.reviewers import make_reviewer, open_reviewer
+from healspan.remediation.signing import KeyRing, Reviewer, enrol
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ann(world: World) -> Reviewer:
+    return make_reviewer(world.settings, name="ann").reviewer
+
+
+def states(world: World, fix: Fix) -> list[FixState]:
+    view = world.store.fixes.get(fix.fix_id)
+    assert view is not None
+    return [change.state for change in view.changes]
+
+
+def alter(world: World, fix: Fix, old: str, new: str) -> None:
+    with world.store.database.writing() as connection:
+        done = connection.execute(
+            text("UPDATE fix SET body = replace(body, :old, :new) WHERE fix_id = :fix"),
+            {"old": old, "new": new, "fix": fix.fix_id},
+        )
+        assert done.rowcount == 1
+
+
+class TestApprove:
+    def test_a_proposed_fix_serves_with_the_human_s_signature(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix(risk=RiskLevel.MEDIUM)
+        change = approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="read it")
+        assert (change.state, change.previous, change.actor) == (FixState.ACTIVE, FixState.PROPOSED, "human:ann")
+        view = world.store.fixes.get(fix.fix_id)
+        assert view is not None
+        KeyRing.open(world.settings.keys_dir).trust(view.fix, view.changes[-1])
+        [entry] = world.store.controls.audits(subject=fix.fix_id)
+        assert (entry.action, entry.actor, entry.detail["reason"]) == ("approve", "human:ann", "read it")
+
+    def test_it_cannot_be_approved_twice(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix()
+        approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="")
+        with pytest.raises(StateConflict, match="active already, approved by human:ann"):
+            approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="")
+        assert states(world, fix) == [FixState.PROPOSED, FixState.ACTIVE]
+
+    def test_of_two_who_approve_at_once_one_is_told(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix()
+        told: list[StateConflict] = []
+        ready = threading.Barrier(2)
+
+        def decide() -> None:
+            ready.wait()
+            try:
+                approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="", seen=1)
+            except StateConflict as conflict:
+                told.append(conflict)
+
+        threads = [threading.Thread(target=decide) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(told) == 1
+        assert states(world, fix) == [FixState.PROPOSED, FixState.ACTIVE]
+
+    def test_what_changed_while_somebody_looked_is_told(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix(state=FixState.TRIAL)
+        suspend(world.store.database, fix.fix_id, ann, reason="it broke")
+        with pytest.raises(StateConflict, match="changed while you were looking"):
+            approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="", seen=2)
+
+    @pytest.mark.parametrize("old", ["'prose'", '"confidence":0.6', '"low"'])
+    def test_an_altered_fix_cannot_be_approved(self, world: World, ann: Reviewer, old: str) -> None:
+        fix = world.fix()
+        alter(world, fix, old, {"'prose'": "'other'", '"confidence":0.6': '"confidence":1.0', '"low"': '"high"'}[old])
+        with pytest.raises(SignatureRefused, match="altered"):
+            approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="")
+        assert states(world, fix) == [FixState.PROPOSED]
+
+    def test_an_alteration_that_the_address_does_not_show_is_seen_by_the_signature(
+        self,
+        world: World,
+        ann: Reviewer,
+    ) -> None:
+        fix = world.fix()
+        alter(world, fix, '"expires_at":null', '"expires_at":"2099-01-01T00:00:00Z"')
+        with pytest.raises(SignatureRefused, match="altered"):
+            approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="")
+
+    def test_a_reviewer_whom_nobody_trusts_approves_nothing(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
+        fix = world.fix()
+        eve = Reviewer.open(tmp_path / "eve.pem", name="eve", create=True)
+        with pytest.raises(SignatureRefused, match="not trusted here"):
+            approve(world.store.database, fix.fix_id, eve, world.settings.keys_dir, reason="")
+        assert states(world, fix) == [FixState.PROPOSED]
+
+    def test_a_host_without_this_machine_s_key_believes_the_approval(
+        self,
+        world: World,
+        ann: Reviewer,
+        tmp_path: Path,
+    ) -> None:
+        fix = world.fix()
+        approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="")
+        enrol(tmp_path / "elsewhere", ann)
+        view = world.store.fixes.get(fix.fix_id)
+        assert view is not None
+        KeyRing.open(tmp_path / "elsewhere").trust(view.fix, view.changes[-1])
+
+    def test_an_approval_may_expire_and_be_given_again(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix()
+        keys = world.settings.keys_dir
+        soon = world.now + timedelta(days=1)
+        approve(world.store.database, fix.fix_id, ann, keys, reason="", expires=soon, now=world.now)
+        with pytest.raises(StateConflict):
+            approve(world.store.database, fix.fix_id, ann, keys, reason="", now=world.now)
+        again = approve(world.store.database, fix.fix_id, ann, keys, reason="", now=world.now + timedelta(days=2))
+        assert again.sequence == 3
+
+    def test_the_ways_that_incidents_have_shown_are_kept(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix(state=FixState.TRIAL)
+        view = world.store.fixes.get(fix.fix_id)
+        assert view is not None
+        ways = ((("app", "read", "x = f()"),),)
+        wider = view.changes[-1].model_copy(
+            update={"sequence": 3, "previous": FixState.TRIAL, "paths": ways, "signature": None},
+        )
+        world.write(world.keys.sign_change(wider))
+        assert approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="").paths == ways
+
+    def test_an_unknown_fix_is_told(self, world: World, ann: Reviewer) -> None:
+        with pytest.raises(ConfigurationError, match="there is no fix"):
+            approve(world.store.database, "0" * 64, ann, world.settings.keys_dir, reason="")
+
+
+class TestReject:
+    def test_a_rejected_fix_is_retired_for_good(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix()
+        assert reject(world.store.database, fix.fix_id, ann, reason="wrong").state is FixState.RETIRED
+        with pytest.raises(StateConflict, match="retired already, by human:ann"):
+            reject(world.store.database, fix.fix_id, ann, reason="wrong")
+        with pytest.raises(StateConflict, match="cannot become active"):
+            approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="")
+
+    def test_an_altered_fix_can_be_rejected(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix()
+        alter(world, fix, "'prose'", "'other'")
+        assert reject(world.store.database, fix.fix_id, ann, reason="altered").state is FixState.RETIRED
+
+    def test_a_suspended_fix_can_be_brought_back(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix(state=FixState.ACTIVE)
+        suspend(world.store.database, fix.fix_id, ann, reason="let me see")
+        change = approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="fine")
+        assert change.previous is FixState.SUSPENDED
+
+
+def draft(**changed: Any) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "pattern": "price::several_words",
+        "scope": {"module": "price", "match": "boundary"},
+        "diagnosis": "Offers say more than the price.",
+        "fix_type": "strategy",
+        "fix_instruction": "Take the last word behind a currency.",
+        "affected_module": "tests.shop",
+        "confidence": 0.9,
+        "risk_level": "low",
+        "risk_assessment": "Calls a registered alternative.",
+        "steps": [{"kind": "strategy", "strategy": "last_word", "arguments": {"currencies": ["EUR", "USD"]}}],
+        "origin": "human:ann",
+        **changed,
+    }
+
+
+def write(directory: Path, **payloads: object) -> Path:
+    directory.mkdir(exist_ok=True)
+    for name, payload in payloads.items():
+        content = payload if isinstance(payload, str) else json.dumps(payload)
+        (directory / f"{name}.json").write_text(content)
+    return directory
+
+
+def bring(world: World, ann: Reviewer, directory: Path, **options: Any) -> list[ImportResult]:
+    return import_drafts([directory], world.store.database, ann, world.settings.keys_dir, **options)
+
+
+class TestImport:
+    def test_a_draft_is_signed_and_serves(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
+        [result] = bring(world, ann, write(tmp_path / "d", good=draft()))
+        assert result.outcome is ImportOutcome.ACTIVE
+        view = world.store.fixes.get(result.fix_id or "")
+        assert view is not None
+        assert [change.state for change in view.changes] == [FixState.PROPOSED, FixState.ACTIVE]
+        assert list(view.fix.source_hash) == ["tests.shop:last_word"]
+        for change in view.changes:
+            KeyRing.open(world.settings.keys_dir).trust(view.fix, change)
+
+    def test_an_imported_fix_heals(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
+        with pytest.raises(LookupError):
+            shop.price("only USD 12")
+        from healspan.remediation.runtime import shut_down
+
+        shut_down()
+        bring(world, ann, write(tmp_path / "d", good=draft()))
+        assert shop.price("only USD 12") == 12.0
+
+    def test_importing_again_changes_nothing(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
+        directory = write(tmp_path / "d", good=draft())
+        [first] = bring(world, ann, directory)
+        [second] = bring(world, ann, directory, now=world.now + timedelta(days=1))
+        assert (second.outcome, second.fix_id) == (ImportOutcome.UNCHANGED, first.fix_id)
+        assert len(world.store.controls.audits(subject=first.fix_id)) == 2
+
+    @pytest.mark.parametrize(
+        ("payload", "said"),
+        [
+            ("{", "is not JSON"),
+            ("[]", "no JSON object"),
+            (draft(confidence=2), "confidence"),
+            (draft(colour="red"), "colour"),
+            (draft(steps=[{"kind": "adapter", "code": "x"}]), "steps.0"),
+            (draft(steps=[]), "steps"),
+            (draft(version=2), "version"),
+            (draft(scope={"module": "nowhere", "match": "boundary"}), "'nowhere' is not declared in this process"),
+            (draft(steps=[{"kind": "strategy", "strategy": "magic"}]), "registers no strategy 'magic'; it has last_w"),
+            (draft(steps=[{"kind": "strategy", "strategy": "last_word", "arguments": {"x": 1}}]), "no keyword-only"),
+            (
+                draft(steps=[{"kind": "strategy", "strategy": "last_word", "arguments": {"currencies": 1}}]),
+                "currencies",
+            ),
+            (draft(steps=[{"kind": "fallback"}]), "declares no fallback"),
+            (draft(source_hash={"tests.shop:last_word": "0" * 64}), "changed since the draft was written"),
+        ],
+    )
+    def test_a_bad_file_is_told_and_the_others_are_imported(
+        self,
+        world: World,
+        ann: Reviewer,
+        tmp_path: Path,
+        payload: object,
+        said: str,
+    ) -> None:
+        bad, good = bring(world, ann, write(tmp_path / "d", a_bad=payload, b_good=draft()))
+        assert bad.outcome is ImportOutcome.FAILED
+        assert said in bad.message
+        assert good.outcome is ImportOutcome.ACTIVE
+
+    def test_a_file_that_is_not_there_is_told(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
+        [result] = bring(world, ann, tmp_path / "none.json")
+        assert (result.outcome, "cannot be read" in result.message) == (ImportOutcome.FAILED, True)
+
+    def test_an_empty_directory_is_told(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match="holds no"):
+            bring(world, ann, write(tmp_path / "d"))
+
+    def test_under_suggest_it_is_proposed_only(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
+        directory = write(tmp_path / "d", good=draft())
+        [result] = bring(world, ann, directory, preset="suggest")
+        assert result.outcome is ImportOutcome.PROPOSED
+        [again] = bring(world, ann, directory, preset="suggest")
+        assert again.outcome is ImportOutcome.UNCHANGED
+        [later] = bring(world, ann, directory, preset="guarded")
+        assert later.outcome is ImportOutcome.ACTIVE
+
+    def test_high_risk_waits_for_an_approval_by_name(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
+        [result] = bring(world, ann, write(tmp_path / "d", good=draft(risk_level="high")))
+        assert result.outcome is ImportOutcome.PROPOSED
+        assert "review approve" in result.message
+
+    def test_what_somebody_rejected_stays_rejected(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
+        directory = write(tmp_path / "d", good=draft())
+        [result] = bring(world, ann, directory)
+        reject(world.store.database, result.fix_id or "", ann, reason="no")
+        [again] = bring(world, ann, directory)
+        assert again.outcome is ImportOutcome.UNCHANGED
+        assert "retired" in again.message
+
+    def test_nobody_whom_the_host_does_not_trust_imports(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
+        eve = Reviewer.open(tmp_path / "eve.pem", name="eve", create=True)
+        with pytest.raises(SignatureRefused, match="not trusted"):
+            bring(world, eve, write(tmp_path / "d", good=draft()))
+
+
+class TestKeys:
+    def test_whoever_comes_first_is_trusted(self, world: World) -> None:
+        first = open_reviewer(world.settings, name="ann")
+        assert (first.created, first.enrolled) == (True, True)
+        again = open_reviewer(world.settings, name="ann")
+        assert (again.created, again.enrolled, again.reviewer.key_id) == (False, False, first.reviewer.key_id)
+
+    def test_nobody_else_is_trusted_by_coming_later(self, world: World, tmp_path: Path) -> None:
+        make_reviewer(world.settings, name="ann")
+        theirs = world.settings.model_copy(update={"reviewer_key": tmp_path / "eve.pem"})
+        with pytest.raises(ConfigurationError, match="review keygen"):
+            open_reviewer(theirs, name="eve")
+        Reviewer.open(tmp_path / "eve.pem", name="eve", create=True)
+        with pytest.raises(ConfigurationError, match="not among the 1"):
+            open_reviewer(theirs, name="eve")
+
+
+class TestQueue:
+    def test_it_says_what_escalated_how_often_and_what_was_tried(self, world: World) -> None:
+        fix = world.fix()
+        tried = Decision(fix_id=fix.fix_id, applied=False, gate="policy", reason="risk is high")
+        world.failure(document_type="10-K", ago=timedelta(hours=1))
+        newest = world.failure(document_type="10-Q", decisions=[tried])
+        world.failure("other")
+        queue = review_queue(world.store)
+        first = queue.escalated[0]
+        assert first.summary.incidents == 2
+        assert first.summary.contexts == ("document_type=10-K", "document_type=10-Q")
+        assert first.latest.error_id == newest.error_id
+        assert first.resolution is not None
+        assert first.resolution.decisions == (tried,)
+        assert [one.fix.fix_id for one in queue.proposed] == [fix.fix_id]
+
+    def test_it_is_empty_when_nobody_has_to_do_anything(self, world: World) -> None:
+        assert review_queue(world.store).is_empty
