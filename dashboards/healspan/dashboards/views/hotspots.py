@@ -11,7 +11,8 @@ from healspan.dashboards.parts import ago, empty, heading
 from healspan.remediation.store import Hotspot
 
 LIVE_SECONDS = 10
-MEASURES = {"expected": "Failures in the next 7 days", "rate": "Share of calls that fail"}
+EXPECTED, RATE = "failures to come", "share of calls"
+"""What to colour by; the address bar shows these words."""
 
 
 def main() -> None:
@@ -19,15 +20,14 @@ def main() -> None:
     heading("Hotspots", "Where failures are to be expected, by boundary and document type, and why.")
     measure = st.segmented_control(
         "Colour by",
-        list(MEASURES),
-        format_func=MEASURES.__getitem__,
-        default="expected",
+        [EXPECTED, RATE],
+        default=EXPECTED,
         required=True,
         key="by",
         bind="query-params",
         label_visibility="collapsed",
     )
-    st.fragment(_spots, run_every=LIVE_SECONDS)(by_rate=measure == "rate")
+    st.fragment(_spots, run_every=LIVE_SECONDS)(by_rate=measure == RATE)
 
 
 def _spots(*, by_rate: bool) -> None:

@@ -19,6 +19,7 @@ from healspan.remediation.store.overview import HealDuration
 from healspan.remediation.store.views import IncidentView
 
 LIVE_SECONDS = 5
+ANY = "however they ended"
 
 
 def main() -> None:
@@ -117,12 +118,12 @@ def _incidents(period: str) -> None:
     with box:
         status = st.selectbox(
             "Ended",
-            [None, *IncidentStatus],
-            format_func=lambda one: "however they ended" if one is None else one.value,
+            [ANY, *(status.value for status in IncidentStatus)],
             key="status",
+            bind="query-params",
             label_visibility="collapsed",
         )
-    views = cached.incidents(period, status)
+    views = cached.incidents(period, None if status == ANY else IncidentStatus(status))
     if not views:
         st.caption("No incident matches.")
         return

@@ -19,6 +19,9 @@ from healspan.remediation.store.review_queue import Escalation, Proposal
 LINE = 80
 """Longer values are written over several lines."""
 
+FIXES, PATTERNS = "proposed fixes", "escalated patterns"
+"""What to look at; the address bar shows these words."""
+
 OVERVIEW = "views/overview.py"
 RISK_HUES = {RiskLevel.LOW: "green", RiskLevel.MEDIUM: "orange", RiskLevel.HIGH: "red"}
 
@@ -36,18 +39,20 @@ def main() -> None:
             "healspan demo",
         )
         return
-    tabs = {"fixes": f"Proposed fixes ({len(page.proposals)})", "patterns": f"Escalated patterns ({waiting})"}
     shown = st.segmented_control(
         "What to review",
-        list(tabs),
-        format_func=tabs.__getitem__,
-        default="fixes" if page.proposals else "patterns",
+        [FIXES, PATTERNS],
+        default=FIXES if page.proposals else PATTERNS,
         required=True,
         key="show",
         bind="query-params",
         label_visibility="collapsed",
     )
-    if shown == "patterns":
+    st.caption(
+        f"{len(page.proposals)} {'fix waits' if len(page.proposals) == 1 else 'fixes wait'} for approval, {waiting} "
+        f"{'pattern escalates' if waiting == 1 else 'patterns escalate'} and nothing answers it yet.",
+    )
+    if shown == PATTERNS:
         _patterns(page.escalations)
     else:
         _proposals(page.proposals)
