@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -54,13 +55,25 @@ def private_file(path: Path) -> None:
     Raises:
         OSError: it cannot be created, or what is there cannot be written.
     """
+    if path.exists():
+        _refuse_unusable(path)
+        return
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        # Closed before it has its name, so that no connection can be open to it yet.
+        os.close(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.link(scratch, path)
     except FileExistsError:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from None
-        if not os.access(path, os.R_OK | os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
+        _refuse_unusable(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _refuse_unusable(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 class Settings(BaseSettings):
