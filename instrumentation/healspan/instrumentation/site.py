@@ -22,6 +22,7 @@ from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
+from healspan.instrumentation.wrapper import compile_wrapper
 from healspan.remediation.boundary import Boundary, BoundaryMode, Strategy, register
 from healspan.remediation.engine import Healing, drive, drive_async
 from healspan.remediation.errors import ConfigurationError
@@ -88,7 +89,7 @@ class Site:
     def _wrap(self) -> Any:
         make = (_watched_async, _plain_async) if inspect.iscoroutinefunction(self.function) else (_watched, _plain)
         watched = self._own(make[0](self))
-        wrapper: Any = self._own(functools.wraps(self.function)(make[1](self, watched)))
+        wrapper: Any = self._own(make[1](self, watched))
         wrapper.boundary = self.boundary
         wrapper.strategy = self.strategy
         return wrapper
@@ -203,30 +204,24 @@ def _plain(site: Site, watched: Callable[..., Any]) -> Callable[..., Any]:
     function, tick = site.function, site.counter.tick
     if site.contract.declared or site.boundary.retry_safe == "snapshot":
 
+        @functools.wraps(function)
         def always_watched(*args: Any, **kwargs: Any) -> Any:
             return watched(tick(), args, kwargs)
 
         return always_watched
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if not tick():
-            return watched(0, args, kwargs)
-        if open_runs:
-            return watched(1, args, kwargs)
-        try:
-            result = function(*args, **kwargs)
-        except Exception as error:
-            if fired:
-                site.settle(_frame(), args, kwargs, result=None)
-            healing = _heal(site, error, args, kwargs, _frame(), None)
-            if healing is None:
-                raise
-            return healing.value
-        if fired:
-            site.settle(_frame(), args, kwargs, result=(result,))
-        return result
-
-    return wrapper
+    return compile_wrapper(
+        function,
+        {
+            "tick": tick,
+            "watched": watched,
+            "settle": site.settle,
+            "heal": functools.partial(_heal_plain, site),
+            "frame": _frame,
+            "open_runs": open_runs,
+            "fired": fired,
+        },
+    )
 
 
 def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
@@ -274,6 +269,7 @@ def _plain_async(
     # An await costs more than the watched way, so one way is enough.
     tick = site.counter.tick
 
+    @functools.wraps(site.function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         return await watched(tick(), args, kwargs)
 
@@ -316,6 +312,10 @@ def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any,
         return result
 
     return watched
+
+
+def _heal_plain(site: Site, error: Exception, args: _Args, kwargs: _Kwargs, frame: FrameType) -> Healing | None:
+    return _heal(site, error, args, kwargs, frame, None)
 
 
 def _heal(
