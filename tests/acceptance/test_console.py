@@ -71,6 +71,14 @@ def state_of(world: World, fix: Any) -> FixState | None:
     return view.state
 
 
+@pytest.mark.parametrize("page", [None, REVIEW, HOTSPOTS])
+def test_a_page_begins_with_its_title_and_nothing_else(page):
+    texts = [
+        element.type for element in opened(page).main if element.type in {"header", "title", "markdown", "caption"}
+    ]
+    assert texts[0] == "header"
+
+
 # Overview
 
 

@@ -108,7 +108,4 @@ def test_calls_without_a_document_type_have_an_empty_context():
 def test_the_explanation_gives_rate_prior_failures_and_calls():
     spots = found([Failures("cogs", "10-K", NOW, 30)], [Calls("cogs", "10-K", NOW, 100)])
     text = spots["cogs", "document_type=10-K"].explanation
-    assert text == (
-        "30% of calls fail (30% suggested by boundary and document type); 30 failures in 14 d; "
-        "about 100 calls in the next 7 d"
-    )
+    assert text == "30% of calls fail (prior 30%); 30 failures in 14 d; about 100 calls in the next 7 d"

@@ -182,7 +182,7 @@ def _spread(failures: _Floats, calls: _Floats, prior: _Floats) -> float:
 
 def _explanation(rate: float, prior: float, failures: int, ahead: float) -> str:
     return (
-        f"{_percent(rate)} of calls fail ({_percent(prior)} suggested by boundary and document type); "
+        f"{_percent(rate)} of calls fail (prior {_percent(prior)}); "
         f"{failures:,} {'failure' if failures == 1 else 'failures'} in {HALF_LIFE.days} d; "
         f"about {ahead:,.0f} {'call' if round(ahead) == 1 else 'calls'} in the next {HORIZON.days} d"
     )

@@ -30,6 +30,7 @@ def outcomes_chart(outcomes: Sequence[OutcomeCount], stretch: timedelta) -> alt.
     rows = pd.DataFrame(
         {
             "start": [one.start for one in outcomes],
+            "moment": [f"{one.start:%d %b %H:%M:%S} UTC" for one in outcomes],
             "end": [one.start + stretch for one in outcomes],
             "ending": [ending_of(one.status, one.tier).label for one in outcomes],
             "order": [_ENDINGS.index(ending_of(one.status, one.tier).label) for one in outcomes],
@@ -40,13 +41,13 @@ def outcomes_chart(outcomes: Sequence[OutcomeCount], stretch: timedelta) -> alt.
         alt.Chart(rows)
         .mark_bar(binSpacing=1)
         .encode(
-            x=alt.X("start:T", title=None, bandPosition=0),
+            x=alt.X("start:T", title="UTC", scale=alt.Scale(type="utc"), axis=_time_axis(stretch)),
             x2="end:T",
             y=alt.Y("sum(incidents):Q", title="incidents", axis=alt.Axis(tickMinStep=1)),
             color=alt.Color("ending:N", scale=_COLOURS, sort=_ENDINGS, legend=_legend(rows["ending"])),
             order=alt.Order("order:Q"),
             tooltip=[
-                alt.Tooltip("start:T", title="from", format="%d %b %H:%M:%S"),
+                alt.Tooltip("moment:N", title="from"),
                 alt.Tooltip("ending:N", title="ended"),
                 alt.Tooltip("sum(incidents):Q", title="incidents"),
             ],
@@ -145,6 +146,16 @@ def heat_map(spots: Sequence[Hotspot], *, by_rate: bool) -> alt.LayerChart:
 def document_type(spot: Hotspot) -> str:
     """Return a hotspot's document type, or a dash where calls name none."""
     return context_keys(spot.context).get(CONTEXT_KEY, "—")
+
+
+def _time_axis(stretch: timedelta) -> alt.Axis:
+    short, day = stretch < timedelta(minutes=1), stretch >= timedelta(days=1)
+    return alt.Axis(
+        format="%H:%M:%S" if short else "%d %b" if day else "%d %b %H:%M",
+        tickMinStep=stretch.total_seconds() * 1_000,
+        tickCount=8,
+        labelOverlap=True,
+    )
 
 
 def _legend(present: pd.Series[str]) -> alt.Legend:

@@ -77,16 +77,26 @@ def _decisions(page: IncidentPage) -> None:
     if not resolution.decisions:
         st.caption("No known fix covers it, and no playbook fits." if resolution.diagnosed else "Nothing.")
         return
-    st.dataframe(_decision_table(resolution.decisions), hide_index=True, key="decisions")
+    st.dataframe(
+        _decision_table(resolution.decisions, page.instructions),
+        hide_index=True,
+        key="decisions",
+        column_config={
+            "applied": st.column_config.CheckboxColumn(width="small"),
+            "decided by": st.column_config.TextColumn(width="small"),
+            "what it does": st.column_config.TextColumn(width="medium"),
+        },
+    )
 
 
-def _decision_table(decisions: tuple[Decision, ...]) -> pd.DataFrame:
+def _decision_table(decisions: tuple[Decision, ...], instructions: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "fix": [short(one.fix_id) for one in decisions],
             "applied": [one.applied for one in decisions],
             "decided by": [one.gate for one in decisions],
             "why": [one.reason for one in decisions],
+            "what it does": [instructions.get(one.fix_id, "a candidate that was not kept") for one in decisions],
         },
     )
 

@@ -72,6 +72,8 @@ class IncidentPage(Record):
     fix: FixView | None
     seen: int
     """Incidents of the same exact pattern, this one included."""
+    instructions: dict[str, str]
+    """What the fixes that were tried do, by id; those that were never stored are missing."""
 
 
 class ReviewPage(Record):
@@ -141,10 +143,13 @@ def incident_page(store: Store, error_id: str) -> IncidentPage | None:
         return None
     if view is None:
         return None
-    fix_id = view.resolution.fix_id if view.resolution is not None else None
+    resolution = view.resolution
+    tried = [one.fix_id for one in resolution.decisions] if resolution is not None else []
+    known = store.fixes.solutions(fix_ids=tried) if tried else ()
     return IncidentPage(
         view=view,
-        fix=store.fixes.get(fix_id) if fix_id is not None else None,
+        fix=store.fixes.get(resolution.fix_id) if resolution is not None and resolution.fix_id is not None else None,
+        instructions={one.fix_id: one.fix_instruction for one in known},
         seen=store.incidents.count(IncidentFilter(exact=view.incident.pattern.exact)),
     )
 

@@ -48,6 +48,7 @@ class ConsoleServer:
         options = {
             "server.address": self._host,
             "server.port": str(self._port),
+            "runner.magicEnabled": "false",
             "server.headless": "true",
             "server.fileWatcherType": "none",
             "browser.gatherUsageStats": "false",

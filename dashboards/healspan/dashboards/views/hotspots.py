@@ -11,8 +11,8 @@ from healspan.dashboards.parts import ago, empty, heading
 from healspan.remediation.store import Hotspot
 
 LIVE_SECONDS = 10
+# What to colour by; the address bar shows these words.
 EXPECTED, RATE = "failures to come", "share of calls"
-"""What to colour by; the address bar shows these words."""
 
 
 def main() -> None:

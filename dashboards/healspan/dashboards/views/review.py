@@ -16,11 +16,11 @@ from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategySt
 from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.review_queue import Escalation, Proposal
 
+# Longer values are written over several lines.
 LINE = 80
-"""Longer values are written over several lines."""
 
+# What to look at; the address bar shows these words.
 FIXES, PATTERNS = "proposed fixes", "escalated patterns"
-"""What to look at; the address bar shows these words."""
 
 OVERVIEW = "views/overview.py"
 RISK_HUES = {RiskLevel.LOW: "green", RiskLevel.MEDIUM: "orange", RiskLevel.HIGH: "red"}
@@ -49,8 +49,8 @@ def main() -> None:
         label_visibility="collapsed",
     )
     st.caption(
-        f"{len(page.proposals)} {'fix waits' if len(page.proposals) == 1 else 'fixes wait'} for approval, {waiting} "
-        f"{'pattern escalates' if waiting == 1 else 'patterns escalate'} and nothing answers it yet.",
+        f"{len(page.proposals)} {'fix waits' if len(page.proposals) == 1 else 'fixes wait'} for approval; "
+        f"{waiting} escalated {'pattern has' if waiting == 1 else 'patterns have'} no answer yet.",
     )
     if shown == PATTERNS:
         _patterns(page.escalations)
