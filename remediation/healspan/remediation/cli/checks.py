@@ -14,8 +14,8 @@ from typing import Literal
 from urllib.parse import quote
 
 from healspan.remediation.boundary import Boundary
-from healspan.remediation.errors import HealspanError
-from healspan.remediation.fix import SERVING_STATES, FixState
+from healspan.remediation.errors import HealspanError, SignatureRefused
+from healspan.remediation.fix import SERVING_STATES
 from healspan.remediation.record import Record
 from healspan.remediation.settings import Settings
 from healspan.remediation.signing import KeyRing, Reviewer
@@ -240,33 +240,36 @@ def _opened(store: Store, settings: Settings, boundaries: Mapping[str, Boundary]
             if switch.since is not None
             else "on; 'healspan enable' turns it off",
         )
-    yield from _fixes(store, boundaries)
+    yield from _fixes(store, settings, boundaries)
 
 
-def _fixes(store: Store, boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
+def _fixes(store: Store, settings: Settings, boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
     counts = store.fixes.count_by_state()
     told = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none yet"
     yield Check(name="fixes", status="ok", detail=told)
-    told_of: set[str] = set()
-    for refusal in store.fixes.refusals():
-        latest = store.fixes.latest(refusal.fix_id)
-        if refusal.fix_id in told_of or latest is None or latest.sequence != refusal.sequence:
-            continue
-        told_of.add(refusal.fix_id)
-        if latest.state is not FixState.RETIRED:
-            yield Check(
-                name="refused fix",
-                status="problem",
-                detail=f"{refusal.fix_id[:12]} is not served: {refusal.reason}",
-            )
-    if not boundaries:
-        return
+    refused = dict(_refused(store, settings))
+    for fix_id, reason in refused.items():
+        yield Check(name="refused fix", status="problem", detail=f"{fix_id[:12]} is not served: {reason}")
     for view in store.fixes.list(states=SERVING_STATES, limit=10_000):
         boundary = boundaries.get(view.fix.scope.module)
         imported = all(step.module in sys.modules for step in view.fix.steps if isinstance(step, RepairStep))
         stale = why_stale(view.fix, boundary) if boundary is not None and imported else None
         if stale is not None:
             yield Check(name="stale fix", status="problem", detail=f"{view.fix.fix_id[:12]}: {stale}")
+
+
+def _refused(store: Store, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the fixes that should serve and are not believed: by processes that said so, and here."""
+    for refusal in store.fixes.refusals():
+        latest = store.fixes.latest(refusal.fix_id)
+        if latest is not None and latest.sequence == refusal.sequence and latest.state in SERVING_STATES:
+            yield refusal.fix_id, refusal.reason
+    ring = KeyRing.open(settings.keys_dir)
+    for view in store.fixes.list(states=SERVING_STATES, limit=10_000):
+        try:
+            ring.trust(view.fix, view.changes[-1])
+        except SignatureRefused as error:
+            yield view.fix.fix_id, str(error)
 
 
 def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:

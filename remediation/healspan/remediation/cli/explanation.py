@@ -84,7 +84,8 @@ def explain_fix(store: Store, settings: Settings, view: FixView, asked: Incident
     keys = KeyRing.open(settings.keys_dir)
     boundary = boundaries().get(fix.scope.module)
     recent = store.incidents.list(IncidentFilter(module=fix.scope.module), limit=LOOKED_AT)
-    example = asked or next((one for one in recent if covers(fix, one.incident)), None)
+    made_for = next((one for one in recent if covers(fix, one.incident)), None)
+    example = asked or made_for
     assessment = None
     if example is not None:
         assessment = assess_fix(view, example.incident, keys=keys, preset=settings.policy, boundary=boundary)
@@ -92,7 +93,7 @@ def explain_fix(store: Store, settings: Settings, view: FixView, asked: Incident
     return Explanation(
         answer=_answer(view, assessment, disabled=settings.disabled or store.controls.is_disabled()),
         fix=fix,
-        pattern=() if example is None else example.incident.pattern.parts,
+        pattern=() if made_for is None else made_for.incident.pattern.parts,
         history=tuple(
             StateLine(
                 sequence=change.sequence,

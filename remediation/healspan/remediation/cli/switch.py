@@ -31,6 +31,7 @@ def uninstall(
     answer, or a function is not original.
     """
     from healspan.remediation.reviewers import user_name
+    from healspan.remediation.store import drain_all
     from healspan.remediation.store.repository import Store
     from healspan.remediation.switch import switch_state
 
@@ -38,6 +39,7 @@ def uninstall(
     with Store.open(known) as store:
         if not check and not store.controls.is_disabled():
             store.controls.set_disabled(True, actor=f"human:{user_name()}")
+        drain_all(known)
         state = switch_state(store, known)
         deadline = time.monotonic() + wait
         while state.disabled and state.waiting and time.monotonic() < deadline:
