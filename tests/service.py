@@ -57,3 +57,22 @@ def two_paths(text: str, *, handled: bool) -> float:
 def popped(rows: list[str]) -> float:
     """Read the last row, taking it away."""
     return float(rows.pop())
+
+
+@error_boundary("untyped", retry_safe=True)
+def untyped(payload):  # type: ignore[no-untyped-def]
+    """Read a field, with no contract on the result."""
+    return payload["received_amount"]
+
+
+def deep(text: str) -> float:
+    """Reach the helper one frame further down."""
+    return helper(text) * 1.0
+
+
+@error_boundary("ways", retry_safe=True)
+def ways(text: str, *, further: bool) -> float:
+    """Reach the helper on two ways that nobody handles."""
+    if further:
+        return deep(text)
+    return helper(text) - 0.0

@@ -6,15 +6,15 @@ code serves synchronous and asynchronous boundaries (`drive` and `drive_async`).
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, assert_never, cast
+from typing import Any, Protocol, cast
 
+from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import FailedCall
 from healspan.remediation.diagnosis import Diagnoser
 from healspan.remediation.errors import FixError, RepairDeclined, StepInapplicable
@@ -25,18 +25,15 @@ from healspan.remediation.incident import Decision, IncidentStatus, Resolution, 
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
 from healspan.remediation.policy import Preset, Request, first_refusal
 from healspan.remediation.record import Record
-from healspan.remediation.repair import Repairs, function_hash
+from healspan.remediation.repair import Repairs
 from healspan.remediation.run import Applied, Heal
 from healspan.remediation.signing import KeyRing
-from healspan.remediation.step import FallbackStep, FramePath, RepairStep, StrategyStep
+from healspan.remediation.step import FramePath, RepairStep
 from healspan.remediation.store import Candidate, FixIndex
 
 __all__ = ["Engine", "Healing", "Invocation", "Journal", "drive", "drive_async"]
 
 logger = logging.getLogger("healspan.engine")
-
-Invocation = Callable[[], Any]
-"""A call the engine wants made; may return an awaitable."""
 
 TRIAL_LIFETIME = timedelta(days=30)
 """A fix that no human has approved is asked for again after this time."""
@@ -152,7 +149,7 @@ class Engine:
                 continue
             success = yield from self._try(call, progress, candidate.fix, candidate.change)
             if success is not None:
-                if success.path is not None:
+                if success.path is not None and success.path not in candidate.change.paths:
                     self._extend(candidate, success.path, progress)
                 return success
         return None
@@ -199,15 +196,18 @@ class Engine:
             if fix.fix_id in progress.tried:
                 continue
             known = self._index.latest(fix.fix_id)
-            if known is not None:
+            lapsed = known is not None and known.state is FixState.TRIAL and _expired(known, self._now())
+            if known is not None and not lapsed:
                 progress.decide(fix.fix_id, "state", f"its state is {known.state}")
                 continue
             refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
             if refusal is not None and refusal.gate == "policy":
-                self._propose(fix, progress)
+                # Nothing was proven, but this incident has shown the way that an approval would cover.
+                repairing = any(isinstance(step, RepairStep) for step in fix.steps)
+                self._propose(fix, progress, (call.path,) if repairing else ())
             success = yield from self._try(call, progress, fix, None)
             if success is not None:
-                self._adopt(fix, success.path, progress)
+                self._adopt(fix, known, success.path, progress)
                 return success
         return None
 
@@ -225,7 +225,7 @@ class Engine:
             progress.decide(fix.fix_id, refusal.gate, refusal.reason)
             return None
         started = self._clock()
-        attempt = _Attempt(fix, call, self._repairs)
+        attempt = Attempt(fix, call, self._repairs)
         try:
             value = yield from attempt.run()
         except (StepInapplicable, RepairDeclined, FixError) as inapplicable:
@@ -324,19 +324,31 @@ class Engine:
 
     # What is remembered
 
-    def _propose(self, fix: Fix, progress: _Progress) -> tuple[Fix, StateChange]:
+    def _propose(
+        self,
+        fix: Fix,
+        progress: _Progress,
+        paths: tuple[FramePath, ...] = (),
+    ) -> tuple[Fix, StateChange]:
         """Write a candidate down; where the policy lets it go no further, a human finds it in the review queue."""
         signed = self._keys.sign_fix(fix)
-        proposed = self._change(signed, 1, FixState.PROPOSED, None, "found by diagnosis", ())
+        proposed = self._change(signed, 1, FixState.PROPOSED, None, "found by diagnosis", paths)
         progress.facts += [("fix", signed), ("state_change", proposed)]
         self._index.add(signed, proposed)
         return signed, proposed
 
-    def _adopt(self, fix: Fix, path: FramePath | None, progress: _Progress) -> None:
-        """Make a fix that has just proven itself serve: here at once, elsewhere through the store."""
-        signed, proposed = self._propose(fix, progress)
-        paths = () if path is None else (path,)
-        trial = self._change(signed, 2, FixState.TRIAL, proposed.state, "verified once", paths)
+    def _adopt(self, fix: Fix, known: StateChange | None, path: FramePath | None, progress: _Progress) -> None:
+        """Make a fix that has just proven itself serve: here at once, elsewhere through the store.
+
+        A trial that lapsed, because nothing needed it for a while, goes on with what it had been shown.
+        """
+        if known is None:
+            signed, known = self._propose(fix, progress)
+            reason = "verified once"
+        else:
+            signed, reason = self._keys.sign_fix(fix), "verified again after its trial had lapsed"
+        paths = known.paths if path is None or path in known.paths else (*known.paths, path)
+        trial = self._change(signed, known.sequence + 1, FixState.TRIAL, known.state, reason, paths)
         progress.facts.append(("state_change", trial))
         self._index.add(signed, trial)
 
@@ -420,65 +432,8 @@ class Engine:
         return Healing(resolution, success.value if success else None)
 
 
-class _Attempt:
-    """One use of one fix on one failing call: the steps, innermost first."""
-
-    def __init__(self, fix: Fix, call: FailedCall, repairs: Repairs) -> None:
-        self._fix = fix
-        self._call = call
-        self._repairs = repairs
-        self.degraded = False
-        self.new_path: FramePath | None = None
-
-    def run(self) -> Generator[Invocation, Any, Any]:
-        """Return the value the fix leads to, or raise what the last step left raised."""
-        self._refuse_stale()
-        repairs = [step for step in self._fix.steps if isinstance(step, RepairStep)]
-        error: Exception = self._call.error
-        if repairs:
-            try:
-                return (yield from self._repaired(repairs))
-            except Exception as still:  # the next step handles what is still raised
-                error = still
-        for step in self._fix.steps:
-            match step:
-                case RepairStep():
-                    continue
-                case StrategyStep():
-                    strategy = self._call.boundary.strategies[step.strategy]
-                    arguments = strategy.bind(step.arguments)
-                    try:
-                        return (yield functools.partial(self._call.alternative, strategy.function, arguments))
-                    except Exception as still:  # likewise
-                        error = still
-                case FallbackStep():
-                    self.degraded = True
-                    fallback = self._call.boundary.fallback
-                    return fallback() if callable(fallback) else fallback
-                case _:
-                    assert_never(step)
-        raise error
-
-    def _refuse_stale(self) -> None:
-        for step in self._fix.steps:
-            if not isinstance(step, StrategyStep):
-                continue
-            target, digest = function_hash(self._call.boundary.strategies[step.strategy].function)
-            known = self._fix.source_hash.get(target)
-            if known != digest:
-                raise StepInapplicable(
-                    f"stale: strategy {step.strategy!r} ({target}) changed since the fix was made; review it again",
-                )
-
-    def _repaired(self, steps: Sequence[RepairStep]) -> Generator[Invocation, Any, Any]:
-        path = self._call.path
-        with self._repairs.probe(self._fix.fix_id, steps, self._call.incident.module, path) as probe:
-            value = yield self._call.again
-            # Another thread may have had the repair installed meanwhile; then that one acts, not the probe.
-            if not probe.fired() and not self._call.acted(self._fix.fix_id):
-                raise StepInapplicable("the call succeeded, or failed elsewhere, without the repair acting")
-        self.new_path = path
-        return value
+def _expired(change: StateChange, now: datetime) -> bool:
+    return change.expires is not None and change.expires <= now
 
 
 def drive(healing: Generator[Invocation, Any, Healing]) -> Healing:

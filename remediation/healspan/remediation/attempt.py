@@ -1,0 +1,79 @@
+"""An attempt: one use of one fix on one failing call, step by step, the innermost first."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, assert_never
+
+from healspan.remediation.boundary import FailedCall
+from healspan.remediation.errors import StepInapplicable
+from healspan.remediation.fix import Fix
+from healspan.remediation.repair import Repairs, function_hash
+from healspan.remediation.step import FallbackStep, FramePath, RepairStep, StrategyStep
+
+__all__ = ["Attempt", "Invocation"]
+
+Invocation = Callable[[], Any]
+"""A call the engine wants made; may return an awaitable."""
+
+
+class Attempt:
+    """One use of one fix on one failing call: the steps, innermost first."""
+
+    def __init__(self, fix: Fix, call: FailedCall, repairs: Repairs) -> None:
+        self._fix = fix
+        self._call = call
+        self._repairs = repairs
+        self.degraded = False
+        self.new_path: FramePath | None = None
+
+    def run(self) -> Generator[Invocation, Any, Any]:
+        """Return the value the fix leads to, or raise what the last step left raised."""
+        self._refuse_stale()
+        repairs = [step for step in self._fix.steps if isinstance(step, RepairStep)]
+        error: Exception = self._call.error
+        if repairs:
+            try:
+                return (yield from self._repaired(repairs))
+            except Exception as still:  # the next step handles what is still raised
+                error = still
+        for step in self._fix.steps:
+            match step:
+                case RepairStep():
+                    continue
+                case StrategyStep():
+                    strategy = self._call.boundary.strategies[step.strategy]
+                    arguments = strategy.bind(step.arguments)
+                    try:
+                        return (yield functools.partial(self._call.alternative, strategy.function, arguments))
+                    except Exception as still:  # likewise
+                        error = still
+                case FallbackStep():
+                    self.degraded = True
+                    fallback = self._call.boundary.fallback
+                    return fallback() if callable(fallback) else fallback
+                case _:
+                    assert_never(step)
+        raise error
+
+    def _refuse_stale(self) -> None:
+        for step in self._fix.steps:
+            if not isinstance(step, StrategyStep):
+                continue
+            target, digest = function_hash(self._call.boundary.strategies[step.strategy].function)
+            known = self._fix.source_hash.get(target)
+            if known != digest:
+                raise StepInapplicable(
+                    f"stale: strategy {step.strategy!r} ({target}) changed since the fix was made; review it again",
+                )
+
+    def _repaired(self, steps: Sequence[RepairStep]) -> Generator[Invocation, Any, Any]:
+        path = self._call.path
+        with self._repairs.probe(self._fix.fix_id, steps, self._call.incident.module, path) as probe:
+            value = yield self._call.again
+            # Another thread may have had the repair installed meanwhile; then that one acts, not the probe.
+            if not probe.fired() and not self._call.acted(self._fix.fix_id):
+                raise StepInapplicable("the call succeeded, or failed elsewhere, without the repair acting")
+        self.new_path = path
+        return value
