@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 
-from healspan.remediation import policy
 from healspan.remediation.boundary import Boundary, FailedCall, Strategy
 from healspan.remediation.fix import Fix, FixDraft, FixState, Match, RiskLevel, Scope, StateChange
 from healspan.remediation.policy import Preset, Request, first_refusal
@@ -169,9 +168,10 @@ def test_nothing_calls_again_what_is_not_retry_safe() -> None:
     assert gate_of(make_fix(), call=call) is None
 
 
-def test_a_broken_gate_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_gate_refuses() -> None:
     def broken(_: Request) -> str | None:
         raise RuntimeError
 
-    monkeypatch.setattr(policy, "GATES", (("broken", broken),))
-    assert gate_of(make_fix()) == "broken"
+    refusal = first_refusal(Request(make_fix(), None, make_call(), "guarded", NOW), (("broken", broken),))
+    assert refusal is not None
+    assert refusal.gate == "broken"

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 
 from healspan.remediation.diagnosis import Playbooks
 from healspan.remediation.engine import Engine
+from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixState
 from healspan.remediation.metrics import Metrics, host_metrics
 from healspan.remediation.outcome import Exposure, Judgement
@@ -301,12 +302,14 @@ atexit.register(shut_down)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
-_said: dict[tuple[str, type[BaseException]], float] = {}
+_SAY_AGAIN = 60.0
+_MOST_SAID = 200
+_said: dict[str, float] = {}
 
 
 @contextlib.contextmanager
 def internal_error(where: str) -> Iterator[None]:
-    """Keep an error of our own from the application: log it (each kind once a minute), count it, go on."""
+    """Keep an error of our own from the application: log it (the same one once a minute), count it, go on."""
     try:
         yield
     except Exception as error:
@@ -316,10 +319,14 @@ def internal_error(where: str) -> Iterator[None]:
 def report(where: str, error: Exception) -> None:
     """Log and count an error of our own that has been kept from the application."""
     with contextlib.suppress(Exception):
-        key, now = (where, type(error)), time.monotonic()
-        if now - _said.get(key, -60.0) >= 60.0:
-            _said[key] = now
-            logger.warning("healspan could not %s, the application goes on: %s: %s", where, type(error).__name__, error)
+        # Words of others may hold what must not be logged: a context function of the application can raise.
+        words = f"{type(error).__name__}: {error}" if isinstance(error, HealspanError) else type(error).__name__
+        now = time.monotonic()
+        if now - _said.get(words, -_SAY_AGAIN) >= _SAY_AGAIN:
+            if len(_said) >= _MOST_SAID:
+                _said.clear()
+            _said[words] = now
+            logger.warning("healspan could not %s, the application goes on: %s", where, words)
         live = _runtime
         if live is not None:
             live.metrics.internal_error(where)
