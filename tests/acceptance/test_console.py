@@ -19,8 +19,10 @@ from healspan.analytics import run_job
 from healspan.dashboards.decisions import is_loopback
 from healspan.dashboards.parts import code_of, plain
 from healspan.dashboards.queries import stretch_for
+from healspan.remediation import review
 from healspan.remediation.fix import FixState, RiskLevel
 from healspan.remediation.incident import Decision, IncidentStatus, Tier
+from healspan.remediation.reviewers import open_reviewer
 from healspan.remediation.runtime import Runtime
 
 APP = Path(healspan.dashboards.__path__[0]) / "app.py"
@@ -191,10 +193,20 @@ def test_rejecting_retires_the_fix(world):
 def test_a_decision_on_what_somebody_else_has_decided_changes_nothing_and_says_so(world):
     fix = world.fix("revenue")
     late, early = opened(REVIEW), opened(REVIEW)
-    early.button(key=f"reject-{fix.fix_id}").click().run()
+    early.button(key=f"approve-{fix.fix_id}").click().run()
+    late.button(key=f"reject-{fix.fix_id}").click().run()
+    assert state_of(world, fix) is FixState.ACTIVE
+    assert [toast for toast in late.toast if "active" in toast.value]
+
+
+def test_a_late_approval_does_not_bring_back_what_somebody_has_suspended_meanwhile(world):
+    fix = world.fix("revenue")
+    late, early = opened(REVIEW), opened(REVIEW)
+    early.button(key=f"approve-{fix.fix_id}").click().run()
+    reviewer = open_reviewer(world.settings).reviewer
+    review.suspend(world.store.database, fix.fix_id, reviewer, reason="it went wrong at once")
     late.button(key=f"approve-{fix.fix_id}").click().run()
-    assert state_of(world, fix) is FixState.RETIRED
-    assert any("retired" in toast.value for toast in late.toast)
+    assert state_of(world, fix) is FixState.SUSPENDED
 
 
 def test_a_console_open_to_the_network_decides_nothing(world):

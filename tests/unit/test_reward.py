@@ -71,9 +71,7 @@ def test_censored_outcomes_are_counted_but_weigh_nothing():
 
 
 def test_retries_of_one_failing_call_count_once_and_as_the_failure():
-    call = [
-        Outcome("fix", "revenue", "pattern", "call", NOW - n, verdict) for n, verdict in enumerate((1, 0, 1))
-    ]
+    call = [Outcome("fix", "revenue", "pattern", "call", NOW - n, verdict) for n, verdict in enumerate((1, 0, 1))]
     score = only(call)
     assert (score.success_count, score.failure_count) == (0, 1)
     assert score.evidence == pytest.approx(1.0)
@@ -110,9 +108,13 @@ def test_bursts_of_different_patterns_are_capped_apart():
 
 
 def test_a_shadow_outcome_weighs_half():
-    assert only(
-        [Outcome("fix", "revenue", "pattern", "call", NOW, 1, shadow=True)]
-    ).evidence == pytest.approx(0.5)
+    assert only([Outcome("fix", "revenue", "pattern", "call", NOW, 1, shadow=True)]).evidence == pytest.approx(0.5)
+
+
+def test_a_shadow_run_beside_a_real_one_takes_nothing_from_it():
+    real = Outcome("fix", "revenue", "pattern", "real", NOW, 1, times=3)
+    shadow = Outcome("fix", "revenue", "pattern", "shadow", NOW, 1, shadow=True)
+    assert only([real, shadow]).evidence == pytest.approx(only([real]).evidence + 0.5)
 
 
 def test_a_new_fix_inherits_from_fixes_of_its_error_type_more_than_from_others():
@@ -125,15 +127,18 @@ def test_a_new_fix_inherits_from_fixes_of_its_error_type_more_than_from_others()
 
 
 def test_the_prior_of_a_fix_does_not_contain_its_own_outcomes():
-    alone = only(outcomes(good=9))
-    with_idle_sibling = rewards(outcomes(good=9), {"fix": "ValueError", "idle": "ValueError"}, NOW)[0]
-    assert with_idle_sibling.score == alone.score
+    score = only(outcomes(good=30))
+    # The only fix of the only error type: its relatives have shown nothing, so the prior is 3 of 6.
+    assert score.mean_score == pytest.approx((3 + score.evidence) / (6 + score.evidence), abs=1e-6)
+
+
+def test_a_context_inherits_only_what_the_fix_did_elsewhere():
+    (context,) = only(outcomes(good=30)).contexts
+    assert context.mean == pytest.approx((3 + context.successes) / (6 + context.successes), abs=1e-6)
 
 
 def test_a_context_is_judged_by_its_own_outcomes_and_inherits_the_rest_from_the_fix():
-    rows = (
-        outcomes(good=20, context="10-K") + outcomes(bad=8, context="10-Q") + outcomes(good=1, context="20-F")
-    )
+    rows = outcomes(good=20, context="10-K") + outcomes(bad=8, context="10-Q") + outcomes(good=1, context="20-F")
     contexts = {one.context: one for one in only(rows).contexts}
     assert contexts["10-K"].lower_bound > contexts["20-F"].lower_bound > contexts["10-Q"].lower_bound
     assert contexts["10-Q"].mean < 0.5 < contexts["20-F"].mean
