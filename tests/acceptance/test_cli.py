@@ -97,6 +97,11 @@ class TestEmpty:
         assert one_line(ran.err)
         assert "lists them" in ran.err
 
+    def test_the_switch_is_off_and_looking_creates_nothing(self, run: Run, data_dir: Path) -> None:
+        ran = run("uninstall", "--check")
+        assert (ran.code, "switch is off" in ran.out) == (1, True)
+        assert not data_dir.exists()
+
     def test_doctor_finds_nothing_wrong_and_creates_nothing(self, run: Run, data_dir: Path) -> None:
         ran = run("doctor")
         assert ran.code == 0
@@ -476,7 +481,10 @@ deadline = time.monotonic() + 20
 while not runtime().repairs.installed() and time.monotonic() < deadline:
     time.sleep(0.01)
 print("installed", len(runtime().repairs.installed()), flush=True)
-sys.stdin.readline()
+if sys.stdin.readline() == "be deaf\\n":
+    runtime().index.stop(20)
+    print("deaf", flush=True)
+    sys.stdin.readline()
 print("left", runtime().repairs.verify_uninstalled(), runtime().disabled, flush=True)
 """
 
@@ -510,13 +518,12 @@ class TestUninstall:
         assert service.communicate("\n")[0] == "left [] True\n"
 
     def test_it_is_not_proven_while_a_process_does_not_answer(self, run: Run, service: subprocess.Popen[str]) -> None:
-        import signal
-
-        service.send_signal(signal.SIGSTOP)
-        try:
-            ran = run("uninstall", "--wait", "0.3")
-        finally:
-            service.send_signal(signal.SIGCONT)
+        assert service.stdin is not None
+        assert service.stdout is not None
+        service.stdin.write("be deaf\n")
+        service.stdin.flush()
+        assert service.stdout.readline() == "deaf\n"
+        ran = run("uninstall", "--wait", "0.3")
         assert ran.code == 1
         assert re.search(rf":{service.pid} +no answer yet", ran.out)
 
@@ -543,8 +550,9 @@ class TestPurge:
         assert run("purge", "--before", "2999-01-01", "--yes", "--json").json["incidents"] == 4
 
     def test_nothing_is_erased_without_a_yes(self, run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
-        assert run("purge", "--before", "2999-01-01").code != 0
+        monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+        ran = run("purge", "--before", "2999-01-01")
+        assert (ran.code, "--yes" in ran.err) == (1, True)
         assert store.incidents.count() == 4
 
 

@@ -57,14 +57,14 @@ def demo(
     code = main(filings=filings, as_json=as_json)
     shut_down()
     if not as_json:
-        _say_next(home)
+        _say_next(home, examples)
     if code:
         raise typer.Exit(code)
 
 
-def _say_next(home: Path) -> None:
+def _say_next(home: Path, examples: Path) -> None:
     typer.echo(f"\nEverything is in {home}. Look at it:\n")
-    typer.echo(f"  export HEALSPAN_DATA_DIR={home}")
+    typer.echo(f"  export HEALSPAN_DATA_DIR={home} PYTHONPATH={examples}")
     for command, what in (
         ("healspan incidents", "what failed, and how it ended"),
         ("healspan fixes", "what was learned; 'healspan fixes explain ID' says why"),
@@ -72,6 +72,9 @@ def _say_next(home: Path) -> None:
         ("healspan console", "the same in a browser"),
     ):
         typer.echo(f"  {command:<22} {what}")
+    typer.echo("\nThen take the human's turn with fixes that an engineer wrote, and run it once more:\n")
+    typer.echo(f"  healspan review import {examples / 'filings' / 'reviewed_fixes'} --app filings.valuation")
+    typer.echo(f"  healspan demo --data-dir {home}")
 
 
 def examples_directory() -> Path:

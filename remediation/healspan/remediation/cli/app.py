@@ -131,9 +131,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # The reader has seen enough ('| head'); say nothing more, and let no flush at exit say it either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
+        say_error("not confirmed; nothing was done")
+        return 1
+    except KeyboardInterrupt:
         say_error("stopped; what was done before is kept")
         return 130
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        say_error(f"{where}{error.strerror or error}; check that it is there and that this user may read and write it")
+        return 1
     except Exception as error:
         return _usage(error)
     return code if isinstance(code, int) else 0

@@ -194,10 +194,12 @@ def print_resolution(resolution: Resolution | None) -> None:
     if resolution is None:
         print_line("  open: no process has said how it ended (yet, or it was killed)")
         return
-    tier = {"1": "by a known fix", "2": "by a diagnosis", "3": "by nobody; a human reviews it"}[resolution.tier.value]
+    tier = {"1": "tier 1, a known fix", "2": "tier 2, a diagnosis", "3": "tier 3, a human's turn"}[
+        resolution.tier.value
+    ]
     print_fields(
         [
-            ("ended", f"{resolution.status} {tier}, after {resolution.elapsed_ms:.1f} ms"),
+            ("ended", f"{resolution.status}, {tier}, after {resolution.elapsed_ms:.1f} ms"),
             ("fix", resolution.fix_id),
             ("diagnosed", "yes" if resolution.diagnosed else "no"),
         ],

@@ -89,7 +89,7 @@ def styled(text: object) -> Text:
     from rich.text import Text
 
     word = clean(text)
-    return Text(word, style=_STYLES.get(word.partition(" ")[0], ""))
+    return Text(word, style=_STYLES.get(word.partition(" ")[0].rstrip(","), ""))
 
 
 def print_json(payload: Any) -> None:

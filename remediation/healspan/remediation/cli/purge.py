@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from healspan.remediation.cli.output import AsJson, print_json, print_line
 from healspan.remediation.cli.tools import nothing_yet, open_store, settings
+from healspan.remediation.errors import ConfigurationError
 
 __all__ = ["purge"]
 
@@ -42,7 +44,7 @@ def purge(
     moment = _moment(before) if before is not None else datetime.now(UTC) - timedelta(days=known.retention_days)
     what = "everything that contains the subject" if subject is not None else f"what is older than {moment:%Y-%m-%d}"
     if not yes:
-        typer.confirm(f"Erase {what} from {known.data_dir}, for good?", abort=True, err=True)
+        _ask(f"Erase {what} from {known.data_dir}, for good?")
     with open_store(known) as store:
         if store is None:
             print_line(nothing_yet(known))
@@ -57,6 +59,12 @@ def purge(
         return
     counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in purged.model_dump().items())
     print_line(f"Erased {what}: {counts}.")
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise ConfigurationError("nobody is there to confirm an erasure; run it with --yes")
+    typer.confirm(question, abort=True, err=True)
 
 
 def _moment(text: str) -> datetime:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from healspan.remediation.cli.output import AsJson, print_json, print_line, print_table, when
-from healspan.remediation.cli.tools import settings
+from healspan.remediation.cli.tools import is_empty, settings
 
 if TYPE_CHECKING:
     from healspan.remediation.switch import SwitchState
@@ -33,9 +33,12 @@ def uninstall(
     from healspan.remediation.reviewers import user_name
     from healspan.remediation.store import drain_all
     from healspan.remediation.store.repository import Store
-    from healspan.remediation.switch import switch_state
+    from healspan.remediation.switch import SwitchState, switch_state
 
     known = settings()
+    if check and is_empty(known):
+        _tell(SwitchState(disabled=False), as_json=as_json)
+        return
     with Store.open(known) as store:
         if not check and not store.controls.is_disabled():
             store.controls.set_disabled(True, actor=f"human:{user_name()}")
@@ -45,6 +48,10 @@ def uninstall(
         while state.disabled and state.waiting and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
             state = switch_state(store, known)
+    _tell(state, as_json=as_json)
+
+
+def _tell(state: SwitchState, *, as_json: bool) -> None:
     if as_json:
         print_json({**state.model_dump(mode="json"), "proven": state.is_proven})
     else:

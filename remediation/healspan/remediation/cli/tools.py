@@ -26,6 +26,7 @@ __all__ = [
     "find_fix",
     "find_incident",
     "import_application",
+    "is_empty",
     "nothing_yet",
     "open_store",
     "reviewer_at_work",
