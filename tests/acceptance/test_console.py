@@ -107,6 +107,11 @@ def test_the_period_is_in_the_address(world):
     assert "Nothing has failed here in the last 24 h" in words(opened(period="24 h"))
 
 
+def test_an_address_with_choices_that_are_none_shows_the_usual_page(world):
+    world.failure("revenue")
+    assert metric(opened(period="a fortnight", status="lost", live="perhaps"), "Incidents") == "1"
+
+
 def test_recent_incidents_are_listed_newest_first_and_by_how_they_ended(world):
     world.failure("revenue", ago=timedelta(hours=2))
     world.failure("cogs", status=IncidentStatus.HEALED, tier=Tier.DIAGNOSIS, ago=timedelta(hours=1))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,7 +14,7 @@ from tests.world import World
 from typer.testing import CliRunner
 
 from healspan.analytics import AnalyticsScheduler, run_job
-from healspan.analytics.commands import app
+from healspan.analytics.commands import app, extra
 from healspan.analytics.scheduler import LEASE
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.fix import FixState
@@ -171,6 +173,19 @@ def test_an_interval_that_is_none_is_refused_in_words():
     result = CliRunner().invoke(app, ["schedule", "--every", "soon"])
     assert result.exit_code == 2
     assert "60s, 5m or 1h" in result.output
+
+
+def test_a_missing_package_is_said_with_the_extra_that_brings_it():
+    with pytest.raises(
+        ConfigurationError, match=r"no_such_package is not installed; pip install 'healspan\[analytics\]'"
+    ):
+        with extra("analytics"):
+            import no_such_package  # noqa: F401
+
+
+def test_importing_analytics_loads_neither_numpy_nor_scipy():
+    probe = "import sys, healspan.analytics, healspan.analytics.commands; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
 
 
 def test_analytics_leave_the_facts_alone(world):

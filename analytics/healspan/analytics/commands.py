@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from healspan.remediation.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from healspan.analytics.job import JobReport
 
-__all__ = ["app", "interval", "sentence"]
+__all__ = ["app", "extra", "interval", "sentence"]
 
 app = typer.Typer(help="Work out rewards of fixes and hotspots.", no_args_is_help=True, add_completion=False)
 
@@ -30,12 +34,26 @@ def interval(text: str) -> timedelta:
     return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
 
 
+@contextlib.contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Say which extra to install where an import inside fails.
+
+    Raises:
+        ConfigurationError: a package is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{error.name} is not installed; pip install 'healspan[{name}]'") from error
+
+
 @app.command()
 def run(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Recompute reward scores and hotspots once."""
-    from healspan.analytics.job import run_job
+    with extra("analytics"):
+        from healspan.analytics.job import run_job
     from healspan.remediation.settings import load_settings
     from healspan.remediation.store import drain_all
     from healspan.remediation.store.repository import Store
@@ -52,7 +70,8 @@ def schedule(
     every: Annotated[str, typer.Option(help="How often, e.g. 60s, 5m, 1h.")] = "60s",
 ) -> None:
     """Recompute again and again, in one process of the fleet at a time, until stopped."""
-    from healspan.analytics.scheduler import AnalyticsScheduler
+    with extra("analytics"):
+        from healspan.analytics.scheduler import AnalyticsScheduler
     from healspan.remediation.settings import load_settings
     from healspan.remediation.signals import stop_signal
     from healspan.remediation.store import drain_all

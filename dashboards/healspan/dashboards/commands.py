@@ -47,8 +47,10 @@ def up(
     with_analytics: Annotated[bool, typer.Option("--analytics/--no-analytics", help="Run analytics.")] = True,
 ) -> None:
     """Run scheduled analytics, /metrics and the console together, on this machine, until stopped."""
-    from healspan.analytics.commands import interval
-    from healspan.analytics.scheduler import AnalyticsScheduler
+    from healspan.analytics.commands import extra, interval
+
+    with extra("console"):
+        from healspan.analytics.scheduler import AnalyticsScheduler
     from healspan.dashboards.server import ConsoleServer
     from healspan.remediation.exporter import MetricsServer, StoreCollector
     from healspan.remediation.settings import load_settings

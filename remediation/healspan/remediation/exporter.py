@@ -217,6 +217,6 @@ def metrics(
             host=settings.metrics_host if host is None else host,
             port=settings.metrics_port if port is None else port,
         )
-        typer.echo(f"metrics   {server.url}")
+        typer.echo(f"metrics    {server.url}")
         stop.wait()
         server.close()
