@@ -176,11 +176,9 @@ def test_an_interval_that_is_none_is_refused_in_words():
 
 
 def test_a_missing_package_is_said_with_the_extra_that_brings_it():
-    with pytest.raises(
-        ConfigurationError, match=r"no_such_package is not installed; pip install 'healspan\[analytics\]'"
-    ):
-        with extra("analytics"):
-            import no_such_package  # noqa: F401
+    said = r"no_such_package is not installed; pip install 'healspan\[analytics\]'"
+    with pytest.raises(ConfigurationError, match=said), extra("analytics"):
+        import no_such_package  # noqa: F401
 
 
 def test_importing_analytics_loads_neither_numpy_nor_scipy():

@@ -1,7 +1,8 @@
 """Running totals of facts, for the metrics: each fact is counted once, in the order it arrived.
 
 A counter must never go down, and a purge makes counts over the tables do that. So a `Totals` remembers what it
-has counted and looks at new rows only, which also keeps a scrape cheap.
+has counted and looks at new rows only, which also keeps a scrape cheap. Positions become visible in their order
+because SQLite's writers take turns.
 """
 
 from __future__ import annotations
