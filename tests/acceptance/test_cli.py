@@ -22,6 +22,7 @@ from healspan.remediation.fix import FixState
 from healspan.remediation.runtime import shut_down
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.repository import Store
+from healspan.remediation.store.spools import owner_name, spool_views
 
 APP = ("--app", "tests.shop")
 
@@ -507,6 +508,11 @@ def service(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 class TestUninstall:
+    def test_a_spool_is_known_by_its_process_whatever_the_host_is_called(self, tmp_path: Path) -> None:
+        (tmp_path / "web_1.example-4711-1700000000.db").touch()
+        [view] = spool_views(tmp_path)
+        assert view.owner == owner_name("web-1.example:4711")
+
     def test_a_running_service_gives_up_its_repairs_and_says_so(self, run: Run, service: subprocess.Popen[str]) -> None:
         assert run("uninstall", "--check", "--wait", "0").code == 1
         ran = run("uninstall", "--wait", "20", "--json")
@@ -525,7 +531,7 @@ class TestUninstall:
         assert service.stdout.readline() == "deaf\n"
         ran = run("uninstall", "--wait", "0.3")
         assert ran.code == 1
-        assert re.search(rf":{service.pid} +no answer yet", ran.out)
+        assert re.search(rf":{service.pid} +no answer yet", ran.out), ran.err or ran.out
 
     def test_enable_lets_them_heal_again(self, run: Run, filled: Path) -> None:
         run("uninstall")

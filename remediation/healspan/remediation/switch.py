@@ -75,7 +75,7 @@ def switch_state(store: Store, settings: Settings) -> SwitchState:
     Raises:
         StoreUnavailable, StoreCorrupt: it cannot be read.
     """
-    from healspan.remediation.store.spools import spool_views
+    from healspan.remediation.store.spools import owner_name, spool_views
 
     if not store.controls.is_disabled():
         return SwitchState(disabled=False)
@@ -87,11 +87,12 @@ def switch_state(store: Store, settings: Settings) -> SwitchState:
         listed = entry.detail.get("not_original")
         names = tuple(str(name) for name in listed) if isinstance(listed, list) else ()
         answers.setdefault(entry.subject, ProcessAnswer(instance=entry.subject, at=entry.at, not_original=names))
-    living = [view.instance for view in spool_views(settings.spool_dir) if view.alive]
+    answered = {owner_name(instance) for instance in answers}
+    living = {view.owner for view in spool_views(settings.spool_dir) if view.alive}
     return SwitchState(
         disabled=True,
         since=None if last is None else last.at,
         actor=None if last is None else last.actor,
         answers=tuple(answers.values()),
-        waiting=tuple(sorted({one for one in living if one not in answers})),
+        waiting=tuple(sorted(living - answered)),
     )

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from pathlib import Path
 
 from healspan.remediation.record import Record
 from healspan.remediation.store.spool_file import OwnerLock
 
-__all__ = ["SpoolView", "damaged_spools", "spool_views"]
+__all__ = ["SpoolView", "damaged_spools", "owner_name", "spool_views"]
+
+_NO_NAME, _MOST_NAME = r"[^A-Za-z0-9.]", 64
+"""As `Spool` names its file."""
 
 
 class SpoolView(Record):
     """One spool file."""
 
     path: str
-    instance: str
-    """``host:pid`` of the process that writes it, as in ``service.instance.id``."""
+    owner: str
+    """``host:pid`` of the process that writes it, as `owner_name` spells it."""
     alive: bool
     facts: int | None
     """How many wait for the store; None if the file cannot be read."""
     problem: str = ""
+
+
+def owner_name(instance: str) -> str:
+    """Return how the name of a spool spells a ``service.instance.id``, which is ``host:pid``."""
+    host, _, pid = instance.rpartition(":")
+    return f"{re.sub(_NO_NAME, '_', host)[:_MOST_NAME]}:{pid}"
 
 
 def spool_views(directory: Path) -> tuple[SpoolView, ...]:
@@ -44,7 +54,7 @@ def _view(path: Path) -> SpoolView:
             facts = int(connection.execute("SELECT count(*) FROM entry").fetchone()[0])
     except sqlite3.Error as error:
         problem = str(error)
-    return SpoolView(path=str(path), instance=f"{host}:{pid}", alive=_has_owner(path), facts=facts, problem=problem)
+    return SpoolView(path=str(path), owner=f"{host}:{pid}", alive=_has_owner(path), facts=facts, problem=problem)
 
 
 def _has_owner(path: Path) -> bool:
