@@ -71,7 +71,12 @@ class Attempt:
     def _repaired(self, steps: Sequence[RepairStep]) -> Generator[Invocation, Any, Any]:
         path = self._call.path
         with self._repairs.probe(self._fix.fix_id, steps, self._call.incident.module, path) as probe:
-            value = yield self._call.again
+            try:
+                value = yield self._call.again
+            except Exception:
+                if not probe.uses:
+                    raise StepInapplicable("the repairer declined this operand") from None
+                raise
             # Another thread may have had the repair installed meanwhile; then that one acts, not the probe.
             if not probe.fired() and not self._call.acted(self._fix.fix_id):
                 raise StepInapplicable("the call succeeded, or failed elsewhere, without the repair acting")

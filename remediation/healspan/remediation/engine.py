@@ -28,7 +28,7 @@ from healspan.remediation.record import Record
 from healspan.remediation.repair import Repairs
 from healspan.remediation.run import Applied, Heal
 from healspan.remediation.signing import KeyRing
-from healspan.remediation.step import FramePath, RepairStep
+from healspan.remediation.step import FramePath, RepairStep, in_words
 from healspan.remediation.store import Candidate, FixIndex
 
 __all__ = ["Engine", "Healing", "Invocation", "Journal", "drive", "drive_async"]
@@ -71,9 +71,10 @@ class _Progress:
     facts: list[tuple[str, Record]] = field(default_factory=list)
     """What is to be written when the call has ended: one commit, before the application gets its value."""
 
-    def decide(self, fix_id: str, gate: str, reason: str, *, applied: bool = False) -> None:
-        self.decisions.append(Decision(fix_id=fix_id, applied=applied, gate=gate, reason=reason))
-        self.tried.add(fix_id)
+    def decide(self, fix: Fix, gate: str, reason: str, *, applied: bool = False) -> None:
+        what = ", then ".join(in_words(step) for step in fix.steps)
+        self.decisions.append(Decision(fix_id=fix.fix_id, what=what, applied=applied, gate=gate, reason=reason))
+        self.tried.add(fix.fix_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ class Engine:
             known = self._index.latest(fix.fix_id)
             lapsed = known is not None and known.state is FixState.TRIAL and _expired(known, self._now())
             if known is not None and not lapsed:
-                progress.decide(fix.fix_id, "state", f"its state is {known.state}")
+                progress.decide(fix, "state", f"its state is {known.state}")
                 continue
             refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
             if refusal is not None and refusal.gate == "policy":
@@ -222,25 +223,25 @@ class Engine:
     ) -> Generator[Invocation, Any, _Success | None]:
         refusal = first_refusal(Request(fix, change, call, self._preset, self._now()))
         if refusal is not None:
-            progress.decide(fix.fix_id, refusal.gate, refusal.reason)
+            progress.decide(fix, refusal.gate, refusal.reason)
             return None
         started = self._clock()
         attempt = Attempt(fix, call, self._repairs)
         try:
             value = yield from attempt.run()
         except (StepInapplicable, RepairDeclined, FixError) as inapplicable:
-            progress.decide(fix.fix_id, "apply", str(inapplicable))
+            progress.decide(fix, "apply", str(inapplicable))
             return None
         except Exception as error:
-            progress.decide(fix.fix_id, "apply", f"it raised {type(error).__qualname__}", applied=True)
+            progress.decide(fix, "apply", f"it raised {type(error).__qualname__}", applied=True)
             self._failed(call, progress, fix, change, self._clock() - started, valid=None)
             return None
         contract = call.verify(value)
         if contract.valid is False:
-            progress.decide(fix.fix_id, "contract", contract.reason, applied=True)
+            progress.decide(fix, "contract", contract.reason, applied=True)
             self._failed(call, progress, fix, change, self._clock() - started, valid=False)
             return None
-        progress.decide(fix.fix_id, "verified", contract.reason, applied=True)
+        progress.decide(fix, "verified", contract.reason, applied=True)
         application = self._application(
             call,
             fix,

@@ -165,6 +165,8 @@ class Decision(Record):
     """Why one candidate fix was, or was not, used on one incident."""
 
     fix_id: str
+    what: str = ""
+    """Its steps in a few words; a candidate that was not kept is known by nothing else."""
     applied: bool
     gate: str
     """Name of the gate or stage that decided: ``state``, ``signature``, ``policy``, ``scope``, ``stale``,

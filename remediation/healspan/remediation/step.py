@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 
 from healspan.remediation.record import Record
 
-__all__ = ["FallbackStep", "FramePath", "RepairStep", "Step", "StepKind", "StrategyStep"]
+__all__ = ["FallbackStep", "FramePath", "RepairStep", "Step", "StepKind", "StrategyStep", "in_words"]
 
 StepKind = Literal["repair", "strategy", "fallback"]
 
@@ -60,6 +60,18 @@ class FallbackStep(Record):
     """Return the value that the boundary declared as its fallback; the output is marked degraded."""
 
     kind: Literal["fallback"] = "fallback"
+
+
+def in_words(step: RepairStep | StrategyStep | FallbackStep) -> str:
+    """Return a step in a few words."""
+    match step:
+        case RepairStep():
+            accept = step.parameters.get("accept")
+            return f"repair {step.repairer}{f' ({accept})' if accept else ''} at {step.expression}"
+        case StrategyStep():
+            return f"strategy {step.strategy}"
+        case FallbackStep():
+            return "fallback"
 
 
 Step = Annotated[RepairStep | StrategyStep | FallbackStep, Field(discriminator="kind")]
