@@ -96,7 +96,7 @@ def _decision_table(decisions: tuple[Decision, ...], instructions: dict[str, str
             "applied": [one.applied for one in decisions],
             "decided by": [one.gate for one in decisions],
             "why": [one.reason for one in decisions],
-            "what it does": [instructions.get(one.fix_id, "a candidate that was not kept") for one in decisions],
+            "what it does": [instructions.get(one.fix_id, one.what) for one in decisions],
         },
     )
 

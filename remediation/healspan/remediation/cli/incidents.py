@@ -212,5 +212,5 @@ def print_decisions(decisions: tuple[Decision, ...]) -> None:
     if not decisions:
         print_line("  no fix was a candidate")
         return
-    rows = [(short(one.fix_id), "yes" if one.applied else "no", one.gate, one.reason) for one in decisions]
-    print_table(("fix", "applied", "gate", "why"), rows)
+    rows = [(short(one.fix_id), one.what, "yes" if one.applied else "no", one.gate, one.reason) for one in decisions]
+    print_table(("fix", "does", "applied", "gate", "why"), rows)
