@@ -17,6 +17,24 @@ from healspan.remediation.settings import load_settings
 from healspan.remediation.store import drain_all
 
 KILLS = int(os.environ.get("HEALSPAN_TEST_KILLS", "50"))
+DEMO_KILLS = int(os.environ.get("HEALSPAN_TEST_DEMO_KILLS", "5"))
+ROOT = Path(__file__).parents[2]
+
+DEMO = f"""
+import csv, sys
+sys.path.insert(0, {str(ROOT / "examples")!r})
+from filings.demo import DATA
+from filings.statements import open_filing
+from filings.valuation import value
+
+files = [row["file"] for row in csv.DictReader((DATA / "index.csv").open())]
+while True:
+    for file in files:
+        answers = value(open_filing(DATA / file, key=file))
+        # Everything of this filing is acknowledged only now.
+        for heal in answers.heals.values():
+            print(heal.outcome, heal.error_id, flush=True)
+"""
 
 WORKER = """
 import sys
@@ -51,7 +69,8 @@ while True:
 
 def run_and_kill(script: Path, after: float) -> list[tuple[str, str]]:
     """Start the worker, kill it some time after its first acknowledgement, return what it acknowledged."""
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "HEALSPAN_IN_APP": "filings"}
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     first = process.stdout.readline()
     time.sleep(after)
@@ -65,15 +84,25 @@ def run_and_kill(script: Path, after: float) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path, data_dir: Path) -> None:
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("worker", "kills", "longest"),
+    [pytest.param(WORKER, KILLS, 0.3, id="bare"), pytest.param(DEMO, DEMO_KILLS, 3.0, id="demo")],
+)
+def test_nothing_acknowledged_is_lost_or_doubled(
+    tmp_path: Path,
+    data_dir: Path,
+    worker: str,
+    kills: int,
+    longest: float,
+) -> None:
     script = tmp_path / "worker.py"
-    script.write_text(WORKER)
+    script.write_text(worker)
     chance = random.Random(20261122)
     acknowledged: list[tuple[str, str]] = []
-    for _ in range(KILLS):
-        acknowledged += run_and_kill(script, chance.uniform(0.0, 0.3))
-    assert len(acknowledged) >= 2 * KILLS, "the worker acknowledged too little for the test to mean anything"
+    for _ in range(kills):
+        acknowledged += run_and_kill(script, chance.uniform(0.0, longest))
+    assert len(acknowledged) >= 2 * kills, "the worker acknowledged too little for the test to mean anything"
     drain_all(load_settings())
 
     database = sqlite3.connect(data_dir / "healspan.db")
