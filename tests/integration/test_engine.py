@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.observe import drained, facts, wait_until
+from tests.service import amount, untyped, ways
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation import review
@@ -15,8 +17,6 @@ from healspan.remediation.runtime import Runtime, runtime, shut_down
 from healspan.remediation.settings import load_settings
 from healspan.remediation.signing import Reviewer, enrol
 from healspan.remediation.store.repository import Store
-from tests.observe import drained, facts, wait_until
-from tests.service import amount, untyped, ways
 
 SWAPPED = {"recieved_amount": 7, "currency": "USD"}
 

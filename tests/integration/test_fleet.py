@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.observe import wait_until
+from tests.service import amount
 
 from healspan.remediation.runtime import Runtime, runtime
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.repository import Store
-from tests.observe import wait_until
-from tests.service import amount
 
 # It may not repeat a call, so it cannot prove a repair by itself: only what others have proven helps it.
 OTHER = """

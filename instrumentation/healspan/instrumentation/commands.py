@@ -43,6 +43,7 @@ def demo(
             ) from error
     os.environ["HEALSPAN_DATA_DIR"] = str(home)
     os.environ.pop("HEALSPAN_DATABASE_URL", None)
+    os.environ.setdefault("HEALSPAN_SERVICE_NAME", "filings")
     in_app = os.environ.get("HEALSPAN_IN_APP")
     os.environ["HEALSPAN_IN_APP"] = f"{in_app},filings" if in_app else "filings"
     shut_down()  # what runs already has read other settings
