@@ -23,7 +23,7 @@ def price(text: str) -> float:
     """Read a price."""
     words = text.split()
     if len(words) > 1:
-        raise LookupError(f"{len(words)} words are no price")
+        raise LookupError(f"{len(words)} words are no price: {text}")
     return float(words[0])
 
 

@@ -128,9 +128,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         say_error(str(error))
         return 1
     except BrokenPipeError:
-        # The reader has seen enough ('| head'); say nothing more, and let no flush at exit say it either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _reader_is_gone()
+    except SystemExit as stop:
+        # What click makes of a broken pipe.
+        if isinstance(stop.__context__, BrokenPipeError):
+            return _reader_is_gone()
+        raise
     except typer.Abort:
         say_error("not confirmed; nothing was done")
         return 1
@@ -144,6 +147,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _usage(error)
     return code if isinstance(code, int) else 0
+
+
+def _reader_is_gone() -> int:
+    """Say nothing more to a reader that has seen enough ('| head'), not even by a flush at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
+    return 0
 
 
 def _usage(error: Exception) -> int:
