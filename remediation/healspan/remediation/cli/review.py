@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +34,10 @@ from healspan.remediation.cli.tools import (
 if TYPE_CHECKING:
     from healspan.remediation.fix import StateChange
     from healspan.remediation.review import EscalatedPattern
+    from healspan.remediation.settings import Settings
+    from healspan.remediation.signing import Reviewer
+    from healspan.remediation.store.repository import Store
+    from healspan.remediation.store.views import FixView
 
 __all__ = ["app"]
 
@@ -105,6 +112,29 @@ def _print_escalated(one: EscalatedPattern) -> None:
     print_decisions(() if one.resolution is None else one.resolution.decisions)
 
 
+@dataclass(frozen=True, slots=True)
+class _Facing:
+    """A reviewer with a fix in front of them."""
+
+    settings: Settings
+    store: Store
+    view: FixView
+    reviewer: Reviewer
+
+    @property
+    def seen(self) -> int | None:
+        return self.view.changes[-1].sequence if self.view.changes else None
+
+
+@contextlib.contextmanager
+def _facing(fix: str) -> Iterator[_Facing]:
+    known = settings()
+    with open_store(known) as store:
+        view = find_fix(store, fix)
+        assert store is not None  # noqa: S101 - a fix was found in it
+        yield _Facing(known, store, view, reviewer_at_work(known))
+
+
 @app.command()
 def approve(
     fix: FixId,
@@ -120,19 +150,16 @@ def approve(
     """
     from healspan.remediation import review
 
-    known = settings()
-    with open_store(known) as store:
-        view = find_fix(store, fix)
-        assert store is not None  # noqa: S101 - a fix was found in it
+    with _facing(fix) as one:
         change = review.approve(
-            store.database,
-            view.fix.fix_id,
-            reviewer_at_work(known),
-            known.keys_dir,
+            one.store.database,
+            one.view.fix.fix_id,
+            one.reviewer,
+            one.settings.keys_dir,
             reason=reason,
             expires=None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days),
-            preset=known.policy,
-            seen=view.changes[-1].sequence if view.changes else None,
+            preset=one.settings.policy,
+            seen=one.seen,
         )
     _print_change(change)
 
@@ -145,17 +172,14 @@ def reject(fix: FixId, reason: Reason = "no reason given") -> None:
     """
     from healspan.remediation import review
 
-    known = settings()
-    with open_store(known) as store:
-        view = find_fix(store, fix)
-        assert store is not None  # noqa: S101 - a fix was found in it
+    with _facing(fix) as one:
         change = review.reject(
-            store.database,
-            view.fix.fix_id,
-            reviewer_at_work(known),
+            one.store.database,
+            one.view.fix.fix_id,
+            one.reviewer,
             reason=reason,
-            preset=known.policy,
-            seen=view.changes[-1].sequence if view.changes else None,
+            preset=one.settings.policy,
+            seen=one.seen,
         )
     _print_change(change)
 
@@ -168,17 +192,14 @@ def suspend(fix: FixId, reason: Reason = "no reason given") -> None:
     """
     from healspan.remediation import review
 
-    known = settings()
-    with open_store(known) as store:
-        view = find_fix(store, fix)
-        assert store is not None  # noqa: S101 - a fix was found in it
+    with _facing(fix) as one:
         change = review.suspend(
-            store.database,
-            view.fix.fix_id,
-            reviewer_at_work(known),
+            one.store.database,
+            one.view.fix.fix_id,
+            one.reviewer,
             reason=reason,
-            preset=known.policy,
-            seen=view.changes[-1].sequence if view.changes else None,
+            preset=one.settings.policy,
+            seen=one.seen,
         )
     _print_change(change)
 
