@@ -13,6 +13,7 @@ The tree::
     │   ├── StaleFix            the code changed since the fix was made
     │   ├── StateConflict       somebody else changed the state first, or the change is not allowed
     │   └── UnknownRepairer     a step names a repairer that is not installed
+    ├── CannotReplay            the call of a stored incident cannot be made again
     ├── RepairDeclined          an expression that must not, or cannot, be guarded
     └── StepInapplicable        a step does not apply to this call
 
@@ -23,6 +24,7 @@ Every message says what to do next.
 from __future__ import annotations
 
 __all__ = [
+    "CannotReplay",
     "ConfigurationError",
     "FixError",
     "HealspanError",
@@ -81,6 +83,10 @@ class StateConflict(FixError):
 
 class UnknownRepairer(FixError):
     """A step names a repairer that is not installed."""
+
+
+class CannotReplay(HealspanError):
+    """The call of a stored incident cannot be made again; the message says why."""
 
 
 class RepairDeclined(HealspanError):

@@ -23,10 +23,10 @@ from typing import Any, cast
 from pydantic import JsonValue
 
 from healspan.remediation.boundary import Boundary, FailedCall
-from healspan.remediation.errors import FixError, HealspanError
-from healspan.remediation.fix import Fix, FixState, Match, StateChange
+from healspan.remediation.errors import CannotReplay, SignatureRefused
+from healspan.remediation.fix import Fix, FixState, Match
 from healspan.remediation.incident import Incident
-from healspan.remediation.policy import GATES, Preset, Refusal, Request, first_refusal
+from healspan.remediation.policy import GATES, Preset, Request, first_refusal
 from healspan.remediation.record import Record
 from healspan.remediation.run import Run, current_run
 from healspan.remediation.runtime import shut_down
@@ -37,7 +37,15 @@ from healspan.remediation.staleness import why_stale
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.views import FixView
 
-__all__ = ["Assessment", "CannotReplay", "Replayed", "assess_fix", "assess_fixes", "covers", "replay_call"]
+__all__ = [
+    "Assessment",
+    "GateAnswer",
+    "Replayed",
+    "assess_fix",
+    "assess_fixes",
+    "covers",
+    "replay_call",
+]
 
 _IN_SERVICE = frozenset({"declared", "repetition"})
 """Gates that ask the live boundary."""
@@ -45,8 +53,14 @@ _IN_SERVICE = frozenset({"declared", "repetition"})
 _MOST_SHOWN = 2_000
 
 
-class CannotReplay(HealspanError):
-    """The call of an incident cannot be made again; the message says why."""
+class GateAnswer(Record):
+    """What one gate says of a fix."""
+
+    gate: str
+    """Of `policy.GATES`, or ``signature`` or ``source``."""
+    lets: bool | None
+    """None: it was not asked, since it asks the live boundary and the application is not imported."""
+    reason: str
 
 
 class Assessment(Record):
@@ -55,11 +69,29 @@ class Assessment(Record):
     fix_id: str
     state: FixState | None
     fix_instruction: str
-    applies: bool | None
-    """None: so far yes, but the gates that ask the live boundary were not asked."""
-    gate: str
-    """The one that refuses; else ``all`` or ``not asked``."""
-    reason: str
+    gates: tuple[GateAnswer, ...]
+    """All of them, in the order in which they are asked; the first no decides."""
+
+    @property
+    def refusal(self) -> GateAnswer | None:
+        """The gate that refuses, if one does."""
+        return next((gate for gate in self.gates if gate.lets is False), None)
+
+    @property
+    def applies(self) -> bool | None:
+        """Whether it would be applied; None: so far yes, but not every gate was asked."""
+        if self.refusal is not None:
+            return False
+        return None if any(gate.lets is None for gate in self.gates) else True
+
+    @property
+    def reason(self) -> str:
+        """Why, in one sentence."""
+        if self.refusal is not None:
+            return self.refusal.reason
+        if self.applies is None:
+            return "so far yes; what the live boundary declares was not asked (--app MODULE)"
+        return "every gate lets it; the contract decides on its result"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,48 +137,47 @@ def assess_fix(
         boundary: the live one; None if the application is not imported.
         now: the wall clock, in UTC.
     """
-    fix = view.fix
-    change = view.changes[-1] if view.changes else None
-
-    def said(applies: bool | None, gate: str, reason: str) -> Assessment:
-        return Assessment(
-            fix_id=fix.fix_id,
-            state=view.state,
-            fix_instruction=fix.fix_instruction,
-            applies=applies,
-            gate=gate,
-            reason=reason,
-        )
-
-    if change is None:
-        return said(False, "state", "it was never given a state")
-    refused = _first_refusal(fix, change, incident, preset, boundary, now or datetime.now(UTC))
-    if refused is not None:
-        return said(False, refused.gate, refused.reason)
-    try:
-        keys.trust(fix, change)
-    except FixError as error:
-        return said(False, "signature", str(error))
-    if boundary is None:
-        return said(None, "not asked", "so far yes; whether the service declares what it needs was not asked")
-    stale = why_stale(fix, boundary)
-    if stale is not None:
-        return said(False, "stale", stale)
-    return said(True, "all", "every gate lets it; the contract decides on its result")
+    return Assessment(
+        fix_id=view.fix.fix_id,
+        state=view.state,
+        fix_instruction=view.fix.fix_instruction,
+        gates=tuple(_answers(view, incident, keys, preset, boundary, now or datetime.now(UTC))),
+    )
 
 
-def _first_refusal(
-    fix: Fix,
-    change: StateChange,
+def _answers(
+    view: FixView,
     incident: Incident,
+    keys: KeyRing,
     preset: Preset,
     boundary: Boundary | None,
     now: datetime,
-) -> Refusal | None:
+) -> Iterator[GateAnswer]:
+    fix = view.fix
+    if not view.changes:
+        yield GateAnswer(gate="state", lets=False, reason="it was never given a state")
+        return
+    change = view.changes[-1]
+    try:
+        keys.trust(fix, change)
+    except SignatureRefused as error:
+        yield GateAnswer(gate="signature", lets=False, reason=str(error))
+    else:
+        yield GateAnswer(gate="signature", lets=True, reason="its bytes and its state are believed")
     known = boundary or Boundary(name=incident.module, function=None, target=incident.target)
     # Gates look at the boundary, the incident and whether the call may be repeated, and at nothing else.
     request = Request(fix, change, cast("FailedCall", _StoredCall(known, incident)), preset, now)
-    return first_refusal(request, [gate for gate in GATES if boundary is not None or gate[0] not in _IN_SERVICE])
+    for gate in GATES:
+        if boundary is None and gate[0] in _IN_SERVICE:
+            yield GateAnswer(gate=gate[0], lets=None, reason="not asked: name the application with --app MODULE")
+            continue
+        refusal = first_refusal(request, [gate])
+        yield GateAnswer(gate=gate[0], lets=refusal is None, reason="lets it" if refusal is None else refusal.reason)
+    if boundary is None:
+        yield GateAnswer(gate="source", lets=None, reason="not asked: name the application with --app MODULE")
+        return
+    stale = why_stale(fix, boundary)
+    yield GateAnswer(gate="source", lets=stale is None, reason=stale or "the source it was made for is what runs")
 
 
 def assess_fixes(

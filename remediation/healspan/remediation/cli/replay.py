@@ -37,7 +37,8 @@ def replay(
     Example: healspan replay 5f1c --app shop.checkout
     """
     from healspan.remediation.boundary import boundaries
-    from healspan.remediation.replay import CannotReplay, assess_fixes, replay_call
+    from healspan.remediation.errors import CannotReplay
+    from healspan.remediation.replay import assess_fixes, replay_call
     from healspan.remediation.signing import KeyRing
 
     known = settings()
