@@ -89,8 +89,6 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry, service: str) -> None:
         self._service = service
-        self._repaired: dict[str, Counter] = {}
-        """Children by boundary: a repaired call must not pay for the look-up of labels."""
         self._incidents = Counter(*INCIDENTS, registry=registry)
         self._heals = Counter(*HEALS, registry=registry)
         self._seconds = Histogram(*HEAL_SECONDS, buckets=HEAL_SECONDS_BUCKETS, registry=registry)
@@ -119,11 +117,7 @@ class Metrics:
 
     def repaired(self, boundary: str, count: int = 1) -> None:
         """Count calls that an installed repair healed before any exception left the function."""
-        child = self._repaired.get(boundary)
-        if child is None:
-            child = self._heals.labels(self._service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value)
-            self._repaired[boundary] = child
-        child.inc(count)
+        self._heals.labels(self._service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value).inc(count)
 
     def dropped(self, reason: str) -> None:
         """Count a fact that was dropped."""

@@ -162,6 +162,7 @@ class Runtime:
         if criterion.value is True and applied.resolved:
             self._tally.add(applied, True, run.pipeline, at=now.timestamp(), active=active)
             return []
+        self.metrics.repaired(applied.boundary)
         # What is not plainly good is worth a row of its own: a later unknown may overrule it.
         application, judgement = rows(applied, criterion, run, at=now, active=active)
         self.history.add_judgement(judgement)
@@ -182,7 +183,6 @@ class Runtime:
         valid: bool | None,
     ) -> None:
         """Take in a call in which installed repairs acted; judged with its run, or at once without one."""
-        self.metrics.repaired(boundary)
         context = tuple(sorted(context_keys.items()))
         elapsed: dict[str, int] = {}
         for one in mine:
@@ -213,6 +213,7 @@ class Runtime:
     def flush(self, *, everything: bool = False) -> None:
         """Write down what was counted; exposure only when it is due, or everything."""
         for application, judgement in self._tally.take():
+            self.metrics.repaired(application.boundary, application.count)
             self.spool.append_many([("application", application), ("judgement", judgement)])
         if everything or time.monotonic() - self._exposed >= EXPOSURE_SECONDS:
             self._exposed = time.monotonic()

@@ -225,7 +225,7 @@ def _pattern(escalation: Escalation) -> None:
             )
         else:
             st.markdown("Write a fix for it, or register a strategy at the boundary; then:")
-            st.code("healspan review import reviewed_fixes/", language="text")
+            st.code("healspan review import reviewed_fixes/ --app your.module", language="text")
 
 
 def describe(step: Step) -> str:

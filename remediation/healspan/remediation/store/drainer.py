@@ -34,7 +34,10 @@ LINGER_SECONDS = 0.02
 FIRST_BACKOFF, LAST_BACKOFF = 0.02, 2.0
 SCAN_SECONDS = 5.0
 """How often to look for spools of dead processes."""
-BATCH = 500
+BATCH = 200
+REST = 3.0
+"""After a batch the drainer rests this many times the processor time it took: in a storm of failures the
+interpreter belongs to the host, and the facts are safe in the spool."""
 
 
 @dataclass(slots=True)
@@ -155,6 +158,7 @@ class Drainer:
     def _drain_own(self, ingest: Ingest) -> None:
         taken = 0
         while self._clock() < self._deadline:
+            busy = time.thread_time()
             entries = self._spool.read(limit=BATCH)
             if not entries:
                 break
@@ -162,6 +166,7 @@ class Drainer:
             ingest.take(entries, spool="" if path is None else path.name)
             self._spool.delete(entries)
             taken += len(entries)
+            self._stopping.wait((time.thread_time() - busy) * REST)
         if taken:
             self._spool.tidy()
 
