@@ -8,6 +8,7 @@ import contextvars
 import gc
 import os
 import sqlite3
+import sys
 import threading
 import types
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.facts import make_incident
-from tests.observe import wait_until
+from tests.observe import drained, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.instrumentation.contract import Contract
@@ -27,11 +28,12 @@ from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.fix import FixState, StateChange
 from healspan.remediation.metrics import Metrics
 from healspan.remediation.regression import judge_run
-from healspan.remediation.repair import fired
+from healspan.remediation.repair import InstallStatus, fired
 from healspan.remediation.run import Applied, Failed, Run
-from healspan.remediation.runtime import Runtime
+from healspan.remediation.runtime import Runtime, shut_down
 from healspan.remediation.signing import KeyRing, Reviewer, enrol
 from healspan.remediation.store.repository import Store
+from healspan.remediation.store.spool_file import is_busy
 
 ROLES = {"admin": "everything", "bob": "nothing"}
 
@@ -99,7 +101,7 @@ class Going(Protocol):
         (Sequence[int], range(3)),
         (Mapping[str, int], types.MappingProxyType({"a": 1})),
     ],
-    ids=str,
+    ids=lambda part: getattr(part, "__name__", type(part).__name__),
 )
 def test_a_value_that_a_type_checker_accepts_keeps_the_contract(output: Any, value: object) -> None:
     assert Contract(pages, output).verify(value, {}).valid is True
@@ -458,3 +460,47 @@ def test_a_directory_of_trusted_keys_that_anybody_can_write_to_trusts_nobody(tmp
         assert KeyRing.open(keys).trusted_ids == ()
         path.chmod(before)
     assert len(KeyRing.open(keys).trusted_ids) == 1
+
+
+# What is kept
+
+
+def test_a_secret_in_a_context_or_a_pipelines_key_is_kept_nowhere(live: Runtime, data_dir: Path) -> None:
+    secret, password = "ghp_" + "Zk9Qw3Er5Ty7Ui1Op2As4Df6Gh8Jk0LzXc5V", "correct horse battery"
+
+    @error_boundary("attacked_context", context=lambda fails: {"tenant": secret, "password": password, secret: "x"})
+    def leaky(fails):  # type: ignore[no-untyped-def]
+        if fails:
+            raise OSError
+
+    with pipeline("secret", key=secret, context={"tenant": secret, "password": password}) as run:
+        leaky(False)
+        with pytest.raises(OSError, match=""):
+            leaky(True)
+    drained(live)
+    shut_down()
+    assert run.key is not None
+    kept = b"".join(path.read_bytes() for path in data_dir.rglob("*") if path.is_file())
+    assert b"attacked_context" in kept
+    assert secret.encode() not in kept
+    assert password.encode() not in kept
+
+
+def test_a_full_disk_is_not_called_busy() -> None:
+    full, locked = sqlite3.OperationalError("full"), sqlite3.OperationalError("locked")
+    full.sqlite_errorcode, locked.sqlite_errorcode = sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY
+    assert (is_busy(full), is_busy(locked)) == (False, True)
+
+
+def test_a_repair_waits_for_a_module_that_is_being_imported(live: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert total({"total": "1,234"}) == 1234
+    wait_until(installed(live, "attacked_total"), "the repair")
+    (repair,) = live.repairs.installed()
+    live.repairs.uninstall_all()
+    half = types.ModuleType(repair.step.module)
+    half.__spec__ = types.SimpleNamespace(_initializing=True)  # type: ignore[assignment]
+    whole = sys.modules[repair.step.module]
+    monkeypatch.setitem(sys.modules, repair.step.module, half)
+    assert [report.status for report in live.repairs.install_exactly([repair])] == [InstallStatus.PENDING]
+    monkeypatch.setitem(sys.modules, repair.step.module, whole)
+    assert [report.status for report in live.repairs.retry_pending()] == [InstallStatus.INSTALLED]
