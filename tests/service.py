@@ -13,6 +13,12 @@ def amount(text: str) -> float:
     return float(text)
 
 
+@error_boundary("checked_amount", retry_safe=True, checks=[lambda result, arguments: result >= 0])
+def checked_amount(text: str) -> float:
+    """Read an amount that a check looks at."""
+    return float(text)
+
+
 @error_boundary("amount_async", retry_safe=True)
 async def amount_async(text: str) -> float:
     """Read an amount, awaiting."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.observe import drained, facts, wait_until
-from tests.service import amount
+from tests.service import amount, user
 
 from healspan.instrumentation import error_boundary
 from healspan.remediation.incident import IncidentStatus
@@ -81,7 +81,7 @@ def test_an_unknown_kind_of_fix_is_refused_and_the_others_serve(
     again = restarted()
     assert again.index.snapshot.candidates == {}
     assert "upgrade healspan" in caplog.text
-    assert amount("$3") == 3.0
+    assert user({"userName": "ann"}) == "ann"
 
 
 def test_changed_source_makes_a_fix_stale_and_never_misplaced(

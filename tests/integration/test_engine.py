@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.observe import drained, facts, wait_until
-from tests.service import amount, untyped, ways
+from tests.service import amount, checked_amount, untyped, ways
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation import review
@@ -67,6 +67,32 @@ def test_medium_risk_waits_for_a_human_and_serves_once_approved(live: Runtime, r
     wait_until(live.repairs.installed, "the approved repair to be installed")
     assert untyped(SWAPPED) == 7
     assert len(facts(live)) == 1
+
+
+def test_a_humans_no_holds_for_looser_fixes_of_the_same_expression(live: Runtime, reviewer: Reviewer) -> None:
+    assert checked_amount("$1,234") == 1234.0
+    drained(live)
+    [fix_id] = [one.resolution.fix_id for one in facts(live)]
+    assert fix_id is not None
+    with Store.open(live.settings) as store:
+        review.reject(store.database, fix_id, reviewer, reason="not here")
+    wait_until(lambda: not live.repairs.installed(), "the repair to be taken out")
+    with pytest.raises(ValueError, match="could not convert"):
+        checked_amount("$1,234")
+
+
+def test_a_reading_by_convention_waits_for_a_human_where_no_check_looks_at_it(live: Runtime) -> None:
+    with pytest.raises(ValueError, match="could not convert"):
+        amount("-")
+    assert checked_amount("-") == 0.0
+
+
+def test_what_an_installed_repair_healed_is_told_to_the_run(live: Runtime) -> None:
+    assert amount("$1,234") == 1234.0
+    wait_until(live.repairs.installed, "the repair to be installed")
+    with pipeline("p", key="1", context={}) as run:
+        assert amount("$5") == 5.0
+    assert [(heal.outcome, heal.tier, heal.steps) for heal in run.heals] == [("healed", "1", ("repair",))]
 
 
 def test_a_second_way_to_the_expression_is_proven_before_the_repair_acts_on_it(live: Runtime) -> None:

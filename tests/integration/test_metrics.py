@@ -162,7 +162,7 @@ def test_a_taken_port_is_said_in_words(server):
 
 
 def test_a_foreign_host_is_said_in_words():
-    with pytest.raises(ConfigurationError, match="give another --host"):
+    with pytest.raises(ConfigurationError, match="choose another host"):
         MetricsServer(CollectorRegistry(), host="192.0.2.1", port=0)
 
 

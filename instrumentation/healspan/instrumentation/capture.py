@@ -125,9 +125,7 @@ def capture(
         system_state=_state(records, state, session),
         prior_fix_attempts=tuple(prior_fix_attempts),
         resource=dict(_environment_resource() if resource is None else resource),
-        context_keys={
-            session.text(key, _MAX_NAME): session.text(value, 200) for key, value in (context_keys or {}).items()
-        },
+        context_keys=scrubber.scrub_context(context_keys or {}),
         pipeline=pipeline,
         run_id=run_id,
         severity=severity,

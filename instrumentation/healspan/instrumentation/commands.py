@@ -27,13 +27,21 @@ def demo(
     """Run a small pipeline over real SEC filings twice, and watch its failures being healed.
 
     It was written after reading three filings; the others are production. The first run meets failures that nobody
-    has seen, the second knows them. Needs no network and no key, and leaves your own store alone.
+    has seen, the second knows them. Needs no network and no key, and leaves your own store alone. Each
+    demo starts afresh, unless --keep is given or somebody has reviewed fixes in its store.
     """
     from healspan.remediation.runtime import shut_down
-    from healspan.remediation.settings import load_settings
+    from healspan.remediation.settings import load_settings, private_directory
 
     examples = examples_directory()
     home = data_dir.absolute() if data_dir is not None else load_settings().data_dir.absolute() / "demo"
+    if os.environ.get("HEALSPAN_DISABLED", "").lower() in {"1", "true", "yes", "on"}:
+        typer.echo("HEALSPAN_DISABLED is set: nothing will be healed.", err=True)
+    if data_dir is None and not keep and (home / "keys" / "trusted").is_dir():
+        keep = True
+        typer.echo(f"Somebody has reviewed fixes in {home}: going on with them. Remove it to start afresh.", err=True)
+    if data_dir is None:
+        private_directory(home.parent)
     if data_dir is None and not keep and home.exists():
         try:
             shutil.rmtree(home)
@@ -41,6 +49,7 @@ def demo(
             raise StoreUnavailable(
                 f"the earlier demo in {home} cannot be removed ({error.strerror}); remove it, or run with --keep",
             ) from error
+    private_directory(home)
     os.environ["HEALSPAN_DATA_DIR"] = str(home)
     os.environ.pop("HEALSPAN_DATABASE_URL", None)
     os.environ.setdefault("HEALSPAN_SERVICE_NAME", "filings")

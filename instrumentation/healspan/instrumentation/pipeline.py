@@ -14,6 +14,8 @@ from healspan.remediation.runtime import internal_error, runtime
 
 __all__ = ["pipeline"]
 
+_MAX_KEY = 200
+
 
 class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
     """Open a run; inside another run it belongs to that one.
@@ -37,9 +39,12 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         if outer is not None:
             self._entered.append(None)
             return outer
+        key, context = None, dict[str, str]()
         with internal_error("start"):
-            runtime()
-        run = Run(self._name, key=self._key, context_keys=self._context)
+            scrubber = runtime().scrubber
+            key = None if self._key is None else scrubber.scrub_text(self._key, _MAX_KEY)
+            context = scrubber.scrub_context(self._context or {})
+        run = Run(self._name, key=key, context_keys=context)
         self._entered.append((run, current_run.set(run)))
         open_runs.add(run.run_id)
         return run

@@ -24,7 +24,8 @@ from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.wrapper import compile_wrapper
 from healspan.remediation.boundary import Boundary, BoundaryMode, Strategy, register
-from healspan.remediation.engine import Healing, drive, drive_async
+from healspan.remediation.driver import drive, drive_async
+from healspan.remediation.engine import Healing
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.repair import FiredRepair, fired, register_boundary, take_fired
 from healspan.remediation.run import current_run, open_runs
@@ -39,6 +40,9 @@ _Kwargs = dict[str, Any]
 
 _healing: ContextVar[frozenset[str]] = ContextVar("healspan_healing", default=frozenset())
 """Boundaries whose failure is being healed in this context: a failure inside the attempt is not healed again."""
+
+_READ_AHEAD = 1_000
+"""Characters of a context key taken before scrubbing, which keeps fewer."""
 
 _clock = time.perf_counter
 _frame = sys._getframe
@@ -77,6 +81,7 @@ class Site:
             retry_safe=retry_safe,
             mode=mode,
             has_contract=self.contract.declared,
+            has_checks=bool(checks),
             fallback=fallback,
         )
         self._signature = inspect.signature(function)
@@ -128,7 +133,8 @@ class Site:
         keys: dict[str, str] = {}
         if self._context is not None:
             with internal_error("context"):
-                keys = {str(key): str(value) for key, value in self._context(*args, **kwargs).items()}
+                found = self._context(*args, **kwargs).items()
+                keys = {str(key)[:_READ_AHEAD]: str(value)[:_READ_AHEAD] for key, value in found}
         return keys
 
     def sample(self, weight: int, args: _Args, kwargs: _Kwargs, seconds: float) -> None:

@@ -112,6 +112,8 @@ class Boundary:
     retry_safe: bool | Literal["snapshot"] = False
     mode: BoundaryMode = "heal"
     has_contract: bool = False
+    has_checks: bool = False
+    """Whether checks look at the result; a type alone cannot tell one reading of a text from another."""
     fallback: Any = UNSET
     strategies: dict[str, Strategy] = field(default_factory=dict)
 

@@ -114,7 +114,7 @@ class Playbooks:
         source_hash: dict[str, str],
     ) -> FixDraft:
         incident = call.incident
-        risk, assessment = assess(step, has_contract=call.boundary.has_contract)
+        risk, assessment = assess(step, has_checks=call.boundary.has_checks)
         return FixDraft(
             pattern=incident.pattern.error_pattern,
             scope=Scope(
@@ -141,7 +141,7 @@ def failing_frame(frames: tuple[FailingFrame, ...]) -> FailingFrame | None:
     return next((frame for frame in reversed(frames) if frame.in_app), None)
 
 
-def assess(step: Step, *, has_contract: bool) -> tuple[RiskLevel, str]:
+def assess(step: Step, *, has_checks: bool) -> tuple[RiskLevel, str]:
     """Return the risk of a step and the sentence that says why."""
     if isinstance(step, RepairStep):
         if step.repairer == "renamed_key" and not _has_literal_key(step.expression):
@@ -154,14 +154,14 @@ def assess(step: Step, *, has_contract: bool) -> tuple[RiskLevel, str]:
                 RiskLevel.LOW,
                 "Acts only where the expression raises; reads another notation of the same value.",
             )
-        if has_contract:
+        if has_checks:
             return RiskLevel.LOW, (
                 "Acts only where the expression raises; a convention decides the reading, and the boundary's "
-                "contract checks the result."
+                "checks look at the result."
             )
         return RiskLevel.MEDIUM, (
-            "Acts only where the expression raises, but a convention decides the reading and no contract checks "
-            "the result."
+            "Acts only where the expression raises, but a convention decides the reading (a dash is zero, 12% is "
+            "0.12) and no check of the boundary looks at the result."
         )
     if isinstance(step, StrategyStep):
         return RiskLevel.LOW, "Calls an alternative that the application registered for this boundary."

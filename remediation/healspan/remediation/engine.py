@@ -1,18 +1,17 @@
 """The engine: takes one failing call up the tiers and proves what it does.
 
 `Engine.heal` is a generator: it yields the calls it wants made and is sent their results, so that the same
-code serves synchronous and asynchronous boundaries (`drive` and `drive_async`).
+code serves synchronous and asynchronous boundaries (see `driver`).
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import FailedCall
@@ -23,7 +22,7 @@ from healspan.remediation.flight import Flights
 from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Decision, IncidentStatus, Resolution, Tier
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
-from healspan.remediation.policy import Preset, Request, first_refusal
+from healspan.remediation.policy import GATES, Preset, Request, first_refusal
 from healspan.remediation.record import Record
 from healspan.remediation.repair import Repairs
 from healspan.remediation.run import Applied, Heal
@@ -31,9 +30,11 @@ from healspan.remediation.signing import KeyRing
 from healspan.remediation.step import FramePath, RepairStep, in_words
 from healspan.remediation.store import Candidate, FixIndex
 
-__all__ = ["Engine", "Healing", "Invocation", "Journal", "drive", "drive_async"]
+__all__ = ["Engine", "Healing", "Journal"]
 
 logger = logging.getLogger("healspan.engine")
+
+_TURNED_DOWN = frozenset({FixState.SUSPENDED, FixState.RETIRED})
 
 TRIAL_LIFETIME = timedelta(days=30)
 """A fix that no human has approved is asked for again after this time."""
@@ -192,25 +193,50 @@ class Engine:
         progress: _Progress,
         diagnoser: Diagnoser,
     ) -> Generator[Invocation, Any, _Success | None]:
+        turned_down: set[tuple[object, ...]] = set()
         for draft in diagnoser.candidates(call):
             fix = Fix.from_draft(draft, created_at=self._now())
             if fix.fix_id in progress.tried:
                 continue
             known = self._index.latest(fix.fix_id)
             lapsed = known is not None and known.state is FixState.TRIAL and _expired(known, self._now())
+            if known is not None and known.state in _TURNED_DOWN:
+                turned_down |= _places(fix)
+            elif known is None and turned_down & _places(fix):
+                progress.decide(fix, "state", "a stricter fix of the same expression was rejected or suspended")
+                continue
             if known is not None and not lapsed:
                 progress.decide(fix, "state", f"its state is {known.state}")
                 continue
             refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
-            if refusal is not None and refusal.gate == "policy":
-                # Nothing was proven, but this incident has shown the way that an approval would cover.
-                repairing = any(isinstance(step, RepairStep) for step in fix.steps)
-                self._propose(fix, progress, (call.path,) if repairing else ())
+            if refusal is not None:
+                if refusal.gate == "policy" and (yield from self._worth_a_look(call, fix)):
+                    # This incident has shown the way that an approval would cover.
+                    self._propose(fix, progress, (call.path,) if _places(fix) else ())
+                progress.decide(fix, refusal.gate, refusal.reason)
+                continue
             success = yield from self._try(call, progress, fix, None)
             if success is not None:
                 self._adopt(fix, known, success.path, progress)
                 return success
         return None
+
+    def _worth_a_look(self, call: FailedCall, fix: Fix) -> Generator[Invocation, Any, bool]:
+        """Tell whether a fix that only a human may let act would have helped here; its result is thrown away.
+
+        The policy `suggest` runs nothing for it, and neither does a call that must not be made again.
+        """
+        unapproved = (one for one in GATES if one[0] != "policy")
+        if self._preset == "suggest":
+            return True
+        if first_refusal(Request(fix, None, call, self._preset, self._now()), tuple(unapproved)) is not None:
+            return False
+        try:
+            value = yield from Attempt(fix, call, self._repairs).run()
+        except Exception:
+            # Whatever it raised, it would not have helped.
+            return False
+        return call.verify(value).valid is not False
 
     # One candidate
 
@@ -433,41 +459,14 @@ class Engine:
         return Healing(resolution, success.value if success else None)
 
 
+def _places(fix: Fix) -> set[tuple[object, ...]]:
+    """Return what the repairs of a fix act on, and with which repairer, whatever loss they accept."""
+    return {
+        (step.module, step.qualname, step.line, step.column, step.end_line, step.end_column, step.repairer)
+        for step in fix.steps
+        if isinstance(step, RepairStep)
+    }
+
+
 def _expired(change: StateChange, now: datetime) -> bool:
     return change.expires is not None and change.expires <= now
-
-
-def drive(healing: Generator[Invocation, Any, Healing]) -> Healing:
-    """Run the engine's generator for a synchronous caller."""
-    try:
-        invocation = next(healing)
-        while True:
-            try:
-                value = invocation()
-            except Exception as error:
-                invocation = healing.throw(error)
-            else:
-                invocation = healing.send(value)
-    except StopIteration as stop:
-        return cast("Healing", stop.value)
-    finally:
-        healing.close()
-
-
-async def drive_async(healing: Generator[Invocation, Any, Healing]) -> Healing:
-    """Run the engine's generator for an asynchronous caller."""
-    try:
-        invocation = next(healing)
-        while True:
-            try:
-                value = invocation()
-                if inspect.isawaitable(value):
-                    value = await value
-            except Exception as error:
-                invocation = healing.throw(error)
-            else:
-                invocation = healing.send(value)
-    except StopIteration as stop:
-        return cast("Healing", stop.value)
-    finally:
-        healing.close()

@@ -181,8 +181,8 @@ class MetricsServer:
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken; stop what listens there, or give another --port"
-    return f"nothing can listen on {host}:{port} ({error.strerror}); give another --host or --port"
+        return f"port {port} on {host} is taken; stop what listens there, or choose another port"
+    return f"nothing can listen on {host}:{port} ({error.strerror}); choose another host or port"
 
 
 def _app(registry: CollectorRegistry) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:

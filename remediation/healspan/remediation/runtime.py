@@ -19,12 +19,13 @@ from healspan.remediation.diagnosis import Playbooks
 from healspan.remediation.engine import Engine
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixState
+from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.metrics import Metrics, host_metrics
 from healspan.remediation.outcome import Exposure, Judgement
 from healspan.remediation.record import Record
 from healspan.remediation.regression import NoRegression, judge_run, verdict
 from healspan.remediation.repair import FiredRepair, Repairs
-from healspan.remediation.run import Applied, Run
+from healspan.remediation.run import Applied, Heal, Run
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.serving import Serving
 from healspan.remediation.settings import Settings, load_settings
@@ -39,6 +40,7 @@ logger = logging.getLogger("healspan")
 
 TALLY_SECONDS = 1.0
 EXPOSURE_SECONDS = 10.0
+_MOST_CONTEXTS = 1_000
 RESTART_SECONDS = 30.0
 """After a start that failed, the next one is tried no sooner."""
 
@@ -61,6 +63,7 @@ class Runtime:
         self.repairs = Repairs(settings.in_app)
         self.serving = Serving(self.repairs)
         self._tally = Tally()
+        self._contexts: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._exposed = time.monotonic()
@@ -183,7 +186,7 @@ class Runtime:
         valid: bool | None,
     ) -> None:
         """Take in a call in which installed repairs acted; judged with its run, or at once without one."""
-        context = tuple(sorted(context_keys.items()))
+        context = tuple(sorted(self._scrubbed(context_keys).items()))
         elapsed: dict[str, int] = {}
         for one in mine:
             elapsed[one.fix_id] = elapsed.get(one.fix_id, 0) + one.elapsed_ns
@@ -199,6 +202,7 @@ class Runtime:
             )
             if run is not None:
                 run.applied(applied)
+                run.heals.append(_heal(applied, mine))
             elif resolved:
                 # Outside a pipeline the run ends with the call: nothing can come later that went wrong.
                 self._tally.add(applied, True, None, at=time.time(), active=self._active(fix_id))
@@ -207,6 +211,16 @@ class Runtime:
                 own.applied(applied)
         if own is not None:
             self.close_run(own)
+
+    def _scrubbed(self, context_keys: Mapping[str, str]) -> dict[str, str]:
+        """Return context keys without secrets; a repaired call must not pay for the same ones again."""
+        raw = tuple(context_keys.items())
+        known = self._contexts.get(raw)
+        if known is None:
+            if len(self._contexts) >= _MOST_CONTEXTS:
+                self._contexts.clear()
+            known = self._contexts[raw] = self.scrubber.scrub_context(context_keys)
+        return known
 
     # Flushing
 
@@ -219,13 +233,31 @@ class Runtime:
             self._exposed = time.monotonic()
             for take in tuple(_takers):
                 for row in take():
-                    self.spool.append("exposure", row)
+                    kept = row.model_copy(update={"context_keys": self._scrubbed(row.context_keys)})
+                    self.spool.append("exposure", kept)
 
     def _flush_forever(self) -> None:
         while not self._stopping.wait(TALLY_SECONDS):
             with internal_error("flush"):
                 self.flush()
                 self.serving.retry()
+
+
+def _heal(applied: Applied, mine: Sequence[FiredRepair]) -> Heal:
+    """Say of a call what an installed repair did before any exception left the function."""
+    step = next(one.step for one in mine if one.fix_id == applied.fix_id)
+    return Heal(
+        boundary=applied.boundary,
+        outcome=IncidentStatus.HEALED if applied.resolved else IncidentStatus.ESCALATED,
+        tier=Tier.KNOWN_FIX,
+        fix_id=applied.fix_id,
+        steps=("repair",),
+        error_type=step.error_type,
+        error_id=None,
+        elapsed_ms=applied.elapsed_ms,
+        diagnosed=False,
+        reason="" if applied.resolved else "the call failed, or its result broke the contract, all the same",
+    )
 
 
 _takers: list[Callable[[], list[Exposure]]] = []

@@ -97,6 +97,13 @@ def _data_directory(settings: Settings) -> Iterator[Check]:
     if not path.exists():
         yield Check(name="data directory", status="ok", detail=f"{path} is not there yet; the first failure makes it")
         return
+    if not path.is_dir():
+        yield Check(
+            name="data directory",
+            status="problem",
+            detail=f"{path} is no directory; set HEALSPAN_DATA_DIR to one that this user can write",
+        )
+        return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         yield Check(

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -131,8 +131,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in columns:
-        table.add_column(name, justify="right" if name in set(right) else "left", overflow="fold")
+    for place, name in enumerate(columns):
+        # The first column holds what people copy: an id must never be broken over two lines.
+        justify: Literal["right", "left"] = "right" if name in set(right) else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else styled(cell) for cell in row))
     console().print(table)

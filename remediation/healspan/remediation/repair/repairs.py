@@ -399,7 +399,13 @@ def _patch(function: FunctionType, known: _Patched | None, repairs: Mapping[_Key
 def _missing(repair: ActiveRepair) -> str | None:
     """Return a module that has to be imported before the repair can be installed, if any."""
     needed = [repair.step.module, *(module for path in repair.paths for module, _, _ in path)]
-    return next((module for module in needed if module not in sys.modules), None)
+    return next((module for module in needed if not _is_imported(module)), None)
+
+
+def _is_imported(module: str) -> bool:
+    """Whether a module is there whole: half of one lacks the functions that stand below."""
+    found = sys.modules.get(module)
+    return found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False)
 
 
 def _key(repair: ActiveRepair, probe: Probe | None) -> _Key:

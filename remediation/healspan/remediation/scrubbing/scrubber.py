@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -47,6 +47,7 @@ _WHY = {
     "failed": "a rule failed here, so the whole text is removed",
     "depth": f"nested deeper than {MAX_DEPTH} levels",
 }
+_MAX_CONTEXT_KEY, _MAX_CONTEXT_VALUE = 80, 200
 RULE_NAMES = frozenset({KEY_RULE, SQL_RULE, *(rule.name for rule in VALUE_RULES)})
 """What may be named in `disabled_patterns`."""
 
@@ -127,6 +128,16 @@ class Scrubber:
     def scrub_value(self, value: JsonValue, key: str = "") -> JsonValue:
         """Return a JSON value without secrets; `key` is the name it stands under."""
         return self.session().value(value, key)
+
+    def scrub_context(self, keys: Mapping[str, str]) -> dict[str, str]:
+        """Return context keys as they may be kept: made from data by the application, they go to every table."""
+        session = self.session()
+        return {
+            session.text(key, _MAX_CONTEXT_KEY): marker("key")
+            if self.convicts(key, value)
+            else session.text(value, _MAX_CONTEXT_VALUE)
+            for key, value in keys.items()
+        }
 
     def judge(self, key: str) -> KeyVerdict:
         """Say what a name means for the value beside it, under this configuration."""

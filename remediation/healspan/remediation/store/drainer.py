@@ -20,7 +20,7 @@ from healspan.remediation.errors import HealspanError, StoreError
 from healspan.remediation.settings import Settings
 from healspan.remediation.store.forks import hold_for_forks, no_fork_meanwhile
 from healspan.remediation.store.spool import Spool
-from healspan.remediation.store.spool_file import OwnerLock, SpoolFile, is_corrupt, move_aside
+from healspan.remediation.store.spool_file import OwnerLock, SpoolFile, is_busy, is_corrupt, move_aside
 
 if TYPE_CHECKING:
     from healspan.remediation.store.ingest import Ingest
@@ -219,8 +219,7 @@ def _is_busy(error: Exception) -> bool:
     """Tell whether an error is the everyday one of two processes meeting at a lock."""
     origin = error.__cause__ if isinstance(error, StoreError) else error
     origin = getattr(origin, "orig", None) or origin
-    code = getattr(origin, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    return isinstance(origin, sqlite3.Error) and is_busy(origin)
 
 
 def _spools(directory: Path) -> list[Path]:

@@ -20,6 +20,14 @@ _WITH_RESOLUTION = _INCIDENT.outerjoin(_RESOLUTION, _RESOLUTION.c.error_id == _I
 _EVERY = IncidentFilter()
 
 
+LAST_GROUP = 24
+"""Characters of an identifier before its last group."""
+
+
+def _escaped(text: str) -> str:
+    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
+
+
 class Incidents:
     """Incidents with their resolutions."""
 
@@ -27,12 +35,16 @@ class Incidents:
         self._database = database
 
     def get(self, error_id: UUID | str) -> IncidentView | None:
-        """Return one incident by its id, or by the beginning or end of it if only one incident has that."""
+        """Return one incident by its id, or by a part of it that only one incident has.
+
+        A part is the beginning, the end, or the beginning of the last group, which is what lists show.
+        """
         text = str(error_id).lower()
         # A version 7 identifier begins with its time, so people tell incidents apart by their ends.
         query = _views().where(
             _INCIDENT.c.error_id.startswith(text, autoescape=True)
-            | _INCIDENT.c.error_id.endswith(text, autoescape=True),
+            | _INCIDENT.c.error_id.endswith(text, autoescape=True)
+            | _INCIDENT.c.error_id.like(f"{'_' * LAST_GROUP}{_escaped(text)}%", escape="/"),
         )
         with self._database.reading() as connection:
             rows = connection.execute(query.limit(2)).fetchall()

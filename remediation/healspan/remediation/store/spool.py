@@ -27,6 +27,7 @@ from healspan.remediation.store.spool_file import (
     Entry,
     OwnerLock,
     SpoolFile,
+    is_busy,
     is_corrupt,
     is_spent,
     move_aside,
@@ -141,7 +142,7 @@ class Spool:
             except (sqlite3.Error, OSError, StoreError) as error:
                 if self._recover(error) and attempt == 1:
                     continue
-                busy = isinstance(error, sqlite3.OperationalError) and self._file is not None
+                busy = isinstance(error, sqlite3.Error) and is_busy(error)
                 return ("busy" if busy else "unwritable"), error
             self._pending_bytes += size
             self.counts.appended += len(entries)

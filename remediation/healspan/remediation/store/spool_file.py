@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from healspan.remediation.settings import private_file
 
-__all__ = ["Entry", "OwnerLock", "SpoolFile", "is_corrupt", "is_spent", "move_aside"]
+__all__ = ["Entry", "OwnerLock", "SpoolFile", "is_busy", "is_corrupt", "is_spent", "move_aside"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -50,6 +50,12 @@ def is_corrupt(error: sqlite3.Error) -> bool:
     """Tell whether an error means a damaged file, as against one that is busy, full or away."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _CORRUPT
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Tell whether another connection held the lock for too long, as against a disk that is full."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def is_spent(error: sqlite3.Error) -> bool:

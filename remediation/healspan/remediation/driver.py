@@ -1,0 +1,48 @@
+"""The drivers: make the calls that the engine's generator asks for, for synchronous and asynchronous callers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator
+from typing import Any, cast
+
+from healspan.remediation.attempt import Invocation
+from healspan.remediation.engine import Healing
+
+__all__ = ["drive", "drive_async"]
+
+
+def drive(healing: Generator[Invocation, Any, Healing]) -> Healing:
+    """Run the engine's generator for a synchronous caller."""
+    try:
+        invocation = next(healing)
+        while True:
+            try:
+                value = invocation()
+            except Exception as error:
+                invocation = healing.throw(error)
+            else:
+                invocation = healing.send(value)
+    except StopIteration as stop:
+        return cast("Healing", stop.value)
+    finally:
+        healing.close()
+
+
+async def drive_async(healing: Generator[Invocation, Any, Healing]) -> Healing:
+    """Run the engine's generator for an asynchronous caller."""
+    try:
+        invocation = next(healing)
+        while True:
+            try:
+                value = invocation()
+                if inspect.isawaitable(value):
+                    value = await value
+            except Exception as error:
+                invocation = healing.throw(error)
+            else:
+                invocation = healing.send(value)
+    except StopIteration as stop:
+        return cast("Healing", stop.value)
+    finally:
+        healing.close()
