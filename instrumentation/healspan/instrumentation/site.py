@@ -23,7 +23,7 @@ from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.wrapper import compile_wrapper
-from healspan.remediation.boundary import Boundary, BoundaryMode, Strategy, register
+from healspan.remediation.boundary import Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.engine import Healing, drive, drive_async
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.repair import FiredRepair, fired, register_boundary, take_fired
@@ -59,6 +59,7 @@ class Site:
         checks: Sequence[Check],
         retry_safe: bool | Literal["snapshot"],
         context: ContextFunction | None,
+        tunable: dict[str, Tunable],
         fallback: Any,
         mode: BoundaryMode,
         capture_locals: bool,
@@ -76,8 +77,14 @@ class Site:
             mode=mode,
             has_contract=self.contract.declared,
             fallback=fallback,
+            tunable=tunable,
         )
         self._signature = inspect.signature(function)
+        unknown = tunable.keys() - self._signature.parameters.keys()
+        if unknown:
+            raise ConfigurationError(
+                f"boundary {name!r}: {', '.join(sorted(unknown))} is declared tunable but no parameter",
+            )
         self._context = context
         self._capture_locals = capture_locals
         self._partial_output = partial_output
