@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, get_type_hints
+from typing import IO, Any, BinaryIO, TextIO, get_origin, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
+from pydantic_core import SchemaError
 
 from healspan.remediation.boundary import UNSET, ContractResult
 
@@ -62,6 +64,7 @@ class Contract:
         self._output = output
         self._checks = tuple(checks)
         self._adapter: TypeAdapter[Any] | None = None
+        self._abstract: type | None = None
         self._resolved = False
         self.problem: str | None = None
         """Why the output type cannot be checked, if it cannot."""
@@ -70,6 +73,11 @@ class Contract:
     def declared(self) -> bool:
         """Whether there is anything to check."""
         return bool(self._checks) or self._output is not UNSET or "return" in _annotations(self._function)
+
+    @property
+    def checkable(self) -> bool:
+        """Whether anything is really checked: an annotation may say nothing, or what cannot be validated."""
+        return bool(self._checks) or (self._adapter if self._resolved else self._resolve()) is not None
 
     def verify(self, value: object, arguments: Mapping[str, Any]) -> ContractResult:
         """Check a value, strictly and without replacing it."""
@@ -80,7 +88,11 @@ class Contract:
             except ValidationError as error:
                 first = error.errors(include_url=False, include_input=False)[0]
                 where = ".".join(str(part) for part in first["loc"])
-                return ContractResult(False, f"output{'.' + where if where else ''}: {first['msg']}")
+                if where or not self._is_another_collection(value):
+                    return ContractResult(False, f"output{'.' + where if where else ''}: {first['msg']}")
+                validated = value
+            except Exception as error:  # a validator of the application's
+                return ContractResult(False, f"output: its validation raised {type(error).__qualname__}")
             if not _unchanged(value, validated):
                 return ContractResult(False, "output: a mapping stands where an instance of the type must")
         for check in self._checks:
@@ -101,12 +113,17 @@ class Contract:
         try:
             if output is UNSET:
                 output = get_type_hints(self._function).get("return", UNSET)
-            if output is not UNSET and output is not Any:
+            if output is not UNSET and output is not Any and output is not object:
                 self._adapter = _adapter(output)
-        except (NameError, TypeError, PydanticSchemaGenerationError, PydanticUserError) as error:
+                self._abstract = _abstract_collection(output)
+        except (NameError, TypeError, PydanticSchemaGenerationError, PydanticUserError, SchemaError) as error:
             self.problem = f"output cannot be checked: {error}"
         self._resolved = True
         return self._adapter
+
+    def _is_another_collection(self, value: object) -> bool:
+        """Whether an abstract collection is declared, and the value is one that pydantic has no validator for."""
+        return self._abstract is not None and isinstance(value, self._abstract)
 
 
 def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:
@@ -115,20 +132,39 @@ def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 def _adapter(output: Any) -> TypeAdapter[Any]:
     try:
-        return TypeAdapter(output, config=ConfigDict(arbitrary_types_allowed=True))
+        adapter = TypeAdapter(output, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:
         # Models and dataclasses carry their own configuration.
-        return TypeAdapter(output)
+        adapter = TypeAdapter(output)
+    adapter.rebuild()  # a name that is not defined shows here, rather than at each validation
+    return adapter
+
+
+def _abstract_collection(output: Any) -> type | None:
+    origin = get_origin(output) or output
+    if origin in (IO, BinaryIO, TextIO):
+        return io.IOBase  # no file is an instance of typing's own classes
+    return origin if isinstance(origin, type) and origin.__module__ == "collections.abc" else None
 
 
 def _unchanged(value: object, validated: object) -> bool:
-    """Tell whether the value itself is valid: even strictly, pydantic would make a model out of a mapping."""
+    """Tell whether the value itself is valid: even strictly, pydantic would make a model out of a mapping.
+
+    A value of a subclass (a defaultdict, a named tuple) is one of the type, an int is a float (PEP 484), and what is
+    read lazily cannot be looked into.
+    """
     if validated is value:
         return True
-    if type(validated) is not type(value):
-        return False
+    if not isinstance(value, type(validated)):
+        return _is_number_for(value, validated) or (isinstance(validated, Iterator) and hasattr(value, "__iter__"))
     if isinstance(value, dict) and isinstance(validated, dict):
-        return all(_unchanged(one, other) for one, other in zip(value.values(), validated.values(), strict=True))
+        return all(_unchanged(one, validated[key]) for key, one in value.items() if key in validated)
     if isinstance(value, list | tuple) and isinstance(validated, list | tuple):
         return all(_unchanged(one, other) for one, other in zip(value, validated, strict=True))
     return True
+
+
+def _is_number_for(value: object, validated: object) -> bool:
+    return (type(value) is int and type(validated) in (float, complex)) or (
+        isinstance(value, float) and type(validated) is complex
+    )

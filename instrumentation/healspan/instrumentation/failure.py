@@ -26,6 +26,13 @@ from healspan.remediation.step import FramePath
 
 __all__ = ["Failure"]
 
+_NOTE = "healspan: incident "
+_MOST_NOTES = 8
+"""Boundaries an exception can pass, each with a note; one object raised for ever keeps the latest of them."""
+
+_FIRST_LOOK, _LAST_LOOK = 0.001, 0.05
+"""Seconds between two looks whether a flight has landed."""
+
 
 class Failure:
     """Implements `healspan.remediation.boundary.FailedCall` for one exception that left a boundary's function."""
@@ -146,10 +153,9 @@ class Failure:
         if healing is not None:
             live.metrics.healing(self.incident, healing.resolution)
         if healing is None or not healing.healed:
-            note = (
-                f"healspan: incident {self.incident.error_id}; see 'healspan incidents show {self.incident.error_id}'"
-            )
+            note = f"{_NOTE}{self.incident.error_id}; see 'healspan incidents show {self.incident.error_id}'"
             with internal_error("note"):
+                _forget_notes(self.error)
                 # The class's own method: an instance may carry a hostile one.
                 BaseException.add_note(self.error, note)
 
@@ -211,7 +217,7 @@ class Failure:
     def pause(self, event: threading.Event, seconds: float) -> Callable[[], Any]:
         """Return an invocation that waits for an event without blocking an event loop."""
         if self.asynchronous:
-            return lambda: asyncio.to_thread(event.wait, seconds)
+            return lambda: _landing(event, seconds)
         return lambda: event.wait(seconds)
 
     def acted(self, fix_id: str) -> bool:
@@ -230,3 +236,19 @@ class Failure:
         result = self._contract.verify(value, self._arguments)
         # The words may be a validator's of the application, with the value in them.
         return ContractResult(result.valid, self._scrubber.scrub_text(result.reason, 500))
+
+
+async def _landing(event: threading.Event, seconds: float) -> None:
+    """Wait for an event of another thread, or task, on the loop: pool threads are few, and the application's."""
+    until, look = time.monotonic() + seconds, _FIRST_LOOK
+    while not event.is_set() and time.monotonic() < until:
+        await asyncio.sleep(look)
+        look = min(2 * look, _LAST_LOOK)
+
+
+def _forget_notes(error: BaseException) -> None:
+    notes = vars(error).get("__notes__")
+    if type(notes) is list:
+        ours = [note for note in notes if type(note) is str and note.startswith(_NOTE)]
+        for note in ours[: max(0, len(ours) - _MOST_NOTES + 1)]:
+            notes.remove(note)

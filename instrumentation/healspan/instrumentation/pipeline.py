@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from contextvars import Token
 from types import TracebackType
@@ -27,20 +28,21 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         self._name = name
         self._key = key
         self._context = context
-        self._token: Token[Run | None] | None = None
-        self._run: Run | None = None
+        self._entered: list[tuple[Run, Token[Run | None]] | None] = []
+        """One for each time the block was entered and not left yet; None where it joined a run."""
 
     def __enter__(self) -> Run:
         """Return the run; `Run.heals` says afterwards what was healed and what was not."""
         outer = current_run.get()
         if outer is not None:
+            self._entered.append(None)
             return outer
         with internal_error("start"):
             runtime()
-        self._run = Run(self._name, key=self._key, context_keys=self._context)
-        self._token = current_run.set(self._run)
-        open_runs.add(self._run.run_id)
-        return self._run
+        run = Run(self._name, key=self._key, context_keys=self._context)
+        self._entered.append((run, current_run.set(run)))
+        open_runs.add(run.run_id)
+        return run
 
     def __exit__(
         self,
@@ -49,10 +51,13 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         traceback: TracebackType | None,
     ) -> Literal[False]:
         """Close the run and give the verdicts that waited for it."""
-        run, token = self._run, self._token
-        if run is None or token is None:
+        entered = self._entered.pop() if self._entered else None
+        if entered is None:
             return False
-        current_run.reset(token)
+        run, token = entered
+        # Frameworks leave a block in another context than they entered it in, where the run was never current.
+        with contextlib.suppress(ValueError):
+            current_run.reset(token)
         open_runs.discard(run.run_id)
         with internal_error("close"):
             if isinstance(error, Exception) and not run.knows(error):

@@ -67,6 +67,8 @@ class Site:
         in_app: tuple[str, ...],
     ) -> None:
         self.function = function
+        self._name = name
+        self._refuse_awaitable(fallback, "the fallback")
         self.contract = Contract(function, output, checks)
         self.counter = CallCounter(name)
         self.boundary = Boundary(
@@ -111,6 +113,7 @@ class Site:
         """Register a named alternative."""
 
         def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            self._refuse_awaitable(function, f"strategy {name!r}")
             if name in self.boundary.strategies:
                 raise ConfigurationError(
                     f"boundary {self.boundary.name!r} has a strategy {name!r} already; give this one another name",
@@ -119,6 +122,13 @@ class Site:
             return function
 
         return add
+
+    def _refuse_awaitable(self, alternative: object, what: str) -> None:
+        if inspect.iscoroutinefunction(alternative) and not inspect.iscoroutinefunction(self.function):
+            raise ConfigurationError(
+                f"boundary {self._name!r}: {what} is a coroutine function and the boundary is none, so nobody would "
+                "await it; make both of them async, or none",
+            )
 
     def keys(self, args: _Args, kwargs: _Kwargs) -> dict[str, str]:
         """Return the context keys of a call; a context function that fails gives none."""
@@ -231,6 +241,9 @@ def _plain(site: Site, watched: Callable[..., Any]) -> Callable[..., Any]:
             "frame": _frame,
             "open_runs": open_runs,
             "fired": fired,
+            "take_fired": take_fired,
+            "Exception": Exception,
+            "BaseException": BaseException,
         },
     )
 
@@ -249,12 +262,14 @@ def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
         try:
             result = function(*args, **kwargs)
         except Exception as error:
-            if fired:
-                site.settle(_frame(), args, kwargs, result=None)
+            site.settle(_frame(), args, kwargs, result=None)
             healing = _heal(site, error, args, kwargs, _frame(), snapshot)
             if healing is None:
                 raise
             return healing.value
+        except BaseException:
+            take_fired(_frame())
+            raise
         seconds = _clock() - started
         if fired:
             site.settle(_frame(), args, kwargs, result=(result,))
@@ -301,12 +316,14 @@ def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any,
         try:
             result = await function(*args, **kwargs)
         except Exception as error:
-            if fired:
-                site.settle(_frame(), args, kwargs, result=None)
+            site.settle(_frame(), args, kwargs, result=None)
             healing = await _heal_async(site, error, args, kwargs, _frame(), snapshot)
             if healing is None:
                 raise
             return healing.value
+        except BaseException:
+            take_fired(_frame())
+            raise
         seconds = _clock() - started
         if fired:
             site.settle(_frame(), args, kwargs, result=(result,))
@@ -346,6 +363,7 @@ def _heal(
         with internal_error("heal"):
             healing = drive(runtime().engine.heal(failure))
     finally:
+        take_fired(frame)  # what a call made again has left, where nobody asked for it
         _healing.reset(token)
     return _ended(failure, healing)
 
@@ -368,6 +386,7 @@ async def _heal_async(
         with internal_error("heal"):
             healing = await drive_async(runtime().engine.heal(failure))
     finally:
+        take_fired(frame)
         with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
             _healing.reset(token)
     return _ended(failure, healing)

@@ -22,13 +22,17 @@ def {p}make({names}, {p}defaults):
             return {p}watched(1, {args}, {kwargs})
         try:
             {p}result = {p}function({call})
-        except Exception as {p}error:
+        except {p}Exception as {p}error:
             if {p}fired:
                 {p}settle({p}frame(), {args}, {kwargs}, result=None)
             {p}healing = {p}heal({p}error, {args}, {kwargs}, {p}frame())
             if {p}healing is None:
                 raise
             return {p}healing.value
+        except {p}BaseException:
+            if {p}fired:
+                {p}take_fired({p}frame())
+            raise
         if {p}fired:
             {p}settle({p}frame(), {args}, {kwargs}, result=({p}result,))
         return {p}result
@@ -41,8 +45,8 @@ def compile_wrapper(function: Callable[..., Any], environment: Mapping[str, Any]
 
     Args:
         function: the boundary's function.
-        environment: what the wrapper uses: ``tick``, ``watched``, ``settle``, ``heal``, ``frame`` and the
-            containers ``open_runs`` and ``fired``.
+        environment: what the wrapper uses: ``tick``, ``watched``, ``settle``, ``heal``, ``frame``, ``take_fired``,
+            the containers ``open_runs`` and ``fired``, and the classes that a parameter's name could hide.
     """
     signature = inspect.signature(function)
     prefix = "_healspan_"

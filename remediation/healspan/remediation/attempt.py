@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, assert_never
@@ -17,6 +18,9 @@ __all__ = ["Attempt", "Invocation"]
 
 Invocation = Callable[[], Any]
 """A call the engine wants made; may return an awaitable."""
+
+
+_CONTAINERS = (list, dict, set, bytearray)
 
 
 class Attempt:
@@ -65,8 +69,7 @@ class Attempt:
                 return (yield functools.partial(self._call.alternative, strategy.function, bound))
             case FallbackStep():
                 self.degraded = True
-                fallback = self._call.boundary.fallback
-                return fallback() if callable(fallback) else fallback
+                return (yield functools.partial(_declared, self._call.boundary.fallback))
             case _:
                 assert_never(step)
 
@@ -80,7 +83,6 @@ class Attempt:
                 error = still
                 if type(still) is not type(self._call.error):
                     break
-        raise error
 
     def _refuse_stale(self) -> None:
         for step in self._fix.steps:
@@ -107,3 +109,10 @@ class Attempt:
                 raise StepInapplicable("the call succeeded, or failed elsewhere, without the repair acting")
         self.new_path = path
         return value
+
+
+def _declared(fallback: Any) -> Any:
+    """Return a fallback's value; a container is copied, since the application may write into what it gets."""
+    if callable(fallback):
+        return fallback()
+    return copy.deepcopy(fallback) if type(fallback) in _CONTAINERS else fallback

@@ -5,6 +5,7 @@ The playbooks are the deterministic diagnoser. Others join through the `Diagnose
 
 from __future__ import annotations
 
+import ast
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -171,8 +172,16 @@ def failing_frame(frames: tuple[FailingFrame, ...]) -> FailingFrame | None:
 def assess(step: Step, *, has_contract: bool) -> tuple[RiskLevel, str]:
     """Return the risk of a step and the sentence that says why."""
     if isinstance(step, RepairStep):
+        if step.repairer == "renamed_key" and not _has_literal_key(step.expression):
+            return RiskLevel.MEDIUM, (
+                "Acts only where the expression raises, but the key is data: names that differ in case or signs only "
+                "may be two users, and a human must say that they are one."
+            )
         if step.parameters.get("accept") == Loss.NONE:
-            return RiskLevel.LOW, "Acts only where the expression raises; reads another notation of the same value."
+            return (
+                RiskLevel.LOW,
+                "Acts only where the expression raises; reads another notation of the same value.",
+            )
         if has_contract:
             return RiskLevel.LOW, (
                 "Acts only where the expression raises; a convention decides the reading, and the boundary's "
@@ -189,3 +198,11 @@ def assess(step: Step, *, has_contract: bool) -> tuple[RiskLevel, str]:
     if isinstance(step, StrategyStep):
         return RiskLevel.LOW, "Calls an alternative that the application registered for this boundary."
     return RiskLevel.LOW, "Returns the value that the boundary declares as its fallback; marked degraded."
+
+
+def _has_literal_key(expression: str) -> bool:
+    """Whether the key of a subscript stands in the source, as names of fields and columns do."""
+    match ast.parse(expression.strip(), mode="eval").body:
+        case ast.Subscript(slice=ast.Constant()):
+            return True
+    return False

@@ -79,6 +79,10 @@ HEAL_SECONDS_BUCKETS = (
 """From a known fix (about a millisecond) to a diagnosis (seconds)."""
 
 
+_MOST_ERROR_TYPES = 500
+"""Values of the label; an application that makes classes of exceptions as it goes must not make series for ever."""
+
+
 class Metrics:
     """What one process counts.
 
@@ -89,6 +93,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry, service: str) -> None:
         self._service = service
+        self._error_types: set[str] = set()
         self._incidents = Counter(*INCIDENTS, registry=registry)
         self._heals = Counter(*HEALS, registry=registry)
         self._seconds = Histogram(*HEAL_SECONDS, buckets=HEAL_SECONDS_BUCKETS, registry=registry)
@@ -107,7 +112,13 @@ class Metrics:
 
     def incident(self, incident: Incident) -> None:
         """Count a captured failure."""
-        self._incidents.labels(self._service, incident.module, incident.error_type).inc()
+        error_type = incident.error_type
+        if error_type not in self._error_types:
+            if len(self._error_types) < _MOST_ERROR_TYPES:
+                self._error_types.add(error_type)
+            else:
+                error_type = "other"
+        self._incidents.labels(self._service, incident.module, error_type).inc()
 
     def healing(self, incident: Incident, resolution: Resolution) -> None:
         """Count how a failure ended."""

@@ -102,15 +102,19 @@ def no_regression(
 
 def judge_run(run: Run, history: History) -> list[tuple[Applied, NoRegression]]:
     """Judge every fix that acted in a run which has closed."""
-    events = run.events()
     judged: list[tuple[Applied, NoRegression]] = []
-    for position, event in enumerate(events):
-        if isinstance(event, Applied):
-            rest = events[position + 1 :]
-            healed = frozenset(e.boundary for e in rest if isinstance(e, Applied) and e.resolved)
-            later = [e for e in rest if isinstance(e, Failed)]
-            judged.append((event, no_regression(event.fix_id, later, healed, history)))
-    return judged
+    # From the end, each different failure once: a run may have ten thousand of one kind.
+    later: dict[Failed, None] = {}
+    healed: set[str] = set()
+    for event in reversed(run.events()):
+        if isinstance(event, Failed):
+            later.pop(event, None)
+            later[event] = None
+            continue
+        judged.append((event, no_regression(event.fix_id, tuple(reversed(later)), frozenset(healed), history)))
+        if event.resolved:
+            healed.add(event.boundary)
+    return judged[::-1]
 
 
 def verdict(applied: Applied, criterion: NoRegression) -> Verdict:

@@ -135,7 +135,11 @@ class Run:
             context_keys=self.context_keys,
             closed_at=closed_at or datetime.now(UTC),
             patterns=tuple(
-                (event.pattern, before[position]) for position, event in enumerate(events) if isinstance(event, Failed)
+                dict.fromkeys(
+                    (event.pattern, before[position])
+                    for position, event in enumerate(events)
+                    if isinstance(event, Failed)
+                ),
             ),
             fixes=before[-1],
             reached=tuple((name, before[position]) for name, position in self.boundaries.items()),

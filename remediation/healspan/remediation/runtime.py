@@ -255,7 +255,8 @@ def runtime() -> Runtime:
         if _runtime is not None:
             return _runtime
         if _failure is not None and _failed_at is not None and time.monotonic() - _failed_at < RESTART_SECONDS:
-            raise _failure
+            # Without what earlier raises have left on it, which would keep every caller's arguments alive.
+            raise _failure.with_traceback(None)
         try:
             fresh = Runtime(load_settings())
             fresh.start()
@@ -279,7 +280,11 @@ def start_soon() -> None:
             runtime()
         _starting = False
 
-    threading.Thread(target=start, name="healspan-start", daemon=True).start()
+    try:
+        threading.Thread(target=start, name="healspan-start", daemon=True).start()
+    except RuntimeError as error:  # no more threads, or the interpreter is going down
+        _starting = False
+        report("start", error)
 
 
 def shut_down() -> None:
@@ -295,8 +300,13 @@ def shut_down() -> None:
 def _after_fork() -> None:
     """Forget the parent's runtime: its threads did not come along, its files belong to the parent."""
     global _runtime, _lock, _starting, _failed_at, _failure
+    parent = _runtime
     _lock = threading.Lock()
     _runtime, _starting, _failed_at, _failure = None, False, None, None
+    if parent is not None:
+        # The child's runtime does not know of the parent's repairs, and its kill switch would not reach them.
+        with internal_error("fork"):
+            parent.repairs.uninstall_all()
 
 
 atexit.register(shut_down)

@@ -13,6 +13,7 @@ import hmac
 import logging
 import os
 import secrets
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -56,6 +57,10 @@ def _write_private(path: Path, data: bytes) -> bool:
 
 def _read_trusted(directory: Path) -> dict[str, Ed25519PublicKey]:
     trusted: dict[str, Ed25519PublicKey] = {}
+    for path in (directory.parent, directory, *directory.glob("*.pem")):
+        if path.exists() and path.stat().st_mode & stat.S_IWOTH:
+            logger.error("no reviewer is trusted: anybody can write to %s; run chmod o-w on it", path)
+            return trusted
     for file in sorted(directory.glob("*.pem")):
         key = serialization.load_pem_public_key(file.read_bytes())
         if not isinstance(key, Ed25519PublicKey):

@@ -9,6 +9,7 @@ the traceback and the context it had, and no frame of a guard in it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -281,7 +282,8 @@ class _Again:
         fired.setdefault(id(self._frame), []).append(use)
         if len(fired) > _MOST_UNTAKEN:
             # A boundary that never takes is a defect; it must not become a leak.
-            fired.pop(next(iter(fired), 0), None)
+            with contextlib.suppress(RuntimeError):  # another thread changed it between the two steps
+                fired.pop(next(iter(fired), 0), None)
 
 
 def qualified(error: type) -> str:

@@ -23,7 +23,7 @@ from healspan.remediation.errors import RepairDeclined, StaleFix, UnknownRepaire
 from healspan.remediation.repair.compiler import compile_guarded
 from healspan.remediation.repair.expression import Span, definition, expression_of, kind_of, span_of
 from healspan.remediation.repair.find import find_function
-from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_probe
+from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_probe, fired
 from healspan.remediation.repair.handled import way_unhandled
 from healspan.remediation.repair.path import PathTree, Way, forget_lines, is_own
 from healspan.remediation.repair.source import (
@@ -52,6 +52,7 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.RLock()
+    fired.clear()  # of calls whose threads did not come along
 
 
 os.register_at_fork(

@@ -5,8 +5,8 @@ The repairer hands the plain notation to the original callee; it never computes 
 * The point is the decimal mark and a comma groups thousands, as in the notation the callees read
   themselves: ``1,234`` is 1234. A comma that cannot be grouping (``12,5``) declines, because the next value
   of the same source may be ``1,234`` and mean 1.234. Text that shows two kinds of marks (``1.234,56``), or a
-  repeated point (``1.234.567``), says itself which is which. Money with one point and three digits
-  (``€1.234``) declines. `NumberParameters.decimal_mark` settles all of these.
+  repeated point (``1.234.567``), says itself which is which. Money, or a whole number, with one point and three
+  digits (``€1.234``, ``int("500.000")``) declines. `NumberParameters.decimal_mark` settles all of these.
 * A hard or thin space and an apostrophe group thousands; a plain space does not: it also parts two numbers.
 * ``(1,234)`` is negative; a bare ``(1)`` or ``(12)`` likewise, but as normalised: it may be a footnote mark.
   ``(9`` is what remains of ``(9)`` where a table puts the parenthesis into its own cell.
@@ -186,7 +186,7 @@ def _number(shown: re.Match[str], parameters: NumberParameters, *, whole_only: b
         or not _one_currency(currencies)
     ):
         return None
-    read = _digits(digits, parameters.decimal_mark, money=bool(currencies or opened) and not percent)
+    read = _digits(digits, parameters.decimal_mark, money=bool(currencies or opened or whole_only) and not percent)
     if read is None:
         return None
     whole, fraction, loss = read

@@ -277,6 +277,16 @@ class FixIndex:
                 if known is None:
                     self._stored.pop(fix_id, None)
                     continue
+                before = self._stored.get(fix_id)
+                if before is not None and known.change.sequence < before.change.sequence:
+                    # Signed, all of them, but an earlier state is no news: nothing ever takes a change back.
+                    logger.error(
+                        "fix %s stays %s: somebody removed its latest change of state from the store; look who did",
+                        fix_id[:12],
+                        before.change.state,
+                    )
+                    changed.discard(fix_id)
+                    continue
                 self._stored[fix_id] = known
                 local = self._local.get(fix_id)
                 if local is not None and local.change.sequence <= known.change.sequence:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, func, select
 
 from healspan.remediation.outcome import Judgement, RunFact
@@ -26,6 +29,10 @@ from healspan.remediation.store.tables import (
 )
 
 __all__ = ["KILL_SWITCH", "Delta", "Marks", "StoredFix", "load", "record_refusals"]
+
+logger = logging.getLogger("healspan.store")
+
+_Fact = TypeVar("_Fact", RunFact, Judgement)
 
 KILL_SWITCH = "disabled"
 """Name of the stored kill switch among the controls."""
@@ -82,7 +89,7 @@ def load(database: Database, since: Marks, *, now: datetime) -> Delta:
         judgement, judgements = _judgements(connection, since.judgement, now)
         return Delta(
             marks=Marks(revision=revision, run=run, judgement=judgement),
-            disabled=bool(json.loads(switch)) if switch is not None else False,
+            disabled=_is_on(switch),
             fixes=_fixes(connection, since.revision) if changed else (),
             scores=_scores(connection, since.revision) if changed else (),
             runs=runs,
@@ -117,7 +124,7 @@ def _runs(connection: Connection, after: int, now: datetime) -> tuple[int, list[
         .limit(MOST_RUNS)
     )
     rows = connection.execute(query).fetchall()
-    return (rows[0][0] if rows else after), [RunFact.model_validate_json(row[1]) for row in reversed(rows)]
+    return (rows[0][0] if rows else after), _readable(RunFact, [row[1] for row in reversed(rows)])
 
 
 def _judgements(connection: Connection, after: int, now: datetime) -> tuple[int, list[Judgement]]:
@@ -128,7 +135,26 @@ def _judgements(connection: Connection, after: int, now: datetime) -> tuple[int,
         .order_by(judgement.c.position)
     )
     rows = connection.execute(query).fetchall()
-    return (rows[-1][0] if rows else after), [Judgement.model_validate_json(row[1]) for row in rows]
+    return (rows[-1][0] if rows else after), _readable(Judgement, [row[1] for row in rows])
+
+
+def _is_on(switch: str | None) -> bool:
+    """Read the kill switch; one that cannot be read is on."""
+    try:
+        return switch is not None and bool(json.loads(switch))
+    except ValueError:
+        return True
+
+
+def _readable(kind: type[_Fact], bodies: Iterable[str]) -> list[_Fact]:
+    """Parse rows; one that a newer version wrote must not keep a process from obeying the kill switch."""
+    facts: list[_Fact] = []
+    for body in bodies:
+        try:
+            facts.append(kind.model_validate_json(body))
+        except ValidationError:
+            logger.warning("a stored %s cannot be read and is left out; upgrade healspan", kind.__name__)
+    return facts
 
 
 def record_refusals(database: Database, refusals: Sequence[Refusal]) -> None:
