@@ -45,6 +45,15 @@ def test_a_connection_that_stays_away_is_given_up(live: Runtime) -> None:
     assert service.left == 96
 
 
+def test_giving_up_is_no_result_even_where_nothing_checks_it(live: Runtime) -> None:
+    @error_boundary("unchecked", retry_safe=True)
+    def fetch(service):  # type: ignore[no-untyped-def]
+        return service()
+
+    with pytest.raises(ConnectionError):
+        fetch(Flaky(100))
+
+
 def test_another_error_on_the_way_ends_the_waiting(live: Runtime) -> None:
     calls = 0
 

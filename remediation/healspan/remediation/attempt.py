@@ -83,6 +83,7 @@ class Attempt:
                 error = still
                 if type(still) is not type(self._call.error):
                     break
+        raise error
 
     def _refuse_stale(self) -> None:
         for step in self._fix.steps:
