@@ -3,5 +3,14 @@
 from healspan.instrumentation.boundary import BoundaryFunction, error_boundary
 from healspan.instrumentation.errors import ContractViolation, InstrumentationError
 from healspan.instrumentation.pipeline import pipeline
+from healspan.remediation.boundary import Between, OneOf
 
-__all__ = ["BoundaryFunction", "ContractViolation", "InstrumentationError", "error_boundary", "pipeline"]
+__all__ = [
+    "Between",
+    "BoundaryFunction",
+    "ContractViolation",
+    "InstrumentationError",
+    "OneOf",
+    "error_boundary",
+    "pipeline",
+]

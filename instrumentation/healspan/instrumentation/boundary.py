@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from healspan.instrumentation.contract import Check
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.site import ContextFunction, Site
-from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode
+from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Tunable
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, runtime, start_soon
@@ -63,6 +63,8 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         retry_safe: True declares that the call neither mutates its arguments nor has effects that cannot be
             repeated; ``"snapshot"`` copies the arguments before each call. Otherwise nothing calls it again.
         context: low-cardinality context keys from the call's arguments, e.g. ``document_type``.
+        tunable: arguments for which a fix may choose other values, each `Between` two numbers or `OneOf` some
+            values.
         fallback: a value, or a function without parameters, to return degraded when nothing else is left.
         mode: ``heal``, or ``observe`` to capture only.
         capture_locals: take skeletons of local variables into incidents.
@@ -78,6 +80,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         checks: Sequence[Check] = (),
         retry_safe: bool | Literal["snapshot"] = False,
         context: ContextFunction | None = None,
+        tunable: Mapping[str, Tunable] | None = None,
         fallback: Any = UNSET,
         mode: BoundaryMode = "heal",
         capture_locals: bool = False,
@@ -95,6 +98,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         self.checks = checks
         self.retry_safe = retry_safe
         self.context = context
+        self.tunable = dict(tunable or {})
         self.fallback = fallback
         self.mode = mode
         self.capture_locals = capture_locals
@@ -120,6 +124,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
                 checks=self.checks,
                 retry_safe=self.retry_safe,
                 context=self.context,
+                tunable=self.tunable,
                 fallback=self.fallback,
                 mode=self.mode,
                 capture_locals=self.capture_locals,

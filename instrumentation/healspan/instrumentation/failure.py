@@ -192,6 +192,22 @@ class Failure:
             raise RuntimeError("a 'with' block cannot be called again")
         return self.alternative(function, {})
 
+    def again_with(self, arguments: Mapping[str, Any]) -> Any:
+        """Make the original call again with other values for some arguments."""
+        function = self.boundary.function
+        if function is None:
+            raise RuntimeError("a 'with' block cannot be called again")
+        args, kwargs = self._call if self._snapshot is None else copy.deepcopy(self._snapshot)
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound.arguments.update(arguments)
+        return function(*bound.args, **bound.kwargs)
+
+    def sleep(self, seconds: float) -> Callable[[], Any]:
+        """Return an invocation that waits, without blocking an event loop."""
+        if self.asynchronous:
+            return lambda: asyncio.sleep(seconds)
+        return lambda: time.sleep(seconds)
+
     def alternative(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         """Call another function with the same arguments (and these keywords)."""
         # Each use gets a copy of its own: a failed attempt may have changed what it was given.

@@ -23,7 +23,7 @@ from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.wrapper import compile_wrapper
-from healspan.remediation.boundary import Boundary, BoundaryMode, Strategy, register
+from healspan.remediation.boundary import Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.driver import drive, drive_async
 from healspan.remediation.engine import Healing
 from healspan.remediation.errors import ConfigurationError
@@ -63,6 +63,7 @@ class Site:
         checks: Sequence[Check],
         retry_safe: bool | Literal["snapshot"],
         context: ContextFunction | None,
+        tunable: dict[str, Tunable],
         fallback: Any,
         mode: BoundaryMode,
         capture_locals: bool,
@@ -83,8 +84,14 @@ class Site:
             has_contract=self.contract.declared,
             has_checks=bool(checks),
             fallback=fallback,
+            tunable=tunable,
         )
         self._signature = inspect.signature(function)
+        unknown = tunable.keys() - self._signature.parameters.keys()
+        if unknown:
+            raise ConfigurationError(
+                f"boundary {name!r}: {', '.join(sorted(unknown))} is declared tunable but no parameter",
+            )
         self._context = context
         self._capture_locals = capture_locals
         self._partial_output = partial_output

@@ -11,7 +11,8 @@ from healspan.remediation.boundary import FailedCall
 from healspan.remediation.errors import StepInapplicable
 from healspan.remediation.fix import Fix
 from healspan.remediation.repair import Repairs, function_hash
-from healspan.remediation.step import FallbackStep, FramePath, RepairStep, StrategyStep
+from healspan.remediation.step import FallbackStep, FramePath, ParametersStep, RepairStep, RetryStep, StrategyStep
+from healspan.remediation.transience import wait_seconds
 
 __all__ = ["Attempt", "Invocation"]
 
@@ -36,28 +37,52 @@ class Attempt:
         """Return the value the fix leads to, or raise what the last step left raised."""
         self._refuse_stale()
         repairs = [step for step in self._fix.steps if isinstance(step, RepairStep)]
+        others = [step for step in self._fix.steps if not isinstance(step, RepairStep)]
         error: Exception = self._call.error
         if repairs:
             try:
                 return (yield from self._repaired(repairs))
             except Exception as still:  # the next step handles what is still raised
                 error = still
-        for step in self._fix.steps:
-            match step:
-                case RepairStep():
-                    continue
-                case StrategyStep():
-                    strategy = self._call.boundary.strategies[step.strategy]
-                    arguments = strategy.bind(step.arguments)
-                    try:
-                        return (yield functools.partial(self._call.alternative, strategy.function, arguments))
-                    except Exception as still:  # likewise
-                        error = still
-                case FallbackStep():
-                    self.degraded = True
-                    return (yield functools.partial(_declared, self._call.boundary.fallback))
-                case _:
-                    assert_never(step)
+        for step in others:
+            try:
+                return (yield from self._applied(step))
+            except StepInapplicable:
+                raise
+            except Exception as still:  # likewise
+                error = still
+        raise error
+
+    def _applied(
+        self,
+        step: RetryStep | ParametersStep | StrategyStep | FallbackStep,
+    ) -> Generator[Invocation, Any, Any]:
+        match step:
+            case RetryStep():
+                return (yield from self._retried(step))
+            case ParametersStep():
+                arguments = self._call.boundary.tuned(step.arguments)
+                return (yield functools.partial(self._call.again_with, arguments))
+            case StrategyStep():
+                strategy = self._call.boundary.strategies[step.strategy]
+                bound = strategy.bind(step.arguments)
+                return (yield functools.partial(self._call.alternative, strategy.function, bound))
+            case FallbackStep():
+                self.degraded = True
+                return (yield functools.partial(_declared, self._call.boundary.fallback))
+            case _:
+                assert_never(step)
+
+    def _retried(self, step: RetryStep) -> Generator[Invocation, Any, Any]:
+        error: Exception = self._call.error
+        for number in range(step.attempts):
+            yield self._call.sleep(wait_seconds(step, number, error))
+            try:
+                return (yield self._call.again)
+            except Exception as still:
+                error = still
+                if type(still) is not type(self._call.error):
+                    break
         raise error
 
     def _refuse_stale(self) -> None:

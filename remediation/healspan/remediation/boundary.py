@@ -22,12 +22,15 @@ from healspan.remediation.step import FramePath
 
 __all__ = [
     "UNSET",
+    "Between",
     "Boundary",
     "BoundaryMode",
     "ContractResult",
     "FailedCall",
     "FailingFrame",
+    "OneOf",
     "Strategy",
+    "Tunable",
     "boundaries",
     "register",
 ]
@@ -100,6 +103,32 @@ class Strategy:
         return bound
 
 
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Bounds of a tunable number, both included."""
+
+    low: float
+    high: float
+
+    def holds(self, value: object) -> bool:
+        """Whether a fix may set this value."""
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The values a tunable argument may have; a playbook tries the others in this order."""
+
+    values: tuple[JsonValue, ...]
+
+    def holds(self, value: object) -> bool:
+        """Whether a fix may set this value."""
+        return any(type(value) is type(one) and value == one for one in self.values)
+
+
+Tunable = Between | OneOf
+
+
 @dataclass(slots=True)
 class Boundary:
     """Everything a boundary declares; one object per decorated function, strategies joining later."""
@@ -116,6 +145,22 @@ class Boundary:
     """Whether checks look at the result; a type alone cannot tell one reading of a text from another."""
     fallback: Any = UNSET
     strategies: dict[str, Strategy] = field(default_factory=dict)
+    tunable: dict[str, Tunable] = field(default_factory=dict)
+    """Arguments for which a fix may choose other values."""
+
+    def tuned(self, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """Check a fix's values against what is declared tunable.
+
+        Raises:
+            StepInapplicable: an argument is not tunable, or the value is out of bounds.
+        """
+        for name, value in arguments.items():
+            bounds = self.tunable.get(name)
+            if bounds is None:
+                raise StepInapplicable(f"boundary {self.name!r} does not declare {name!r} tunable")
+            if not bounds.holds(value):
+                raise StepInapplicable(f"{name}={value!r:.80} is outside {bounds}")
+        return dict(arguments)
 
     @property
     def has_fallback(self) -> bool:
@@ -160,6 +205,12 @@ class FailedCall(Protocol):
 
     def again(self) -> Any:
         """Make the original call again (an awaitable for a coroutine function)."""
+
+    def again_with(self, arguments: Mapping[str, Any]) -> Any:
+        """Make the original call again with other values for some arguments."""
+
+    def sleep(self, seconds: float) -> Callable[[], Any]:
+        """Return an invocation that waits, without blocking a loop."""
 
     def alternative(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         """Call another function with the same arguments (and these keywords)."""

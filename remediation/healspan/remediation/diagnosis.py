@@ -10,12 +10,13 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from healspan.remediation.boundary import FailedCall, FailingFrame
+from healspan.remediation.boundary import FailedCall, FailingFrame, OneOf
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
 from healspan.remediation.repair import function_hash, locate
 from healspan.remediation.repairers import Loss, catalogue
-from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, Step, StrategyStep
+from healspan.remediation.transience import is_transient
 
 __all__ = ["Diagnoser", "Playbooks"]
 
@@ -42,7 +43,18 @@ class Playbooks:
 
     def candidates(self, call: FailedCall) -> Iterator[FixDraft]:
         """Yield candidates for the call."""
+        if is_transient(call.error):
+            yield self._draft(
+                call,
+                RetryStep(),
+                fix_type="retry",
+                diagnosis="The failure says of itself that it may pass.",
+                instruction=f"When {call.boundary.name} fails this way, make the call again, waiting longer each time.",
+                confidence=0.6,
+                source_hash={},
+            )
         yield from self._repairs(call)
+        yield from self._parameters(call)
         yield from self._strategies(call)
         if call.boundary.has_fallback:
             yield self._draft(
@@ -86,6 +98,22 @@ class Playbooks:
                 confidence=0.9 if accept is Loss.NONE else 0.7,
                 source_hash={f"{step.module}:{step.qualname}": step.source_hash},
             )
+
+    def _parameters(self, call: FailedCall) -> Iterator[FixDraft]:
+        for name, bounds in call.boundary.tunable.items():
+            if not isinstance(bounds, OneOf):
+                # Which number within bounds might help is not for a table to say.
+                continue
+            for value in bounds.values:
+                yield self._draft(
+                    call,
+                    ParametersStep(arguments={name: value}),
+                    fix_type="parameters",
+                    diagnosis=f"Another value of {name}, which the boundary declares tunable, may fit this input.",
+                    instruction=f"When {call.boundary.name} fails this way, call it with {name}={value!r}.",
+                    confidence=0.5,
+                    source_hash={},
+                )
 
     def _strategies(self, call: FailedCall) -> Iterator[FixDraft]:
         for strategy in call.boundary.strategies.values():
@@ -163,6 +191,10 @@ def assess(step: Step, *, has_checks: bool) -> tuple[RiskLevel, str]:
             "Acts only where the expression raises, but a convention decides the reading (a dash is zero, 12% is "
             "0.12) and no check of the boundary looks at the result."
         )
+    if isinstance(step, RetryStep):
+        return RiskLevel.LOW, "Makes the same call again, a bounded number of times; the boundary is retry_safe."
+    if isinstance(step, ParametersStep):
+        return RiskLevel.LOW, "Makes the call again with a value that the boundary declares tunable."
     if isinstance(step, StrategyStep):
         return RiskLevel.LOW, "Calls an alternative that the application registered for this boundary."
     return RiskLevel.LOW, "Returns the value that the boundary declares as its fallback; marked degraded."

@@ -14,7 +14,7 @@ from healspan.remediation.errors import ConfigurationError, HealspanError, Inval
 from healspan.remediation.fix import FixDraft
 from healspan.remediation.repairers import repairer
 from healspan.remediation.staleness import live_hashes
-from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, Step, StrategyStep
 
 __all__ = ["complete_draft", "draft_files", "read_draft"]
 
@@ -111,6 +111,13 @@ def _check_step(step: Step, boundary: Boundary) -> None:
             except ValidationError as error:
                 detail = error.errors(include_url=False, include_input=False)[0]["msg"]
                 raise InvalidFix(f"repairer {step.repairer!r} does not take these parameters: {detail}") from error
+        case ParametersStep():
+            boundary.tuned(step.arguments)
+        case RetryStep():
+            if not boundary.retry_safe:
+                raise InvalidFix(
+                    f"boundary {boundary.name!r} is not retry_safe: nothing may call it again; leave the retry out",
+                )
         case FallbackStep():
             if not boundary.has_fallback:
                 raise InvalidFix(

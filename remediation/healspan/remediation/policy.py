@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Literal, assert_never
 
 from healspan.remediation.boundary import FailedCall
+from healspan.remediation.errors import StepInapplicable
 from healspan.remediation.fix import SERVING_STATES, Fix, Match, RiskLevel, StateChange
-from healspan.remediation.step import FallbackStep, RepairStep, StrategyStep
+from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, StrategyStep
 
 __all__ = ["GATES", "Preset", "Refusal", "Request", "first_refusal"]
 
@@ -107,7 +108,12 @@ def _declared(request: Request) -> str | None:
             case FallbackStep():
                 if not boundary.has_fallback:
                     return f"boundary {boundary.name!r} declares no fallback"
-            case RepairStep():
+            case ParametersStep():
+                try:
+                    boundary.tuned(step.arguments)
+                except StepInapplicable as refusal:
+                    return str(refusal)
+            case RepairStep() | RetryStep():
                 pass
             case _:
                 assert_never(step)
@@ -115,10 +121,10 @@ def _declared(request: Request) -> str | None:
 
 
 def _repetition(request: Request) -> str | None:
-    if any(isinstance(step, RepairStep) for step in request.fix.steps):
+    if any(isinstance(step, RepairStep | RetryStep | ParametersStep) for step in request.fix.steps):
         why_not = request.call.repeatable
         if why_not is not None:
-            return f"its first use makes the call again, and {why_not}"
+            return f"it makes the call again, and {why_not}"
     return None
 
 

@@ -9,7 +9,7 @@ from healspan.remediation.errors import HealspanError, StaleFix, StepInapplicabl
 from healspan.remediation.fix import FixDraft
 from healspan.remediation.repair import function_hash, source_hash
 from healspan.remediation.repair.find import find_function
-from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, Step, StrategyStep
 
 __all__ = ["live_hashes", "why_stale"]
 
@@ -41,7 +41,7 @@ def live_hashes(steps: Iterable[Step], boundary: Boundary) -> dict[str, str]:
                     lambda each, wanted=step.source_hash: source_hash(each) == wanted,  # type: ignore[misc]
                 )
                 hashes[f"{step.module}:{step.qualname}"] = source_hash(function)
-            case FallbackStep():
+            case FallbackStep() | RetryStep() | ParametersStep():
                 pass
     return hashes
 

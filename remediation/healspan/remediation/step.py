@@ -12,9 +12,19 @@ from pydantic import Field, JsonValue
 
 from healspan.remediation.record import Record
 
-__all__ = ["FallbackStep", "FramePath", "RepairStep", "Step", "StepKind", "StrategyStep", "in_words"]
+__all__ = [
+    "FallbackStep",
+    "FramePath",
+    "ParametersStep",
+    "RepairStep",
+    "RetryStep",
+    "Step",
+    "StepKind",
+    "StrategyStep",
+    "in_words",
+]
 
-StepKind = Literal["repair", "strategy", "fallback"]
+StepKind = Literal["retry", "repair", "parameters", "strategy", "fallback"]
 
 FramePath = tuple[tuple[str, str, str], ...]
 """The way from a boundary down to a failing frame: (module, qualified name, source line with white space
@@ -47,6 +57,25 @@ class RepairStep(Record):
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class RetryStep(Record):
+    """Make the same call again, a few times, after waiting longer each time; a Retry-After is honoured."""
+
+    kind: Literal["retry"] = "retry"
+    attempts: int = Field(default=3, ge=1, le=5)
+    """Calls after the failed one."""
+    first_wait: float = Field(default=0.1, gt=0, le=5)
+    """Seconds before the first of them; each further wait is twice as long, with jitter."""
+    longest_wait: float = Field(default=2.0, gt=0, le=30)
+    """Seconds; who is asked to wait longer gives up at once."""
+
+
+class ParametersStep(Record):
+    """Make the call again with other values for arguments that the boundary declared tunable."""
+
+    kind: Literal["parameters"] = "parameters"
+    arguments: dict[str, JsonValue] = Field(min_length=1)
+
+
 class StrategyStep(Record):
     """Call a named alternative that the application registered for the boundary."""
 
@@ -62,9 +91,13 @@ class FallbackStep(Record):
     kind: Literal["fallback"] = "fallback"
 
 
-def in_words(step: RepairStep | StrategyStep | FallbackStep) -> str:
+def in_words(step: RetryStep | RepairStep | ParametersStep | StrategyStep | FallbackStep) -> str:
     """Return a step in a few words."""
     match step:
+        case RetryStep():
+            return f"retry up to {step.attempts} times"
+        case ParametersStep():
+            return "parameters " + ", ".join(f"{name}={value!r}" for name, value in step.arguments.items())
         case RepairStep():
             accept = step.parameters.get("accept")
             return f"repair {step.repairer}{f' ({accept})' if accept else ''} at {step.expression}"
@@ -74,4 +107,4 @@ def in_words(step: RepairStep | StrategyStep | FallbackStep) -> str:
             return "fallback"
 
 
-Step = Annotated[RepairStep | StrategyStep | FallbackStep, Field(discriminator="kind")]
+Step = Annotated[RetryStep | RepairStep | ParametersStep | StrategyStep | FallbackStep, Field(discriminator="kind")]

@@ -12,7 +12,7 @@ from healspan.dashboards.decisions import Decision, decide, is_loopback
 from healspan.dashboards.parts import ago, empty, heading, plain, short
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import RiskLevel
-from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, Step, StrategyStep
 from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.review_queue import Escalation, Proposal
 
@@ -238,6 +238,10 @@ def describe(step: Step) -> str:
             )
         case StrategyStep():
             return f"strategy: call {step.strategy!r} {_values(step.arguments)}".rstrip()
+        case RetryStep():
+            return f"retry: make the call again up to {step.attempts} times, waiting {step.longest_wait:g} s at most"
+        case ParametersStep():
+            return f"parameters: make the call again {_values(step.arguments)}"
         case FallbackStep():
             return "fallback: return the declared fallback, marked degraded"
 

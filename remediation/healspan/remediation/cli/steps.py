@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from healspan.remediation.cli.output import when
 from healspan.remediation.fix import Match
-from healspan.remediation.step import FallbackStep, RepairStep, StrategyStep
+from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, StrategyStep
 
 if TYPE_CHECKING:
     from healspan.remediation.fix import Fix, Scope
@@ -29,6 +29,13 @@ def step_words(step: Step) -> str:
         case StrategyStep():
             given = f" with {json.dumps(step.arguments, ensure_ascii=False)}" if step.arguments else ""
             return f"use strategy {step.strategy!r}{given}"
+        case RetryStep():
+            return (
+                f"make the call again up to {step.attempts} times, waiting from {step.first_wait:g} s to "
+                f"{step.longest_wait:g} s"
+            )
+        case ParametersStep():
+            return f"make the call again with {json.dumps(step.arguments, ensure_ascii=False)}"
         case FallbackStep():
             return "return the declared fallback, degraded"
         case _:
