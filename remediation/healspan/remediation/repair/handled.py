@@ -16,7 +16,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
-from healspan.remediation.repair.find import COMPREHENSIONS, enclosing, find_function, nested_codes
+from healspan.remediation.repair.find import COMPREHENSIONS, enclosing, find_function, nested_codes, outermost
 from healspan.remediation.repair.guard import qualified
 from healspan.remediation.repair.path import Entry, Way, is_own, path_entry
 from healspan.remediation.repair.source import FunctionNode, FunctionSource, function_source, original_code
@@ -60,7 +60,7 @@ def way_unhandled(path: FramePath, error_type: str, in_app: Iterable[str] = ()) 
     way: list[tuple[Entry, frozenset[int]]] = []
     for entry in path:
         module, qualname, line = entry
-        function = _outermost(module, qualname)
+        function = find_function(module, outermost(qualname), lambda each, line=line: _has(each, line))  # type: ignore[misc]
         way.append((entry, frozenset(code.co_firstlineno for code in _codes(function, qualname))))
         if module.partition(".")[0] in packages:
             try:
@@ -75,9 +75,13 @@ def way_unhandled(path: FramePath, error_type: str, in_app: Iterable[str] = ()) 
     return tuple(way)
 
 
-def _outermost(module: str, qualname: str) -> FunctionType:
-    """Return the function, or the one whose code holds that of a function made inside it."""
-    return find_function(module, qualname.partition(".<locals>")[0])
+def _has(function: FunctionType, line: str) -> bool:
+    """Whether a line of a path may stand in this function."""
+    try:
+        text = function_source(function).text()
+    except StaleFix:
+        return False
+    return any(path_entry("", "", each)[2] == line for each in (text or "").split("\n"))
 
 
 def _codes(function: FunctionType, qualname: str) -> list[CodeType]:
