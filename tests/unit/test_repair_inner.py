@@ -267,7 +267,7 @@ def test_functions_are_made_and_called_while_repairs_come_and_go(app: Applicatio
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(30):
+    for _ in range(10):
         repairs.install([repair])
         repairs.uninstall("fix")
     stop.set()
