@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dis
 import sys
 import textwrap
@@ -152,6 +153,8 @@ def guarded(source: FunctionSource, chosen: Callable[[int], bool]) -> tuple[Code
         if chosen(index):
             guards[span_of(node)] = Guard(kind, symbol_of(node))
             places |= {span_of(node), position_of(node)}
+            if isinstance(node, ast.Subscript):
+                places |= {span_of(part) for part in ast.walk(node.slice) if isinstance(part, ast.Slice)}
     try:
         code = compile_guarded(source, guards)
     except RepairDeclined as error:
@@ -178,7 +181,7 @@ def positions(code: CodeType, guarded: set[Span]) -> list[object]:
                 continue
             if instruction.opname in ("LOAD_METHOD", "LOAD_ATTR"):
                 # A guarded call loads its method in the other way, to which the compiler gives other columns.
-                if instruction.argval in ("call_1", "call_2", "call", "item", "attribute", "contains", "slice"):
+                if instruction.argval in ("call_1", "call_2", "call", "item", "attribute", "contains", "slice", "part"):
                     continue
                 position = position[:1]
             if not found or found[-1] != (each.co_qualname, position):

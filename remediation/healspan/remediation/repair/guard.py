@@ -96,7 +96,7 @@ class Guard:
     __slots__ = ("kind", "repairs", "symbol")
 
     slice = slice
-    """Makes the key of ``container[low:high]``; built in, so it leaves no frame."""
+    """Makes the slices in a key like ``[low:high, 0]``; built in, so it leaves no frame."""
 
     def __init__(self, kind: Kind, symbol: str = "") -> None:
         self.kind = kind
@@ -159,6 +159,20 @@ class Guard:
             return container[key]
         except BaseException as error:
             again = self._caught(error, operator.getitem, (container, key), {})
+            if again is None:
+                raise
+        try:
+            return again.run()
+        except BaseException:
+            again.restore()
+            raise
+
+    def part(self, container: Any, low: Any, high: Any, step: Any, /) -> Any:
+        """Evaluate ``container[low:high:step]``."""
+        try:
+            return container[low:high:step]
+        except BaseException as error:
+            again = self._caught(error, operator.getitem, (container, slice(low, high, step)), {})
             if again is None:
                 raise
         try:
