@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from repair_application import Application, Scripted, application, failure, fram
 
 from healspan.remediation.repair import Repairs
 from healspan.remediation.repair import repairs as repairs_module
-from healspan.remediation.repairers import Loss, Repaired
+from healspan.remediation.repair.guard import Guard
+from healspan.remediation.repairers import Loss, Repaired, catalogue
 
 
 @pytest.fixture
@@ -239,9 +241,12 @@ def check(a, b):
     assert traceback.format_exception(failure(check, module.Odd(), 1)) == before
 
 
-def test_the_built_in_repairers_leave_operators_and_attributes_to_others() -> None:
-    from healspan.remediation.repairers import catalogue
+def test_a_pickled_guard_of_an_operator_keeps_its_symbol_and_no_repairs() -> None:
+    copy = pickle.loads(pickle.dumps(Guard("operator", "+")))
+    assert (copy.kind, copy.symbol, copy.repairs) == ("operator", "+", ())
 
+
+def test_the_built_in_repairers_leave_operators_and_attributes_to_others() -> None:
     error: BaseException
     for error in (TypeError(), ValueError(), AttributeError(), KeyError()):
         assert not any(each.applies(kind, error) for each in catalogue().values() for kind in ("attribute", "operator"))

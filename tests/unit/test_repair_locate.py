@@ -66,6 +66,14 @@ def read(text):
     assert location.span == (2, 6, 8, 9)
 
 
+def test_a_chain_that_ends_further_left_than_its_last_name_is_found(app: Application) -> None:
+    module = app.module(
+        "def read(text):\n    return (text\n        .strip()\n        .rjust(\n  text))\n",
+    )
+    location = location_of(failure(module.read, "x"), app)
+    assert location.span == (1, 4, 12, 7)
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -67,6 +67,13 @@ class ByMeta(Timer, metaclass=abc.ABCMeta): pass
 class ByOtherMeta(metaclass=Meta):
     __exit__ = Timer.__exit__
 
+class Gives(Timer):
+    def __get__(self, owner, kind):
+        return contextlib.suppress(ValueError)
+
+class Owner:
+    given = Gives()
+
 TIMER, SWALLOWING = Timer(), Swallowing()
 
 @contextmanager
@@ -116,6 +123,13 @@ def delegated():
     yield from text
 
 @contextmanager
+def mixed(name):
+    if name:
+        yield
+    else:
+        yield from text
+
+@contextmanager
 def endless():
     with endless():
         yield
@@ -163,6 +177,8 @@ MAY_SWALLOW = [
     "with hidden():",
     "with delegated():",
     "with endless():",
+    "with mixed(text):",
+    "with Owner.given:",
     "with plain:",
     "with text.lock:",
     "with plain(text), text.lock:",
