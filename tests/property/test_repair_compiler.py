@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
+import ast
 import dis
+import sys
 import textwrap
 from collections.abc import Callable
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.repair.compiler import compile_guarded
-from healspan.remediation.repair.expression import Span, calls_and_subscripts, definition, kind_of, position_of, span_of
+from healspan.remediation.repair.expression import Span, definition, guardables, kind_of, position_of, span_of
 from healspan.remediation.repair.find import nested_codes
 from healspan.remediation.repair.guard import Guard
+from healspan.remediation.repair.operators import symbol_of
 from healspan.remediation.repair.source import FunctionSource
 
 ATOMS = st.sampled_from(["a", "b", "1", "-2", "self.unit", "table[1]"])
+
+
+OPERATORS = st.sampled_from(["+", "-", "*", "//", "%", "<<", "&", "|", "^", "<", "<=", ">", ">=", "==", "!=", "@"])
+
+CHECKED = st.recursive(
+    st.sampled_from(
+        [
+            "a < b",
+            "a in table",
+            "b not in (1, a)",
+            "(\n    a >\n    b)",
+            "a.real",
+            "not a",
+            "a in b",
+            "a < None",
+            "odd == a",
+        ]
+    ),
+    lambda inner: st.one_of(
+        inner.map(lambda each: f"(not {each})"),
+        st.tuples(inner, inner).map(lambda each: f"({each[0]} and {each[1]})"),
+        st.tuples(inner, inner).map(lambda each: f"({each[0]} or\n    {each[1]})"),
+        st.tuples(inner, inner).map(lambda each: f"({each[0]} if {each[1]} else a == 1)"),
+    ),
+    max_leaves=3,
+)
+"""Expressions that are asked for their truth; the comparison with ``odd`` fails only when it is."""
 
 
 def compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -38,13 +68,23 @@ def compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         inner.map(lambda each: f"len([table[n] for n in (0, 1) if {each}])"),
         inner.map(lambda each: f"super().scaled({each})"),
         inner.map(lambda each: f"self.__hidden({each})"),
+        inner.map(lambda each: f"self.__deep.unit + {each}"),
+        inner.map(lambda each: "(self\n    .itself('é')\n    .unit)"),
+        inner.map(lambda each: f"-abs({each})"),
+        inner.map(lambda each: f"([1, 2, 3, 4][{each}:{each} + 2] or [a])[-1]"),
+        inner.map(lambda each: f"self[{each}:, ::2]"),
+        inner.map(lambda each: f"(lambda n, m={each}: n.real + m)({each})"),
+        st.tuples(CHECKED, inner).map(lambda each: f"({each[1]} if {each[0]} else b)"),
+        st.tuples(CHECKED, inner).map(lambda each: f"sum(n for n in (1, a, b) if {each[0]})"),
+        OPERATORS.flatmap(lambda sign: two.map(lambda each: f"({each[0]} {sign} {each[1]})")),
+        OPERATORS.flatmap(lambda sign: two.map(lambda each: f"(\n    {each[0]}\n) {sign} (\n    {each[1]})")),
     )
 
 
 EXPRESSIONS = st.recursive(ATOMS, compound, max_leaves=6)
 
 
-def statement(expression: str) -> st.SearchStrategy[str]:
+def statement(expression: str, check: str) -> st.SearchStrategy[str]:
     body = textwrap.indent(expression, " " * 4).strip()
     return st.sampled_from(
         [
@@ -57,17 +97,26 @@ def statement(expression: str) -> st.SearchStrategy[str]:
             f"with open(__file__):\n    a = {body}",
             f"later = lambda: {expression}",
             f"if a > 3:\n    return {body}",
+            f"if {check}:\n    a = {body}\nelif not {check}:\n    b = {body}",
+            f"assert {check}, {expression}",
+            f"while {check}:\n    a += {body}\n    break",
+            f"match a:\n    case Reader.unit if {check}:\n        b = {body}\n    case _:\n        a = b",
+            f"def inner(n={expression}):\n    return n.real + a\nb = inner() + inner(b)",
+            f"class Local:\n    unit = {body}\n    def read(own, n):\n        return n - own.__low\n    __low = a\n"
+            "b = Local().read(b) + Local.unit",
         ]
     )
 
 
 @st.composite
 def programs(draw: st.DrawFn) -> str:
-    lines = [draw(statement(draw(EXPRESSIONS))) for _ in range(draw(st.integers(1, 3)))]
+    lines = [draw(statement(draw(EXPRESSIONS), draw(CHECKED))) for _ in range(draw(st.integers(1, 3)))]
     body = textwrap.indent("\n".join([*lines, "return a, b"]), " " * 8)
     return (
         f"class Base:\n    def scaled(self, n):\n        return add(n, 10)\n\n"
         f"class Reader(Base):\n    unit = 3\n    def itself(self, word):\n        return self\n"
+        f"    def __getitem__(self, key):\n        return add(key[0].start, 1)\n"
+        f"    @property\n    def _Reader__deep(self):\n        add(5, 5)\n        return self\n"
         f"    def _Reader__hidden(self, n):\n        return add(n, n)\n"
         f"    def run(self, a, b):\n{body}\n"
     )
@@ -78,7 +127,14 @@ def prepared(text: str, log: list[object]) -> tuple[FunctionType, FunctionSource
         log.append((first, second))
         return first + second
 
-    scope: dict[str, Any] = {"add": add, "table": {n: n * n for n in range(-3, 9)}, "__file__": __file__}
+    class Odd:
+        def __eq__(self, other: object) -> Any:
+            return self
+
+        def __bool__(self) -> bool:
+            raise ArithmeticError
+
+    scope: dict[str, Any] = {"odd": Odd(), "add": add, "table": {n: n * n for n in range(-3, 9)}, "__file__": __file__}
     exec(compile(text, "generated.py", "exec", dont_inherit=True), scope)
     function = scope["Reader"].run
     source = FunctionSource(function.__code__, "generated.py", (), tuple(text.split("\n")), 1, ())
@@ -89,15 +145,22 @@ def guarded(source: FunctionSource, chosen: Callable[[int], bool]) -> tuple[Code
     """Return the guarded code and the positions of the guarded expressions."""
     guards: dict[Span, Guard] = {}
     places: set[Span] = set()
-    for index, node in enumerate(calls_and_subscripts(definition(source))):
+    for index, node in enumerate(guardables(definition(source))):
         try:
             kind = kind_of(node)
         except RepairDeclined:
             continue
         if chosen(index):
-            guards[span_of(node)] = Guard(kind)
+            guards[span_of(node)] = Guard(kind, symbol_of(node))
             places |= {span_of(node), position_of(node)}
-    code = compile_guarded(source, guards)
+            if isinstance(node, ast.Subscript):
+                places |= {span_of(part) for part in ast.walk(node.slice) if isinstance(part, ast.Slice)}
+    try:
+        code = compile_guarded(source, guards)
+    except RepairDeclined as error:
+        if "never evaluated" not in str(error):
+            raise
+        reject()  # behind a condition that the compiler has decided
     placed = {id(c) for each in nested_codes(code) for c in each.co_consts if isinstance(c, Guard)}
     assert len(placed) == len(guards)
     return code, places
@@ -111,14 +174,14 @@ def positions(code: CodeType, guarded: set[Span]) -> list[object]:
             where = instruction.positions
             if where is None or where.lineno is None or where.col_offset == where.end_col_offset:
                 continue  # of no text: a guard
-            if instruction.opname == "LOAD_CONST":
-                continue  # constant arguments that stood in one constant tuple no longer do
+            if instruction.opname in ("LOAD_CONST", "PUSH_NULL"):
+                continue  # constants that stood in one tuple no longer do; a guarded callee is an operand
             position: tuple[object, ...] = (where.lineno, where.end_lineno, where.col_offset, where.end_col_offset)
             if isinstance(instruction.argval, Guard) or position in guarded:
                 continue
             if instruction.opname in ("LOAD_METHOD", "LOAD_ATTR"):
                 # A guarded call loads its method in the other way, to which the compiler gives other columns.
-                if instruction.argval in ("call_1", "call_2", "call", "item"):
+                if instruction.argval in ("call_1", "call_2", "call", "item", "attribute", "contains", "slice", "part"):
                     continue
                 position = position[:1]
             if not found or found[-1] != (each.co_qualname, position):
@@ -127,15 +190,33 @@ def positions(code: CodeType, guarded: set[Span]) -> list[object]:
 
 
 def outcome(function: Callable[..., Any], *args: Any) -> object:
+    """Return what a call gives or raises, and every event that a tracer sees in the function."""
+    events: list[tuple[str, str, int]] = []
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename != "generated.py":
+            return None
+        events.append((event, frame.f_code.co_qualname, frame.f_lineno))
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
     try:
-        return function(*args)
+        return function(*args), events
     except Exception as error:
-        trace, way = error.__traceback__, list[object]()
-        while trace is not None:
-            code = trace.tb_frame.f_code
-            way.append((code.co_qualname, trace.tb_lineno, list(code.co_positions())[trace.tb_lasti // 2]))
-            trace = trace.tb_next
-        return type(error), str(error), way[1:]
+        return type(error), str(error), way(error), events
+    finally:
+        sys.settrace(before)
+
+
+def way(error: Exception) -> list[object]:
+    """Return the positions of a traceback, but for the test's own frame."""
+    trace, found = error.__traceback__, list[object]()
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        found.append((code.co_qualname, trace.tb_lineno, list(code.co_positions())[trace.tb_lasti // 2]))
+        trace = trace.tb_next
+    return found[1:]
 
 
 @settings(max_examples=150, deadline=None)

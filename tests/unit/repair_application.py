@@ -22,6 +22,7 @@ from healspan.remediation.repair import (
     register_boundary,
     take_fired,
 )
+from healspan.remediation.repairers import Failure, Repaired, RepairerParameters
 from healspan.remediation.step import FramePath
 
 _numbers = itertools.count()
@@ -54,6 +55,26 @@ class Application:
         wrapper.__code__ = wrapper.__code__.replace(co_name=f"boundary {name}")
         register_boundary(wrapper.__code__, name)
         return wrapper
+
+
+class Scripted:
+    """A repairer that gives what it is told to give."""
+
+    name = "scripted"
+    summary = "do as told"
+    library = ""
+    parameters = RepairerParameters
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.seen: list[Failure] = []
+
+    def applies(self, kind: str, error: BaseException) -> bool:
+        return True
+
+    def repair(self, failure: Failure) -> Repaired | None:
+        self.seen.append(failure)
+        return self.answer(failure) if callable(self.answer) else self.answer
 
 
 @contextmanager

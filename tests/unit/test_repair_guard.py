@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from repair_application import Application, application, failure, frames, heal, repair_for
+from repair_application import Application, Scripted, application, failure, frames, heal, repair_for
 
 from healspan.remediation.repair import Repairs, fired, register_boundary, take_fired
 from healspan.remediation.repair import repairs as repairs_module
-from healspan.remediation.repairers import Failure, Loss, Repaired, RepairerParameters
+from healspan.remediation.repairers import Loss, Repaired
 
 
 @pytest.fixture
@@ -32,26 +32,6 @@ def repairs() -> Iterator[Repairs]:
     yield made
     made.uninstall_all()
     assert made.verify_uninstalled() == []
-
-
-class Scripted:
-    """A repairer that gives what it is told to give."""
-
-    name = "scripted"
-    summary = "do as told"
-    library = ""
-    parameters = RepairerParameters
-
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-        self.seen: list[Failure] = []
-
-    def applies(self, kind: str, error: BaseException) -> bool:
-        return True
-
-    def repair(self, failure: Failure) -> Repaired | None:
-        self.seen.append(failure)
-        return self.answer(failure) if callable(self.answer) else self.answer
 
 
 @pytest.fixture

@@ -66,6 +66,14 @@ def read(text):
     assert location.span == (2, 6, 8, 9)
 
 
+def test_a_chain_that_ends_further_left_than_its_last_name_is_found(app: Application) -> None:
+    module = app.module(
+        "def read(text):\n    return (text\n        .strip()\n        .rjust(\n  text))\n",
+    )
+    location = location_of(failure(module.read, "x"), app)
+    assert location.span == (1, 4, 12, 7)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -75,22 +83,67 @@ def read(text):
         pytest.param("for _ in float: pass", id="for"),
         pytest.param("with float: pass", id="with"),
         pytest.param("raise ValueError", id="raise"),
-        pytest.param("return text + 1", id="operator"),
-        pytest.param("return text.missing", id="attribute"),
         pytest.param("return eval(text)", id="eval"),
         pytest.param("return vars(text)", id="vars"),
         pytest.param("return super(text)", id="super"),
         pytest.param("return float(cut := text)", id="assignment expression"),
-        pytest.param("return text[text:]", id="slice"),
         pytest.param("return min()", id="no operand"),
-        pytest.param("return (lambda each: float(each))(text)", id="lambda"),
-        pytest.param("def inner(): return float(text)\n    return inner()", id="function made inside"),
+        pytest.param("return 1 / 0", id="constants"),
+        pytest.param("return 1 < text < 2", id="chain of comparisons"),
+        pytest.param("return '%d' % (text,)", id="formatting in pieces"),
+        pytest.param("text.missing += 1", id="augmented assignment to an attribute"),
+        pytest.param("text.missing = 1", id="assignment to an attribute"),
+        pytest.param("del text.missing", id="deletion of an attribute"),
+        pytest.param("match text:\n        case text.missing: pass", id="pattern"),
     ],
 )
 def test_what_must_not_be_guarded_is_declined(app: Application, body: str) -> None:
     module = app.module(f"def read(text):\n    {body}\n")
     with pytest.raises(RepairDeclined):
         location_of(failure(module.read, "x"), app)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "expression"),
+    [
+        ("return text + 1", "operator", "text + 1"),
+        ("return -text", "operator", "-text"),
+        ("return 1 < text", "operator", "1 < text"),
+        ("return 1 not in text", "operator", "1 not in text"),
+        ("return text % 1", "operator", "text % 1"),
+        ("return text.missing", "attribute", "text.missing"),
+        ("return text.missing(text)", "attribute", "text.missing"),
+        ("return [each.missing for each in text]", "attribute", "each.missing"),
+        ("return (text\n        .strip()\n        .missing\n        .more(1))", "attribute", None),
+        ("return text[text:]", "subscript", "text[text:]"),
+        ("return {}[text:, 1]", "subscript", "{}[text:, 1]"),
+        ("return (lambda each: float(each))(text)", "call", "float(each)"),
+        ("def inner(): return float(text)\n    return inner()", "call", "float(text)"),
+        ("class Local:\n        n = float(text)\n    return Local", "call", "float(text)"),
+        ("def inner(n=float(text)): pass", "call", "float(text)"),
+    ],
+)
+def test_every_other_form_is_found_wherever_it_stands_in_the_function(
+    app: Application, body: str, kind: str, expression: str | None
+) -> None:
+    module = app.module(f"def read(text):\n    {body}\n")
+    location = location_of(failure(module.read, "x"), app)
+    assert (location.qualname, location.kind) == ("read", kind)
+    assert expression in (None, location.expression)
+
+
+def test_a_lambda_with_a_name_of_its_own_is_found_among_others(app: Application) -> None:
+    module = app.module(
+        "one = lambda text: float(text)\ntwo = lambda text: int(text)\nclass C: three = lambda s, t: t[0]\n"
+    )
+    found = [
+        location_of(failure(*call), app) for call in ((module.one, "x"), (module.two, "x"), (module.C().three, ""))
+    ]
+    assert [(each.qualname, each.expression) for each in found] == [
+        ("<lambda>", "float(text)"),
+        ("<lambda>", "int(text)"),
+        ("C.<lambda>", "t[0]"),
+    ]
 
 
 def test_await_and_yield_inside_the_expression_are_declined(app: Application) -> None:

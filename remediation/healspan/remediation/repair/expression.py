@@ -10,7 +10,8 @@ from types import CodeType
 from pydantic import JsonValue
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
-from healspan.remediation.repair.find import enclosing, find_function, nested_codes
+from healspan.remediation.repair.find import find_function, nested_codes, outermost
+from healspan.remediation.repair.operators import symbol_of
 from healspan.remediation.repair.source import (
     FunctionNode,
     FunctionSource,
@@ -23,9 +24,19 @@ from healspan.remediation.repair.source import (
 from healspan.remediation.repairers import Kind
 from healspan.remediation.step import RepairStep
 
-__all__ = ["Guardable", "Location", "Span", "expression_of", "kind_of", "locate", "span_of"]
+__all__ = [
+    "Guardable",
+    "Location",
+    "Span",
+    "expression_of",
+    "guardables",
+    "kind_of",
+    "locate",
+    "position_of",
+    "span_of",
+]
 
-Guardable = ast.Call | ast.Subscript
+Guardable = ast.Call | ast.Subscript | ast.Attribute | ast.BinOp | ast.UnaryOp | ast.Compare
 
 Span = tuple[int, int, int, int]
 """Line, end line, column, end column, as ``co_positions`` orders them."""
@@ -34,6 +45,10 @@ _OF_THEIR_FRAME = frozenset(
     {"super", "locals", "vars", "dir", "eval", "exec", "globals", "_getframe", "currentframe"},
 )
 """Callables that answer for the frame that calls them, which a guard would change."""
+
+
+_OF_CONSTANTS = (ast.Constant, ast.Tuple, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.expr_context)
+"""What the compiler may evaluate itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +106,15 @@ def locate(code: CodeType, module: str, position: Span) -> Location:
 
 
 def _located(code: CodeType, module: str, position: Span) -> Location:
-    qualname = enclosing(code.co_qualname)
+    qualname = outermost(code.co_qualname)
     function = find_function(module, qualname, lambda each: _holds(each.__code__, code))
     if not (_holds(function.__code__, code) or _holds(original_code(function), code)):
         raise StaleFix(f"{module}.{qualname} was replaced while an older version of it was running; call it again")
     source = function_source(function)
     node = definition(source)
-    found = [each for each in calls_and_subscripts(node) if position in (span_of(each), position_of(each))]
+    found = [each for each in guardables(node) if position in (span_of(each), position_of(each))]
     if len(found) != 1:
-        raise RepairDeclined(f"line {position[0]} of {module}: no single call or subscript stands at the failure")
+        raise RepairDeclined(f"line {position[0]} of {module}: no single expression that can be guarded stands there")
     kind = kind_of(found[0])
     line, end_line, column, end_column = span_of(found[0])
     start = first_line(node)
@@ -122,7 +137,7 @@ def expression_of(step: RepairStep, source: FunctionSource, node: FunctionNode) 
     """
     start = first_line(node)
     span = (step.line + start, step.end_line + start, step.column, step.end_column)
-    found = [each for each in calls_and_subscripts(node) if span_of(each) == span]
+    found = [each for each in guardables(node) if span_of(each) == span]
     if len(found) != 1 or source.segment(found[0]) != step.expression:
         raise StaleFix(f"{step.module}.{step.qualname}: {step.expression!r} no longer stands where the fix says")
     kind_of(found[0])
@@ -150,6 +165,8 @@ def kind_of(node: Guardable) -> Kind:
     for part in ast.walk(node):
         if isinstance(part, ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr):
             raise RepairDeclined("await, yield or an assignment expression stands inside the expression")
+    if all(isinstance(part, _OF_CONSTANTS) for part in ast.walk(node)):
+        raise RepairDeclined("the expression has no operand but constants")
     match node:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _OF_THEIR_FRAME:
             raise RepairDeclined(f"{name} answers for the frame that calls it")
@@ -157,11 +174,17 @@ def kind_of(node: Guardable) -> Kind:
             raise RepairDeclined("the call has no positional argument that a repairer could read")
         case ast.Call():
             return "call"
-        case ast.Subscript(ctx=ast.Load(), slice=key):
-            if any(isinstance(part, ast.Slice) for part in (key, *getattr(key, "elts", ()))):
-                raise RepairDeclined("slices are not guarded")
+        case ast.Subscript(ctx=ast.Load()):
             return "subscript"
-    raise RepairDeclined("the subscript is assigned to or deleted, not read")
+        case ast.Attribute(ctx=ast.Load()):
+            return "attribute"
+        case ast.BinOp(op=ast.Mod(), left=ast.Constant(value=str()), right=ast.Tuple()):
+            raise RepairDeclined("the compiler turns this formatting into pieces")
+        case ast.BinOp() | ast.UnaryOp() | ast.Compare():
+            if symbol_of(node):
+                return "operator"
+            raise RepairDeclined("this operator, or a chain of comparisons, is not guarded")
+    raise RepairDeclined("it is assigned to or deleted, not read")
 
 
 def span_of(node: ast.expr) -> Span:
@@ -172,34 +195,36 @@ def span_of(node: ast.expr) -> Span:
 def position_of(node: Guardable) -> Span:
     """Return the position that the compiler gives to the instruction of a node."""
     line, end_line, column, end_column = span_of(node)
-    method = method_below(node)
-    if method is None:
+    named = _named_below(node)
+    if named is None:
         return line, end_line, column, end_column
-    line = method.end_lineno or line
-    column = (method.end_col_offset or 0) - len(method.attr)
-    return line, max(line, end_line), column, max(column, end_column)
+    line = named.end_lineno or line
+    column = (named.end_col_offset or 0) - len(named.attr)
+    return line, end_line, column, max(column, end_column) if line == end_line else end_column
 
 
-def method_below(node: Guardable) -> ast.Attribute | None:
-    """Return the method of a call whose name stands on a later line than the call begins.
+def _named_below(node: Guardable) -> ast.Attribute | None:
+    """Return the attribute of a chain whose name stands on a later line than the chain begins.
 
-    In such a chain the compiler attributes the call to the name of the method.
+    The compiler gives the position of that name to the attribute, and to the call of it.
     """
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-        return None
-    unpacks = any(isinstance(each, ast.Starred) for each in node.args) or any(
-        keyword.arg is None for keyword in node.keywords
-    )
-    return None if unpacks or node.func.end_lineno == node.lineno else node.func
+    named: ast.expr = node
+    if isinstance(node, ast.Call):
+        named = node.func
+        if any(isinstance(each, ast.Starred) for each in node.args) or any(
+            keyword.arg is None for keyword in node.keywords
+        ):
+            return None
+    return named if isinstance(named, ast.Attribute) and named.end_lineno != node.lineno else None
 
 
-def calls_and_subscripts(node: FunctionNode) -> Iterator[Guardable]:
-    """Yield the calls and subscripts of a function's own body, comprehensions included."""
+def guardables(node: FunctionNode) -> Iterator[Guardable]:
+    """Yield the expressions of a function's body that have a form to be guarded, whatever is made inside included."""
     waiting: list[ast.AST] = list(node.body) if isinstance(node.body, list) else [node.body]
     while waiting:
         each = waiting.pop()
-        if isinstance(each, FunctionNode | ast.ClassDef):
-            continue
+        if isinstance(each, ast.pattern):
+            continue  # a pattern reads attributes, but holds no expression
         if isinstance(each, Guardable):
             yield each
         waiting.extend(ast.iter_child_nodes(each))

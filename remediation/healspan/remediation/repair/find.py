@@ -8,18 +8,22 @@ not exactly one function is declined.
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
 
-__all__ = ["COMPREHENSIONS", "enclosing", "find_function", "nested_codes"]
+__all__ = ["COMPREHENSIONS", "enclosing", "find_function", "nested_codes", "outermost"]
 
 COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
 """Names of code that runs as a part of the expression it is written in."""
 
 _DEEPEST_WRAPPING = 32
+
+_HOLDERS = (FunctionType, staticmethod, classmethod, property, functools.partial)
+"""What a lambda without a name of its own is looked for in; nothing of the application runs on the way."""
 
 
 def find_function(
@@ -32,26 +36,31 @@ def find_function(
     Args:
         module: dotted name of a module that is imported.
         qualname: qualified name, without ``<locals>``.
-        accept: tells a property's getter from its setter, which share a name.
+        accept: tells functions from each other that share a name: a property's getter and setter, lambdas.
 
     Raises:
         RepairDeclined: none, or more than one.
         StaleFix: the module has no such name any more.
     """
-    if "<" in qualname:
+    *outer, last = qualname.split(".")
+    if "<" in qualname.removesuffix("<lambda>"):
         raise RepairDeclined(f"{module}.{qualname} is made anew at each call of its enclosing function")
     scope = vars(sys.modules[module]) if module in sys.modules else None
     if scope is None:
         raise RepairDeclined(f"module {module} is not imported; import it, or wait until it is")
-    *outer, last = qualname.split(".")
     for name in outer:
         inner = scope.get(name)
         if not isinstance(inner, type):
             raise StaleFix(f"{module} has no class {name} any more; the fix for {qualname} has to be made again")
         scope = dict(vars(inner))
-    if last not in scope:
+    if last == "<lambda>":
+        values = [each for each in scope.values() if isinstance(each, _HOLDERS)]
+    elif last in scope:
+        values = [scope[last]]
+    else:
         raise StaleFix(f"{module} has no {qualname} any more; the fix has to be made again")
-    found = {id(each): each for each in _functions(scope[last]) if each.__code__.co_qualname == qualname}
+    functions = itertools.chain.from_iterable(map(_functions, values))
+    found = {id(each): each for each in functions if each.__code__.co_qualname == qualname}
     if len(found) > 1 and accept is not None:
         found = {key: each for key, each in found.items() if accept(each)}
     if len(found) != 1:
@@ -95,6 +104,11 @@ def enclosing(qualname: str) -> str:
     while qualname.rpartition(".")[2] in COMPREHENSIONS:
         qualname = qualname.rpartition(".")[0].removesuffix(".<locals>")
     return qualname
+
+
+def outermost(qualname: str) -> str:
+    """Return the name of the function that is no constant of another one; other names as they are."""
+    return qualname.partition(".<locals>")[0]
 
 
 def nested_codes(code: CodeType) -> Iterator[CodeType]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 import sys
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FrameType
@@ -92,17 +94,22 @@ class Guard:
     Its methods take the operands of the expression in the order in which they were evaluated.
     """
 
-    __slots__ = ("kind", "repairs")
+    __slots__ = ("kind", "repairs", "symbol")
 
-    def __init__(self, kind: Kind) -> None:
+    slice = slice
+    """Makes the slices in a key like ``[low:high, 0]``; built in, so it leaves no frame."""
+
+    def __init__(self, kind: Kind, symbol: str = "") -> None:
         self.kind = kind
+        self.symbol = symbol
         self.repairs: tuple[LiveRepair, ...] = ()
 
-    def __reduce__(self) -> tuple[type[Guard], tuple[Kind]]:
+    def __reduce__(self) -> tuple[type[Guard], tuple[Kind, str]]:
         """Let tools that pickle code objects carry the function elsewhere; its repairs stay here."""
-        return Guard, (self.kind,)
+        return Guard, (self.kind, self.symbol)
 
-    # The methods repeat themselves so that a healthy expression pays for one plain call. `raise` stands in
+    # Operators are evaluated by `call_1` and `call_2` too, with the operator's function as a constant. The methods
+    # repeat themselves so that a healthy expression pays for one plain call. `raise` stands in
     # the frame that caught: then Python adds no line to the traceback.
 
     def call_1(self, function: Any, argument: Any, /) -> Any:
@@ -152,7 +159,49 @@ class Guard:
         try:
             return container[key]
         except BaseException as error:
-            again = self._caught(error, container, (key,), {})
+            again = self._caught(error, operator.getitem, (container, key), {})
+            if again is None:
+                raise
+        try:
+            return again.run()
+        except BaseException:
+            again.restore()
+            raise
+
+    def part(self, container: Any, low: Any, high: Any, step: Any, /) -> Any:
+        """Evaluate ``container[low:high:step]``."""
+        try:
+            return container[low:high:step]
+        except BaseException as error:
+            again = self._caught(error, operator.getitem, (container, slice(low, high, step)), {})
+            if again is None:
+                raise
+        try:
+            return again.run()
+        except BaseException:
+            again.restore()
+            raise
+
+    def attribute(self, owner: Any, name: str, /) -> Any:
+        """Evaluate ``owner.name``."""
+        try:
+            return getattr(owner, name)
+        except BaseException as error:
+            again = self._caught(error, getattr, (owner, name), {})
+            if again is None:
+                raise
+        try:
+            return again.run()
+        except BaseException:
+            again.restore()
+            raise
+
+    def contains(self, element: Any, container: Any, /) -> Any:
+        """Evaluate ``element in container``."""
+        try:
+            return element in container
+        except BaseException as error:
+            again = self._caught(error, _contains, (element, container), {})
             if again is None:
                 raise
         try:
@@ -164,18 +213,18 @@ class Guard:
     def _caught(
         self,
         error: BaseException,
-        target: object,
-        arguments: tuple[Any, ...],
+        operation: Callable[..., Any],
+        operands: tuple[Any, ...],
         keywords: dict[str, Any],
     ) -> _Again | None:
         """Take the guard's frame off the traceback, and return what to try, if anything."""
         trace = _traceback.__get__(error)
         if trace is not None:
             _traceback.__set__(error, trace.tb_next)
-        if not self.repairs or not arguments or not isinstance(error, Exception):
+        if not self.repairs or not operands or not isinstance(error, Exception):
             return None
         try:
-            return self._again(error, target, arguments, keywords)
+            return self._again(error, operation, operands, keywords)
         except Exception as own:
             # The fault is healspan's; the application's exception goes on, and its text stays out of logs.
             logger.warning("a repair could not be tried: %s; please report this", type(own).__qualname__)
@@ -184,13 +233,16 @@ class Guard:
     def _again(
         self,
         error: Exception,
-        target: object,
-        arguments: tuple[Any, ...],
+        operation: Callable[..., Any],
+        operands: tuple[Any, ...],
         keywords: dict[str, Any],
     ) -> _Again | None:
         started = time.perf_counter_ns()
         error_type = qualified(type(error))
         failing = sys._getframe(3)  # above this method, the one that caught, and the guarded operation
+        at = 0 if self.kind == "call" or len(operands) == 1 else 1
+        target = operation if self.kind == "call" else operands[0] if at else None
+        rest = (*operands[at + 1 :], *keywords.values())
         for repair in self.repairs:
             if repair.step.error_type != error_type:
                 continue
@@ -199,38 +251,39 @@ class Guard:
             frame = boundary_frame(failing, repair.tree, repair.boundary)
             if frame is None or not repair.repairer.applies(self.kind, error):
                 continue
-            rest = (*arguments[1:], *keywords.values())
-            failure = Failure(self.kind, target, arguments[0], error, repair.parameters, rest)
+            failure = Failure(self.kind, target, operands[at], error, repair.parameters, rest, self.symbol)
             repaired = repair.repairer.repair(failure)
             if repaired is None or repaired.loss is Loss.LOSSY:
                 continue
-            operands = (repaired.value, *arguments[1:])
-            return _Again(self.kind, target, operands, keywords, error, repair, repaired.loss, frame, started)
+            others = (*operands[:at], repaired.value, *operands[at + 1 :])
+            return _Again(operation, others, keywords, error, repair, repaired.loss, frame, started)
         return None
+
+
+def _contains(element: Any, container: Any) -> bool:
+    return element in container
 
 
 class _Again:
     """The second and last evaluation of an expression, with a repaired operand."""
 
     __slots__ = (
-        "_arguments",
         "_context",
         "_error",
         "_frame",
         "_keywords",
-        "_kind",
         "_loss",
+        "_operands",
+        "_operation",
         "_repair",
         "_started",
-        "_target",
         "_trace",
     )
 
     def __init__(
         self,
-        kind: Kind,
-        target: Any,
-        arguments: tuple[Any, ...],
+        operation: Callable[..., Any],
+        operands: tuple[Any, ...],
         keywords: dict[str, Any],
         error: Exception,
         repair: LiveRepair,
@@ -238,9 +291,8 @@ class _Again:
         frame: FrameType,
         started: int,
     ) -> None:
-        self._kind = kind
-        self._target = target
-        self._arguments = arguments
+        self._operation = operation
+        self._operands = operands
         self._keywords = keywords
         self._error = error
         self._trace = _traceback.__get__(error)
@@ -257,10 +309,7 @@ class _Again:
         handles meanwhile gets the original as its context.
         """
         try:
-            if self._kind == "call":
-                result = self._target(*self._arguments, **self._keywords)
-            else:
-                result = self._target[self._arguments[0]]
+            result = self._operation(*self._operands, **self._keywords)
         except Exception:
             self._record(succeeded=False)
         else:

@@ -16,8 +16,15 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
-from healspan.remediation.repair.find import COMPREHENSIONS, enclosing, find_function, nested_codes
+from healspan.remediation.repair.find import COMPREHENSIONS, enclosing, find_function, nested_codes, outermost
 from healspan.remediation.repair.guard import qualified
+from healspan.remediation.repair.managers import (
+    Exit,
+    class_attribute,
+    instances_let_through,
+    made_managers_let_through,
+    own_nodes,
+)
 from healspan.remediation.repair.path import Entry, Way, is_own, path_entry
 from healspan.remediation.repair.source import FunctionNode, FunctionSource, function_source, original_code
 from healspan.remediation.step import FramePath
@@ -36,6 +43,9 @@ _NEVER_SWALLOW = {
 """Callables, by module, whose context managers let every exception through."""
 
 _LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore)
+
+_PASSES_ON = frozenset({("functools", "cached_property.__get__", "val = self.func(instance)")})
+"""Entries of the standard library that an exception table covers, for a lock that swallows nothing."""
 
 _HANDLED_BY_THE_LANGUAGE = frozenset({"builtins.StopIteration", "builtins.StopAsyncIteration"})
 
@@ -60,7 +70,7 @@ def way_unhandled(path: FramePath, error_type: str, in_app: Iterable[str] = ()) 
     way: list[tuple[Entry, frozenset[int]]] = []
     for entry in path:
         module, qualname, line = entry
-        function = _outermost(module, qualname)
+        function = find_function(module, outermost(qualname), lambda each, line=line: _has(each, line))  # type: ignore[misc]
         way.append((entry, frozenset(code.co_firstlineno for code in _codes(function, qualname))))
         if module.partition(".")[0] in packages:
             try:
@@ -71,13 +81,18 @@ def way_unhandled(path: FramePath, error_type: str, in_app: Iterable[str] = ()) 
             else:
                 _judge_source(source, function, qualname, line, error_type)
                 continue
-        _judge_code(function, qualname, line)
+        if entry not in _PASSES_ON:
+            _judge_code(function, qualname, line)
     return tuple(way)
 
 
-def _outermost(module: str, qualname: str) -> FunctionType:
-    """Return the function, or the one whose code holds that of a function made inside it."""
-    return find_function(module, qualname.partition(".<locals>")[0])
+def _has(function: FunctionType, line: str) -> bool:
+    """Whether a line of a path may stand in this function."""
+    try:
+        text = function_source(function).text()
+    except StaleFix:
+        return False
+    return any(path_entry("", "", each)[2] == line for each in (text or "").split("\n"))
 
 
 def _codes(function: FunctionType, qualname: str) -> list[CodeType]:
@@ -156,11 +171,21 @@ def _scope(function: FunctionType) -> dict[str, Any]:
 class _Judge:
     """Looks at the statements of one function that enclose a line."""
 
-    def __init__(self, where: str, line: str, error_type: str, scope: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        where: str,
+        line: str,
+        error_type: str,
+        scope: Mapping[str, Any],
+        above: tuple[FunctionType, ...] = (),
+    ) -> None:
         self._where = where
         self._line = line
+        self._error_type = error_type
         self._error = _exception(error_type)
         self._scope = scope
+        self._above = above
+        """Generator functions of context managers that led here."""
         self.found = False
         """Whether the line is code of the function itself."""
 
@@ -181,8 +206,9 @@ class _Judge:
             # A single manager is not yet there while its own line is evaluated.
             if len(statement.items) == 1 and not _spans(statement.body, number):
                 return
+            method: Exit = "__exit__" if isinstance(statement, ast.With) else "__aexit__"
             for item in statement.items:
-                if not self._lets_through(item.context_expr):
+                if not self._lets_through(item.context_expr, method):
                     self._refuse(f"the context manager {ast.unparse(item.context_expr)!r} may swallow it")
 
     def _judge_handlers(self, statement: ast.Try | ast.TryStar) -> None:
@@ -202,26 +228,52 @@ class _Judge:
         handled = self._value(kind)
         return not isinstance(handled, type) or handled in self._error.__mro__
 
-    def _lets_through(self, manager: ast.expr) -> bool:
+    def _lets_through(self, manager: ast.expr, method: Exit) -> bool:
         if isinstance(manager, ast.Call):
             made = self._value(manager.func)
             if is_own(str(getattr(made, "__module__", ""))):
                 return True
-            return made is not None and any(
-                made is getattr(sys.modules.get(module), name, None)
-                for module, names in _NEVER_SWALLOW.items()
-                for name in names
+            return made is not None and (
+                any(
+                    made is getattr(sys.modules.get(module), name, None)
+                    for module, names in _NEVER_SWALLOW.items()
+                    for name in names
+                )
+                or made_managers_let_through(made, method, self._passes)
             )
-        return type(self._value(manager)) in _LOCKS
+        value = self._value(manager)
+        return value is not None and (type(value) in _LOCKS or instances_let_through(type(value), method))
+
+    def _passes(self, generator: FunctionType) -> bool:
+        """Whether a context manager's generator lets the exception through at each ``yield``."""
+        if generator in self._above:
+            return False
+        where = f"{generator.__module__}.{generator.__qualname__}"
+        judge = _Judge(where, "yield", self._error_type, _scope(generator), (*self._above, generator))
+        try:
+            source = function_source(generator)
+            node = source.node(source.tree())
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                return False
+            for each in own_nodes(node.body):
+                if isinstance(each, ast.YieldFrom):
+                    return False
+                if isinstance(each, ast.Yield):
+                    judge.visit(node.body, each.lineno)
+        except (RepairDeclined, StaleFix):
+            return False
+        return judge.found
 
     def _value(self, node: ast.expr) -> Any:
-        """Return what a name, or an attribute of a module, means; None if that is not certain."""
+        """Return what a name, or an attribute of a module or class, means; None if that is not certain."""
         if isinstance(node, ast.Name):
             return self._scope.get(node.id)
         if isinstance(node, ast.Attribute):
             owner = self._value(node.value)
             if isinstance(owner, type(sys)):
                 return vars(owner).get(node.attr)
+            if isinstance(owner, type):
+                return class_attribute(owner, node.attr)
         return None
 
     def _refuse(self, reason: str) -> None:

@@ -25,6 +25,8 @@ from healspan.remediation.repair.expression import Span, definition, expression_
 from healspan.remediation.repair.find import find_function
 from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_probe, fired
 from healspan.remediation.repair.handled import way_unhandled
+from healspan.remediation.repair.inner import bring, living_copies
+from healspan.remediation.repair.operators import symbol_of
 from healspan.remediation.repair.path import PathTree, Way, forget_lines, is_own
 from healspan.remediation.repair.source import (
     FunctionSource,
@@ -101,6 +103,7 @@ class _Prepared:
     source: FunctionSource
     span: Span
     kind: Kind
+    symbol: str
     live: LiveRepair
     reason: str
     """Which of its paths were refused, if any."""
@@ -178,7 +181,7 @@ class Repairs:
         with _lock:
             return sorted(
                 f"{function.__module__}:{code.co_qualname}"
-                for function, code in self._touched.items()
+                for function, code in (*self._touched.items(), *living_copies())
                 if function.__code__ is not code
             )
 
@@ -311,6 +314,7 @@ class Repairs:
             source=source,
             span=span_of(node),
             kind=kind_of(node),
+            symbol=symbol_of(node),
             live=live,
             reason="; ".join(reasons),
         )
@@ -340,6 +344,7 @@ class Repairs:
             originals.setdefault(function, patched.source.code)
             self._touched.setdefault(function, patched.source.code)
             function.__code__ = patched.code
+            bring(patched.source.code, patched.code)
         self._patched[function] = patched
 
     def _remove(self, unwanted: Callable[[_Prepared], bool]) -> None:
@@ -359,6 +364,7 @@ class Repairs:
             originals.pop(function, None)
             if function.__code__ is patched.code:
                 function.__code__ = patched.source.code
+            bring(patched.source.code, patched.source.code)
             for guard in patched.guards.values():
                 guard.repairs = ()
         forget_lines()
@@ -388,11 +394,12 @@ def _declined(
 
 def _patch(function: FunctionType, known: _Patched | None, repairs: Mapping[_Key, _Prepared]) -> _Patched:
     """Return a function's state with these repairs; compiled anew if its guarded expressions differ."""
-    kinds = {each.span: each.kind for each in repairs.values()}
-    if known is not None and known.guards.keys() == kinds.keys():
+    forms = {each.span: (each.kind, each.symbol) for each in repairs.values()}
+    if known is not None and known.guards.keys() == forms.keys():
         return replace(known, repairs=dict(repairs))
     source = next(iter(repairs.values())).source
-    guards = {span: (known.guards.get(span) if known is not None else None) or Guard(kinds[span]) for span in kinds}
+    kept = known.guards if known is not None else {}
+    guards = {span: kept.get(span) or Guard(*form) for span, form in forms.items()}
     return _Patched(function, source, compile_guarded(source, guards), guards, dict(repairs))
 
 

@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 
 from healspan.remediation.errors import StaleFix
 from healspan.remediation.repair.find import nested_codes
+from healspan.remediation.repair.inner import original_of
 
 __all__ = [
     "FunctionNode",
@@ -141,7 +142,7 @@ def first_line(node: FunctionNode) -> int:
 
 def original_code(function: FunctionType) -> CodeType:
     """Return the code a function had before any repair."""
-    return originals.get(function, function.__code__)
+    return originals.get(function) or original_of(function.__code__)
 
 
 def function_source(function: FunctionType) -> FunctionSource:

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict
 
 __all__ = ["Failure", "Kind", "Loss", "Repaired", "Repairer", "RepairerParameters", "exact_text", "within"]
 
-Kind = Literal["call", "subscript"]
-"""Form of the failing expression: ``target(argument)`` or ``target[argument]``."""
+Kind = Literal["call", "subscript", "attribute", "operator"]
+"""Form of the failing expression: ``target(argument)``, ``target[argument]``, ``target.argument`` with the name
+as a string, or ``target + argument``."""
 
 
 class Loss(StrEnum):
@@ -46,13 +47,16 @@ class Failure:
 
     kind: Kind
     target: object
-    """The callee, or the container."""
+    """The callee, the container, the owner of the attribute, or the left operand (None where there is only one)."""
     argument: object
-    """The first positional argument, or the key."""
+    """The first positional argument, the key (a slice for ``target[low:high]``), the attribute's name, or the
+    right or only operand."""
     error: BaseException
     parameters: RepairerParameters
     rest: tuple[object, ...] = ()
     """The further arguments of the call, positional then keyword: ``int(text, 16)`` has ``(16,)``."""
+    operator: str = ""
+    """The operator as it is written: ``+``, ``<``, ``not in``; ``-x``, ``+x`` and ``~x`` where there is one operand."""
 
 
 @dataclass(frozen=True, slots=True)
