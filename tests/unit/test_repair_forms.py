@@ -75,7 +75,7 @@ FORMS: dict[str, tuple[str, tuple[Any, ...], object, tuple[Any, ...]]] = {
     "condition": ("'yes' if a not in b else 'no'", (1, 2), [2], ("operator", 1, 2, "not in", "yes")),
     "test": ("[n for n in [1] if a < b]", (1, "2"), 2, ("operator", 1, "2", "<", [1])),
     "slice": ("a[b:]", ("text", "1"), slice(1, 2), ("subscript", "text", slice("1", None), "", "e")),
-    "slice in a tuple": ("a[1::2, b]", ({}, 1), None, ("subscript", {}, (slice(1, None, 2), 1), "", TypeError)),
+    "slice in a tuple": ("a[1::2, b]", ([], 1), None, ("subscript", [], (slice(1, None, 2), 1), "", TypeError)),
 }
 
 

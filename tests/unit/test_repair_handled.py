@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -359,7 +360,8 @@ def outer(rows):
         way_unhandled((path_entry(name, qualname, line),), "builtins.ValueError")
 
     judged("outer.<locals>.plain", "return [read(cell) for cell in row]")
-    judged("outer.<locals>.plain.<locals>.<listcomp>", "return [read(cell) for cell in row]")
+    if sys.version_info < (3, 12):  # since then a comprehension has no frame of its own
+        judged("outer.<locals>.plain.<locals>.<listcomp>", "return [read(cell) for cell in row]")
     with pytest.raises(RepairDeclined):
         judged("outer.<locals>.careful", "return read(row)")
 
