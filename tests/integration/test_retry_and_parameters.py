@@ -46,7 +46,7 @@ def test_a_connection_that_stays_away_is_given_up(live: Runtime) -> None:
 
 
 def test_giving_up_is_no_result_even_where_nothing_checks_it(live: Runtime) -> None:
-    @error_boundary("unchecked", retry_safe=True)
+    @error_boundary("unchecked_fetch", retry_safe=True)
     def fetch(service):  # type: ignore[no-untyped-def]
         return service()
 
