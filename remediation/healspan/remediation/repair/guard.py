@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from healspan.remediation.repair.path import PathTree, boundary_frame
-from healspan.remediation.repairers import Failure, Kind, Loss, Repairer, RepairerParameters
+from healspan.remediation.repairers import ABSENT, Failure, Kind, Loss, Repairer, RepairerParameters
 from healspan.remediation.step import RepairStep
 
 __all__ = ["FiredRepair", "Guard", "LiveRepair", "Probe", "current_probe", "fired", "take_fired"]
@@ -171,7 +171,7 @@ class Guard:
         trace = _traceback.__get__(error)
         if trace is not None:
             _traceback.__set__(error, trace.tb_next)
-        if not self.repairs or not arguments or not isinstance(error, Exception):
+        if not self.repairs or not isinstance(error, Exception):
             return None
         try:
             return self._again(error, target, arguments, keywords)
@@ -199,7 +199,8 @@ class Guard:
             if frame is None or not repair.repairer.applies(self.kind, error):
                 continue
             rest = (*arguments[1:], *keywords.values())
-            failure = Failure(self.kind, target, arguments[0], error, repair.parameters, rest)
+            argument = arguments[0] if arguments else ABSENT
+            failure = Failure(self.kind, target, argument, error, repair.parameters, rest)
             repaired = repair.repairer.repair(failure)
             if repaired is None or repaired.loss is Loss.LOSSY:
                 continue

@@ -8,15 +8,25 @@ call returns was computed by the application's own expression.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal, Protocol
+from enum import Enum, StrEnum
+from typing import Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Failure", "Kind", "Loss", "Repaired", "Repairer", "RepairerParameters", "exact_text", "within"]
+__all__ = ["ABSENT", "Failure", "Kind", "Loss", "Repaired", "Repairer", "RepairerParameters", "exact_text", "within"]
 
 Kind = Literal["call", "subscript"]
 """Form of the failing expression: ``target(argument)`` or ``target[argument]``."""
+
+
+class Absent(Enum):
+    """Stands for an argument that is not there."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+"""The argument of a call without arguments, such as ``data.decode()``."""
 
 
 class Loss(StrEnum):
@@ -48,7 +58,7 @@ class Failure:
     target: object
     """The callee, or the container."""
     argument: object
-    """The first positional argument, or the key."""
+    """The first positional argument, or `ABSENT` if there is none; or the key."""
     error: BaseException
     parameters: RepairerParameters
     rest: tuple[object, ...] = ()
