@@ -1,17 +1,60 @@
 """The catalogue finds repairers by name, costs nothing to import, and says what to do about a stranger."""
 
+import json
+import logging
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from importlib.metadata import EntryPoint
+from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
 
 from healspan.remediation.errors import HealspanError, UnknownRepairer
-from healspan.remediation.repairers import Failure, Loss, RepairerParameters, catalogue, repairer
+from healspan.remediation.repairers import (
+    ABSENT,
+    Failure,
+    Loss,
+    Repaired,
+    RepairerParameters,
+    catalogue,
+    repairer,
+)
+from healspan.remediation.repairers.registry import assemble
 
 
-def test_holds_the_built_in_repairers_under_their_names() -> None:
-    assert list(catalogue()) == ["number", "renamed_key"]
+def failing(target: Any, argument: object, *rest: object) -> Failure:
+    operation: Callable[..., Any] = target if callable(target) else target.__getitem__
+    try:
+        operation(*(() if argument is ABSENT else (argument,)), *rest)
+    except Exception as error:
+        kind = "call" if callable(target) else "subscript"
+        return Failure(kind, target, argument, error, RepairerParameters(), rest)  # type: ignore[arg-type]
+    raise AssertionError("it does not fail")
+
+
+FAILURES = {
+    "json": [failing(json.loads, "[1,]")],
+    "xml": [failing(ET.fromstring, "<p>&nbsp;</p>")],
+    "encoding": [failing(b"\xff\xfe\xe9\x00".decode, ABSENT), failing(str, b"\xff\xfe\xe9\x00", "utf-8")],
+    "date": [failing(date.fromisoformat, "28 Sep 2024")],
+    "boolean": [failing({"true": True, "false": False}, "Y")],
+    "number": [failing(float, "$1")],
+    "renamed_key": [failing({"user_name": 1}, "userName")],
+    "invisible": [failing(UUID, "\u200b" + "1" * 32), failing({"C": 1}, "C\u200b")],
+}
+
+
+NAMES = ["json", "xml", "encoding", "date", "boolean", "number", "renamed_key", "invisible"]
+
+
+def test_holds_the_built_in_repairers_under_their_names_the_narrower_first() -> None:
+    assert list(catalogue()) == NAMES
     assert all(each.name == name and each.summary for name, each in catalogue().items())
 
 
@@ -21,12 +64,12 @@ def test_cannot_be_changed_by_a_caller() -> None:
 
 
 def test_an_unknown_name_is_an_error_that_names_the_known_ones_and_the_next_step() -> None:
-    with pytest.raises(UnknownRepairer, match=r"'numbers'.*number, renamed_key.*[Uu]pgrade") as raised:
+    with pytest.raises(UnknownRepairer, match=r"'numbers'.*number, renamed_key.*[Uu]pgrade.*install") as raised:
         repairer("numbers")
     assert isinstance(raised.value, HealspanError)
 
 
-@pytest.mark.parametrize("name", ["number", "renamed_key"])
+@pytest.mark.parametrize("name", NAMES)
 def test_parameters_have_defaults_refuse_unknown_fields_and_are_frozen(name: str) -> None:
     model = repairer(name).parameters
     parameters = model()
@@ -36,25 +79,135 @@ def test_parameters_have_defaults_refuse_unknown_fields_and_are_frozen(name: str
         parameters.accept = Loss.NONE  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["number", "renamed_key"])
+@pytest.mark.parametrize("name", NAMES)
 def test_no_parameters_can_accept_a_lossy_repair(name: str) -> None:
     with pytest.raises(ValidationError):
         repairer(name).parameters.model_validate({"accept": "lossy"})
 
 
-@pytest.mark.parametrize("name", ["number", "renamed_key"])
+@pytest.mark.parametrize("name", NAMES)
 def test_declines_parameters_of_another_repairer(name: str) -> None:
-    call = Failure("call", float, "$1", ValueError(), RepairerParameters())
-    subscript = Failure("subscript", {"a_b": 1}, "aB", KeyError("aB"), RepairerParameters())
-    assert repairer(name).repair(call) is None
-    assert repairer(name).repair(subscript) is None
+    given = RepairerParameters()
+    for failure in FAILURES[name]:
+        own = repairer(name).parameters()
+        assert repairer(name).repair(replace(failure, parameters=own)) is not None
+        assert repairer(name).repair(replace(failure, parameters=given)) is None
+
+
+def test_a_failure_that_one_repairer_answers_is_no_other_repairers_business() -> None:
+    """Each candidate that is tried costs a call: those of other failures must not be."""
+    also = {"boolean": {"renamed_key", "invisible"}, "date": {"number"}, "invisible": {"number", "renamed_key"}}
+    for name, failures in FAILURES.items():
+        for failure in failures:
+            applying = {each.name for each in catalogue().values() if each.applies(failure.kind, failure.error)}
+            assert {name} <= applying <= {name, *also.get(name, ())}, name
 
 
 def test_importing_the_package_loads_neither_the_repairers_nor_rapidfuzz() -> None:
     program = (
         "import sys; import healspan.remediation.repairers as r; "
-        "print([m for m in sys.modules if 'rapidfuzz' in m or m.endswith(('.number', '.renamed_key'))]); "
-        "r.catalogue(); print([m for m in sys.modules if 'rapidfuzz' in m])"
+        "print([m for m in sys.modules if 'rapidfuzz' in m or m.endswith(('.number', '.renamed_key', '_notation'))]); "
+        "r.catalogue(); print([m for m in sys.modules if 'rapidfuzz' in m or 'lxml' in m])"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+class Roman:
+    """A repairer as a team writes it."""
+
+    name = "roman"
+    summary = "read a Roman numeral"
+    library = ""
+    parameters = RepairerParameters
+
+    def __init__(self, answer: Any = None) -> None:
+        self.answer = answer
+
+    def applies(self, kind: str, error: BaseException) -> bool:
+        return kind == "call" and type(error) is ValueError
+
+    def repair(self, failure: Failure) -> Repaired | None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer or (Repaired("4", Loss.NORMALISED) if failure.argument == "IV" else None)
+
+
+class Nameless(Roman):
+    summary = ""
+
+
+class Untyped(Roman):
+    parameters = dict  # type: ignore[assignment]
+
+
+class Broken(Roman):
+    def __init__(self) -> None:
+        raise RuntimeError("no licence")
+
+
+class Thief(Roman):
+    name = "number"
+
+
+roman = Roman()
+lossy = Roman(Repaired("4", Loss.LOSSY))
+raising = Roman(ZeroDivisionError("secret 4711"))
+strange = Roman("4")
+IV = failing(int, "IV")
+
+
+def point(name: str, value: str) -> EntryPoint:
+    return EntryPoint(name, f"{__name__}:{value}", "healspan.repairers")
+
+
+@pytest.mark.parametrize("value", ["Roman", "roman"])
+def test_a_class_or_an_object_of_an_entry_point_joins_behind_the_built_in_ones(value: str) -> None:
+    found = assemble([point("roman", value)])
+    assert list(found) == [*NAMES, "roman"]
+    assert found["roman"].summary == "read a Roman numeral"
+    assert found["roman"].applies("call", IV.error)
+    assert found["roman"].repair(IV) == Repaired("4", Loss.NORMALISED)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("roman", "no_such_name"),
+        ("roman", "Nameless"),
+        ("roman", "Untyped"),
+        ("roman", "Broken"),
+        ("latin", "Roman"),
+        ("number", "Thief"),
+        ("roman", "NAMES"),
+    ],
+)
+def test_a_plugin_that_cannot_be_used_is_left_out_with_one_line(
+    name: str, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "healspan.repairers"):
+        found = assemble([point(name, value)])
+    assert list(found) == NAMES
+    assert type(found["number"]).__module__.startswith("healspan.")
+    [record] = caplog.records
+    assert name in record.getMessage()
+
+
+def test_of_two_plugins_with_one_name_the_first_by_its_address_counts(caplog: pytest.LogCaptureFixture) -> None:
+    found = assemble([point("roman", "roman"), point("roman", "lossy")])
+    assert found["roman"].repair(IV) is None
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("value", ["lossy", "raising", "strange"])
+def test_a_plugin_that_breaks_the_contract_declines(value: str, caplog: pytest.LogCaptureFixture) -> None:
+    made = assemble([point("roman", value)])["roman"]
+    assert made.repair(IV) is None
+    assert made.repair(IV) is None
+    assert len(caplog.records) == (value == "raising")
+    assert "4711" not in caplog.text
+
+
+def test_a_plugin_never_exceeds_the_loss_that_a_fix_accepts() -> None:
+    made = assemble([point("roman", "roman")])["roman"]
+    assert made.repair(replace(IV, parameters=RepairerParameters(accept=Loss.NONE))) is None

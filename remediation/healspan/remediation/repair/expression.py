@@ -170,7 +170,7 @@ def kind_of(node: Guardable) -> Kind:
     match node:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _OF_THEIR_FRAME:
             raise RepairDeclined(f"{name} answers for the frame that calls it")
-        case ast.Call(args=[]):
+        case ast.Call(args=[], func=func) if not (isinstance(func, ast.Attribute) and func.attr == "decode"):
             raise RepairDeclined("the call has no positional argument that a repairer could read")
         case ast.Call():
             return "call"

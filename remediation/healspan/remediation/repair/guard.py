@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from healspan.remediation.repair.path import PathTree, boundary_frame
-from healspan.remediation.repairers import Failure, Kind, Loss, Repairer, RepairerParameters
+from healspan.remediation.repairers import ABSENT, Failure, Kind, Loss, Repairer, RepairerParameters
 from healspan.remediation.step import RepairStep
 
 __all__ = ["FiredRepair", "Guard", "LiveRepair", "Probe", "current_probe", "fired", "take_fired"]
@@ -221,7 +221,7 @@ class Guard:
         trace = _traceback.__get__(error)
         if trace is not None:
             _traceback.__set__(error, trace.tb_next)
-        if not self.repairs or not operands or not isinstance(error, Exception):
+        if not self.repairs or not isinstance(error, Exception):
             return None
         try:
             return self._again(error, operation, operands, keywords)
@@ -251,7 +251,8 @@ class Guard:
             frame = boundary_frame(failing, repair.tree, repair.boundary)
             if frame is None or not repair.repairer.applies(self.kind, error):
                 continue
-            failure = Failure(self.kind, target, operands[at], error, repair.parameters, rest, self.symbol)
+            argument = operands[at] if len(operands) > at else ABSENT
+            failure = Failure(self.kind, target, argument, error, repair.parameters, rest, self.symbol)
             repaired = repair.repairer.repair(failure)
             if repaired is None or repaired.loss is Loss.LOSSY:
                 continue

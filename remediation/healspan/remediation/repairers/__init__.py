@@ -1,6 +1,7 @@
 """The catalogue of repairers: what a `repair` step may do to the operand of a failing expression."""
 
 from healspan.remediation.repairers.contract import (
+    ABSENT,
     Failure,
     Kind,
     Loss,
@@ -11,6 +12,7 @@ from healspan.remediation.repairers.contract import (
 from healspan.remediation.repairers.registry import catalogue, repairer
 
 __all__ = [
+    "ABSENT",
     "Failure",
     "Kind",
     "Loss",

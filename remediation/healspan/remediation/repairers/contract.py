@@ -8,16 +8,26 @@ call returns was computed by the application's own expression.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal, Protocol
+from enum import Enum, StrEnum
+from typing import Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Failure", "Kind", "Loss", "Repaired", "Repairer", "RepairerParameters", "exact_text", "within"]
+__all__ = ["ABSENT", "Failure", "Kind", "Loss", "Repaired", "Repairer", "RepairerParameters", "exact_text", "within"]
 
 Kind = Literal["call", "subscript", "attribute", "operator"]
 """Form of the failing expression: ``target(argument)``, ``target[argument]``, ``target.argument`` with the name
 as a string, or ``target + argument``."""
+
+
+class Absent(Enum):
+    """Stands for an argument that is not there."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+"""The argument of a call without arguments, such as ``data.decode()``."""
 
 
 class Loss(StrEnum):
@@ -49,8 +59,8 @@ class Failure:
     target: object
     """The callee, the container, the owner of the attribute, or the left operand (None where there is only one)."""
     argument: object
-    """The first positional argument, the key (a slice for ``target[low:high]``), the attribute's name, or the
-    right or only operand."""
+    """The first positional argument, or `ABSENT` if there is none; the key (a slice for ``target[low:high]``), the
+    attribute's name, or the right or only operand."""
     error: BaseException
     parameters: RepairerParameters
     rest: tuple[object, ...] = ()

@@ -22,6 +22,7 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Literal
 
+from healspan.remediation.repairers.characters import HARD_SPACES, INVISIBLE, SOFT_SPACES
 from healspan.remediation.repairers.contract import (
     Failure,
     Loss,
@@ -39,12 +40,10 @@ _TARGETS = frozenset(map(id, (float, int, Decimal, Fraction)))
 _ERRORS = (ValueError, InvalidOperation)
 
 _HARD_SPACE = "\u00a0"
-# Invisible characters go; overrides of the writing direction stay, and so decline: they change what is seen.
-_INVISIBLE = "\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u2060\u2066\u2067\u2068\u2069\ufeff"
 _GLYPHS = {
-    **dict.fromkeys(map(ord, _INVISIBLE)),
-    **dict.fromkeys(map(ord, "\u2007\u2008\u2009\u202f"), _HARD_SPACE),
-    **dict.fromkeys(map(ord, "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u200a\u205f\u3000"), " "),
+    **dict.fromkeys(map(ord, INVISIBLE)),
+    **dict.fromkeys(map(ord, HARD_SPACES), _HARD_SPACE),
+    **dict.fromkeys(map(ord, SOFT_SPACES), " "),
     **dict.fromkeys(map(ord, "\u2010\u2011\u2212\ufe63\uff0d"), "-"),
     **dict.fromkeys(map(ord, "\u2012\u2013"), "–"),
     **dict.fromkeys(map(ord, "\u2014\u2015"), "—"),
@@ -138,7 +137,7 @@ class NumberRepairer:
 
     def applies(self, kind: str, error: BaseException) -> bool:
         """Whether a call raised what the callees raise for text that they cannot read."""
-        return kind == "call" and issubclass(type(error), _ERRORS)
+        return kind == "call" and type(error) in _ERRORS
 
     def repair(self, failure: Failure) -> Repaired | None:
         """Return the plain notation of the text as a string that the callee reads, or None."""
