@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -211,3 +212,9 @@ def test_a_plugin_that_breaks_the_contract_declines(value: str, caplog: pytest.L
 def test_a_plugin_never_exceeds_the_loss_that_a_fix_accepts() -> None:
     made = assemble([point("roman", "roman")])["roman"]
     assert made.repair(replace(IV, parameters=RepairerParameters(accept=Loss.NONE))) is None
+
+
+def test_the_page_of_the_catalogue_lists_every_repairer() -> None:
+    page = (Path(__file__).parents[2] / "docs/repairers.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1].strip(" `") for line in page.splitlines() if line.startswith("| `")]
+    assert rows == NAMES

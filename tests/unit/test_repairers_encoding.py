@@ -164,6 +164,8 @@ def test_bytes_that_the_named_encoding_cannot_hold_decline() -> None:
         b"\xff\xfea",
         "Привет, мир".encode("cp1251"),
         b"\xe9" * 200_001,
+        "文 x".encode("shift_jis"),
+        "日 x".encode("shift_jis"),
         b"a\xe9 " * 50_001,
     ],
 )

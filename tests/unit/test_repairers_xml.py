@@ -98,6 +98,8 @@ def test_bytes_of_another_encoding_than_declared_are_detected() -> None:
         "<p>&#x;</p>",
         "<p>&# 65;</p>",
         "<p>12\x1f34</p>",
+        "<p>12\x1f34 & more</p>",
+        '<!DOCTYPE p SYSTEM "a>b" [<!ENTITY nbsp "y">]><p>&nbsp; & z</p>',
         "<p>a\x00b</p>",
         "<p>&nbsp;<!-- open</p>",
         "<p>&nbsp;<![CDATA[open</p>",

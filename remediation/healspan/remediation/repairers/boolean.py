@@ -78,6 +78,6 @@ def _table(target: object) -> dict[str, bool] | None:
         return None
     table = dict(target)
     for key, value in table.items():
-        if type(key) is not str or type(value) is not bool or _TRUTH.get(_word(key)) is not value:
+        if type(key) is not str or _TRUTH.get(_word(key)) is not value:
             return None
     return table if len(set(table.values())) == 2 else None

@@ -139,7 +139,7 @@ def _mended(text: str) -> tuple[str, Loss] | None:
     if "<!ENTITY" in text or re.search(r"<!DOCTYPE[^>]*\[", text) is not None:
         return None
     before = _BEFORE.match(text)
-    text = text[before.end() :] if before is not None else text.removeprefix("\ufeff")
+    text = text[before.end() :] if before is not None else text.lstrip("\ufeff")
     declaration = _DECLARATION.match(text)
     if declaration is not None:
         start, end = declaration.span("attribute")
