@@ -6,6 +6,7 @@ import math
 import xml.etree.ElementTree as ET
 from html import unescape
 from typing import Any
+from unittest.mock import ANY
 from uuid import UUID
 
 import pytest
@@ -150,6 +151,38 @@ def test_whatever_the_xml_the_repairer_is_total_idempotent_and_keeps_every_tag(t
         assert repaired.loss in (Loss.NONE, accept)
         assert attempt("xml", ET.fromstring, written, ET.ParseError()) is None
         assert [each for each in written if each in "<>\"'="] == [each for each in text if each in "<>\"'="]
+
+
+@given(st.text("ab1", min_size=1), st.text("\x01\x0c\x1f\x00", min_size=1), st.text("ab1", min_size=1))
+def test_what_control_characters_part_is_never_joined(one: str, between: str, other: str) -> None:
+    assert attempt("xml", ET.fromstring, f"<p>{one}{between}{other}</p>", ET.ParseError()) is None
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "filler", ["<!DOCTYPE", "<!--", "\x01", "a\x01", "& ", "&nbsp;", "<?xml ", " ", "&a", "é\x01\x01"]
+)
+def test_the_time_for_xml_grows_with_its_length_only(filler: str) -> None:
+    """A quadratic step takes a minute here."""
+    assert attempt("xml", ET.fromstring, filler * 100_000, ET.ParseError()) in (None, ANY)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "filler", ["```", " ", "``` ", "/*", "[", "'", "'\\", "[1,", "{'a':", "# ", "1", "-", "a", "\n", "\ufeff"]
+)
+def test_the_time_for_json_grows_with_its_length_only(filler: str) -> None:
+    for start in ("", "```\n", "["):
+        assert attempt("json", json.loads, start + filler * 60_000, BROKEN) in (None, ANY)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "filler", [b"\xe9", b"a\xe9", b"\x92", b"\xe9 ", b"a\x92s ", b"\xc3\xa9\xff", b"\x93a\x94", b"l\x92\xe9t\xe9 "]
+)
+def test_the_time_for_bytes_grows_with_their_length_only(filler: bytes) -> None:
+    data = filler * 50_000 + b"\xff."
+    assert attempt("encoding", data.decode, ABSENT, undecodable(data, "utf-8")) in (None, ANY)
 
 
 @given(shown)

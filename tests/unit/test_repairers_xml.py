@@ -99,6 +99,8 @@ def test_bytes_of_another_encoding_than_declared_are_detected() -> None:
         "<p>&# 65;</p>",
         "<p>12\x1f34</p>",
         "<p>12\x1f34 & more</p>",
+        "<p>12\x1f\x1f34</p>",
+        "<p>12\x01\x0c34</p>",
         '<!DOCTYPE p SYSTEM "a>b" [<!ENTITY nbsp "y">]><p>&nbsp; & z</p>',
         "<p>a\x00b</p>",
         "<p>&nbsp;<!-- open</p>",

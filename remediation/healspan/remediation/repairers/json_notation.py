@@ -32,7 +32,8 @@ from healspan.remediation.repairers.contract import (
 
 __all__ = ["JsonParameters", "JsonRepairer"]
 
-MAX_LENGTH = 1 << 20
+MAX_LENGTH = 1 << 18
+"""Characters; what bounds the time, a third of a second."""
 MAX_DEPTH = 200
 
 # Quantifiers over characters are possessive and no two alternatives can begin alike: linear time.
@@ -50,7 +51,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_FENCE = re.compile(r"\s*```(?:json|JSON)?[ \t]*\n(?P<inside>.*?)\n?[ \t]*```\s*", re.DOTALL)
+_FENCE = re.compile(r"```(?:json|JSON)?[ \t]*+\n")
 _ESCAPE = re.compile(r"""\\(?:u(?P<u>[0-9a-fA-F]{4})|x(?P<x>[0-9a-fA-F]{2})|(?P<plain>["\\/bfnrt'])|(?P<bad>.))""")
 _RAW = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 _SAME: Final = {"True": "true", "False": "false", "None": "null"}
@@ -85,9 +86,9 @@ class JsonRepairer:
         text = _text(failure.argument)
         if text is None:
             return None
-        fence = _FENCE.fullmatch(text)
-        walk = _Walk(loss=Loss.NONE if fence is None else Loss.NORMALISED)
-        written = walk.run(text if fence is None else fence["inside"])
+        inside = _inside_fence(text)
+        walk = _Walk(loss=Loss.NONE if inside is None else Loss.NORMALISED)
+        written = walk.run(text if inside is None else inside)
         if written is None or written == text or not _is_json(written):
             return None
         return within(failure.parameters, written, walk.loss)
@@ -100,6 +101,13 @@ def _text(argument: object) -> str | None:
         except UnicodeDecodeError:
             return None
     return exact_text(argument, MAX_LENGTH)
+
+
+def _inside_fence(text: str) -> str | None:
+    """Return what a Markdown fence holds that holds everything, else None."""
+    stripped = text.strip()
+    start = _FENCE.match(stripped)
+    return stripped[start.end() : -3] if start is not None and stripped.endswith("```") else None
 
 
 def _is_json(text: str) -> bool:

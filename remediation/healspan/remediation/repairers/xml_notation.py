@@ -47,9 +47,9 @@ _TEXTS = frozenset(
     )
 )
 # fmt: on
-# Control characters that XML has no place for, with what stands around them.
+# Control characters that XML has no place for.
 _CONTROL: Final = "\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff"
-_CONTROLS = re.compile(rf"(?<![^\s<>{_CONTROL}])[{_CONTROL}]+|[{_CONTROL}]+(?![^\s<>{_CONTROL}])")
+_CONTROLS = re.compile(rf"[{_CONTROL}]+")
 _FORBIDDEN = re.compile(rf"[{_CONTROL}\ud800-\udfff]")
 _ENDS = {"<!--": "-->", "<![CDATA[": "]]>", "<?": "?>"}
 _SPECIAL = re.compile(r"<!--|<!\[CDATA\[|<\?|&(?:\#[0-9]{1,7};|\#x[0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{0,31};)?")
@@ -136,7 +136,7 @@ def _declared(head: str) -> str:
 
 def _mended(text: str) -> tuple[str, Loss] | None:
     """Return the document with text that a parser reads, and the loss."""
-    if "<!ENTITY" in text or re.search(r"<!DOCTYPE[^>]*\[", text) is not None:
+    if _declares_entities(text):
         return None
     before = _BEFORE.match(text)
     text = text[before.end() :] if before is not None else text.lstrip("\ufeff")
@@ -144,16 +144,31 @@ def _mended(text: str) -> tuple[str, Loss] | None:
     if declaration is not None:
         start, end = declaration.span("attribute")
         text = text[:start] + text[end:]
-    cleaned = _CONTROLS.sub(_space, text)
+    cleaned = _CONTROLS.sub(_without, text)
     if _FORBIDDEN.search(cleaned) is not None:
         return None
     mended = _references(cleaned)
     return None if mended is None else (mended, Loss.NONE if mended == text else Loss.NORMALISED)
 
 
-def _space(found: re.Match[str]) -> str:
-    """Keep the words apart that a form feed or a line tabulation parts."""
-    return " " if any(each in found[0] for each in "\x0b\x0c") else ""
+def _declares_entities(text: str) -> bool:
+    """Whether names may mean what the document says, not what HTML says."""
+    start = text.find("<!DOCTYPE")
+    return "<!ENTITY" in text or (start >= 0 and "[" in text[start : text.find(">", start)])
+
+
+def _without(run: re.Match[str]) -> str:
+    """Take control characters away at the edge of a text; between two characters they may part fields, and stay."""
+    text = run.string
+    before, after = text[run.start() - 1 : run.start()], text[run.end() : run.end() + 1]
+    if not (_is_edge(before) or _is_edge(after)):
+        return run[0]
+    # A form feed or a line tabulation parts words, as a space does.
+    return " " if any(each in run[0] for each in "\x0b\x0c") else ""
+
+
+def _is_edge(neighbour: str) -> bool:
+    return not neighbour or neighbour in "<>" or neighbour.isspace()
 
 
 def _references(text: str) -> str | None:
