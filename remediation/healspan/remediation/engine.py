@@ -10,9 +10,10 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from healspan.remediation.adoption import Adoption
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import FailedCall
 from healspan.remediation.diagnosis import Diagnoser
@@ -28,16 +29,13 @@ from healspan.remediation.repair import Repairs
 from healspan.remediation.run import Applied, Heal
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.step import FramePath, RepairStep, in_words
-from healspan.remediation.store import Candidate, FixIndex
+from healspan.remediation.store import FixIndex
 
 __all__ = ["Engine", "Healing", "Journal"]
 
 logger = logging.getLogger("healspan.engine")
 
 _TURNED_DOWN = frozenset({FixState.SUSPENDED, FixState.RETIRED})
-
-TRIAL_LIFETIME = timedelta(days=30)
-"""A fix that no human has approved is asked for again after this time."""
 
 
 class Journal(Protocol):
@@ -116,7 +114,7 @@ class Engine:
     ) -> None:
         self._journal = journal
         self._index = index
-        self._keys = keys
+        self._adoption = Adoption(index=index, keys=keys, preset=preset, now=now)
         self._repairs = repairs
         self._diagnosers = tuple(diagnosers)
         self._preset = preset
@@ -152,7 +150,7 @@ class Engine:
             success = yield from self._try(call, progress, candidate.fix, candidate.change)
             if success is not None:
                 if success.path is not None and success.path not in candidate.change.paths:
-                    self._extend(candidate, success.path, progress)
+                    progress.facts += self._adoption.extend(candidate, success.path)
                 return success
         return None
 
@@ -212,12 +210,12 @@ class Engine:
             if refusal is not None:
                 if refusal.gate == "policy" and (yield from self._worth_a_look(call, fix)):
                     # This incident has shown the way that an approval would cover.
-                    self._propose(fix, progress, (call.path,) if _places(fix) else ())
+                    progress.facts += self._adoption.propose(fix, (call.path,) if _places(fix) else ())
                 progress.decide(fix, refusal.gate, refusal.reason)
                 continue
             success = yield from self._try(call, progress, fix, None)
             if success is not None:
-                self._adopt(fix, known, success.path, progress)
+                progress.facts += self._adoption.adopt(fix, known, success.path)
                 return success
         return None
 
@@ -349,79 +347,7 @@ class Engine:
             trace_id=incident.trace_id,
         )
 
-    # What is remembered
-
-    def _propose(
-        self,
-        fix: Fix,
-        progress: _Progress,
-        paths: tuple[FramePath, ...] = (),
-    ) -> tuple[Fix, StateChange]:
-        """Write a candidate down; where the policy lets it go no further, a human finds it in the review queue."""
-        signed = self._keys.sign_fix(fix)
-        proposed = self._change(signed, 1, FixState.PROPOSED, None, "found by diagnosis", paths)
-        progress.facts += [("fix", signed), ("state_change", proposed)]
-        self._index.add(signed, proposed)
-        return signed, proposed
-
-    def _adopt(self, fix: Fix, known: StateChange | None, path: FramePath | None, progress: _Progress) -> None:
-        """Make a fix that has just proven itself serve: here at once, elsewhere through the store.
-
-        A trial that lapsed, because nothing needed it for a while, goes on with what it had been shown.
-        """
-        if known is None:
-            signed, known = self._propose(fix, progress)
-            reason = "verified once"
-        else:
-            signed, reason = self._keys.sign_fix(fix), "verified again after its trial had lapsed"
-        paths = known.paths if path is None or path in known.paths else (*known.paths, path)
-        trial = self._change(signed, known.sequence + 1, FixState.TRIAL, known.state, reason, paths)
-        progress.facts.append(("state_change", trial))
-        self._index.add(signed, trial)
-
-    def _extend(self, candidate: Candidate, path: FramePath, progress: _Progress) -> None:
-        """Take in another way to a repaired expression, now that it has been shown to reach the boundary."""
-        change = candidate.change
-        wider = self._change(
-            candidate.fix,
-            change.sequence + 1,
-            change.state,
-            change.state,
-            "verified on another way to the expression",
-            (*change.paths, path),
-        )
-        try:
-            self._keys.trust(candidate.fix, wider)
-        except FixError:
-            # A human's approval covers the ways it was shown; a wider one needs the human again.
-            return
-        progress.facts.append(("state_change", wider))
-        self._index.add(candidate.fix, wider)
-
-    def _change(
-        self,
-        fix: Fix,
-        sequence: int,
-        state: FixState,
-        previous: FixState | None,
-        reason: str,
-        paths: tuple[FramePath, ...],
-    ) -> StateChange:
-        now = self._now()
-        return self._keys.sign_change(
-            StateChange(
-                fix_id=fix.fix_id,
-                sequence=sequence,
-                state=state,
-                previous=previous,
-                policy=self._preset,
-                actor="engine",
-                reason=reason,
-                at=now,
-                expires=now + TRIAL_LIFETIME,
-                paths=paths,
-            ),
-        )
+    # How it ended
 
     def _end(
         self,

@@ -1,0 +1,119 @@
+"""Adoption: how a fix that a diagnosis found comes to serve, and what it may take in later.
+
+Each step is a signed change of the fix's state. It counts in this process at once and reaches the others through
+the facts that are returned, which the caller makes durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from healspan.remediation.errors import FixError
+from healspan.remediation.fix import Fix, FixState, StateChange
+from healspan.remediation.policy import Preset
+from healspan.remediation.record import Record
+from healspan.remediation.signing import KeyRing
+from healspan.remediation.step import FramePath
+from healspan.remediation.store import Candidate, FixIndex
+
+__all__ = ["TRIAL_LIFETIME", "Adoption", "Facts"]
+
+Facts = list[tuple[str, Record]]
+"""What is to be made durable: (kind, record)."""
+
+TRIAL_LIFETIME = timedelta(days=30)
+"""A fix that no human has approved is asked for again after this time."""
+
+
+class Adoption:
+    """Signs what the engine decides about fixes.
+
+    Args:
+        index: the fixes that serve in this process.
+        keys: this machine's key.
+        preset: the policy in force, noted on every change.
+        now: the wall clock, in UTC.
+    """
+
+    def __init__(self, *, index: FixIndex, keys: KeyRing, preset: Preset, now: Callable[[], datetime]) -> None:
+        self._index = index
+        self._keys = keys
+        self._preset = preset
+        self._now = now
+
+    def propose(self, fix: Fix, paths: tuple[FramePath, ...] = ()) -> Facts:
+        """Write a candidate down; where the policy lets it go no further, a human finds it in the review queue."""
+        signed = self._keys.sign_fix(fix)
+        proposed = self._change(signed, 1, FixState.PROPOSED, None, "found by diagnosis", paths)
+        self._index.add(signed, proposed)
+        return [("fix", signed), ("state_change", proposed)]
+
+    def adopt(self, fix: Fix, known: StateChange | None, path: FramePath | None) -> Facts:
+        """Make a fix that has just proven itself serve: here at once, elsewhere through the store.
+
+        A trial that lapsed, because nothing needed it for a while, goes on with what it had been shown.
+
+        Args:
+            fix: what acted.
+            known: its latest change of state; None for a fix that nobody has seen before.
+            path: the new way to its repaired expression, if any.
+        """
+        facts: Facts = []
+        sequence, state, reason = 1, FixState.PROPOSED, "verified once"
+        paths: tuple[FramePath, ...] = ()
+        if known is None:
+            facts = self.propose(fix)
+        else:
+            sequence, state, paths = known.sequence, known.state, known.paths
+            reason = "verified again after its trial had lapsed"
+        if path is not None and path not in paths:
+            paths = (*paths, path)
+        signed = self._keys.sign_fix(fix)
+        trial = self._change(signed, sequence + 1, FixState.TRIAL, state, reason, paths)
+        self._index.add(signed, trial)
+        return [*facts, ("state_change", trial)]
+
+    def extend(self, candidate: Candidate, path: FramePath) -> Facts:
+        """Take in another way to a repaired expression, now that it has been shown to reach the boundary."""
+        change = candidate.change
+        wider = self._change(
+            candidate.fix,
+            change.sequence + 1,
+            change.state,
+            change.state,
+            "verified on another way to the expression",
+            (*change.paths, path),
+        )
+        try:
+            self._keys.trust(candidate.fix, wider)
+        except FixError:
+            # A human's approval covers the ways it was shown; a wider one needs the human again.
+            return []
+        self._index.add(candidate.fix, wider)
+        return [("state_change", wider)]
+
+    def _change(
+        self,
+        fix: Fix,
+        sequence: int,
+        state: FixState,
+        previous: FixState | None,
+        reason: str,
+        paths: tuple[FramePath, ...],
+    ) -> StateChange:
+        now = self._now()
+        return self._keys.sign_change(
+            StateChange(
+                fix_id=fix.fix_id,
+                sequence=sequence,
+                state=state,
+                previous=previous,
+                policy=self._preset,
+                actor="engine",
+                reason=reason,
+                at=now,
+                expires=now + TRIAL_LIFETIME,
+                paths=paths,
+            ),
+        )
