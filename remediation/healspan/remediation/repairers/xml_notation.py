@@ -22,6 +22,7 @@ from html.entities import html5
 from typing import Final
 
 from healspan.remediation.repairers.contract import (
+    EITHER,
     Failure,
     Loss,
     Repaired,
@@ -67,6 +68,8 @@ class XmlRepairer:
 
     name = "xml"
     summary = "read the XML with entities, ampersands and encoding set right"
+    domain = "`xml.etree.ElementTree.fromstring`, `lxml.etree.fromstring` raising their error of syntax"
+    losses = EITHER
     library = ""
     parameters = XmlParameters
 
