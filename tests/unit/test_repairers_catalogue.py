@@ -265,4 +265,4 @@ def test_the_page_of_the_catalogue_lists_every_repairer() -> None:
     for name, each in catalogue().items():
         losses = {loss for loss in each.losses if loss.value in rows[name][3].lower()}
         assert losses == set(each.losses), name
-        assert rows[name][4].strip() in (each.library, "–"), name
+        assert rows[name][4].strip().startswith(each.library or "–"), name
