@@ -84,7 +84,8 @@ def _table(target: object) -> dict[str, bool] | None:
     except RuntimeError:  # another thread is changing it
         return None
     for key, value in items:
-        if type(key) is not str or _TRUTH.get(_word(key)) is not value:
+        word = _word(key) if type(key) is str else ""
+        if word not in _TRUTH or value is not _TRUTH[word]:
             return None
     table = dict(items)
     return table if len(set(table.values())) == 2 else None
