@@ -20,7 +20,7 @@ from tests.fuzz.hostile import HOSTILE
 
 from healspan.remediation.repairers import ABSENT, Failure, RepairerParameters
 
-__all__ = ["OPERATIONS", "Source", "failing", "hostile"]
+__all__ = ["CALLEES", "ERRORS", "OPERATIONS", "Source", "failing", "hostile"]
 
 _Option = TypeVar("_Option")
 
@@ -318,7 +318,8 @@ def failing(name: str, source: Source) -> Failure | None:
     return OPERATIONS[name](source).failure()
 
 
-_ERRORS: tuple[Callable[[Any], BaseException], ...] = (
+CALLEES: tuple[Any, ...] = (float, int, json.loads, ET.fromstring, str, b"\xff".decode, date.fromisoformat, UUID)
+ERRORS: tuple[Callable[[Any], BaseException], ...] = (
     KeyError,
     ValueError,
     lambda given: ValueError("Invalid isoformat string: ''"),
@@ -337,10 +338,9 @@ _ERRORS: tuple[Callable[[Any], BaseException], ...] = (
 def hostile(source: Source) -> Failure:
     """Return an operation of any form with operands of any kind, and an error that may not be its own."""
     kind = source.pick(["call", "subscript", "attribute", "operator"])
-    callees = [float, int, json.loads, ET.fromstring, str, b"\xff".decode, date.fromisoformat, UUID, HOSTILE[0]]
-    target = source.pick(callees) if kind == "call" and source.number(3) else _value(source)
+    target = source.pick(CALLEES) if kind == "call" and source.number(3) else _value(source)
     argument = _value(source)
-    error = source.pick(_ERRORS)(argument)
+    error = source.pick(ERRORS)(argument)
     if kind == "attribute":
         error = AttributeError("x", name=argument, obj=target)
     rest = tuple(_value(source, 1) for _ in range(source.number(2)))

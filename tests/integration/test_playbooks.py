@@ -116,6 +116,23 @@ def test_no_strategy_is_tried_for_want_of_memory(live: Runtime) -> None:
     assert [one.resolution.decisions for one in facts(live)] == [()]
 
 
+@pytest.mark.parametrize(
+    ("body", "given"),
+    [('return given["amount"]', {"order": 1}), ("return float(given)", "12,5")],
+    ids=["key", "number"],
+)
+def test_what_every_repairer_declines_costs_no_further_call(
+    body: str, given: Any, live: Runtime, written: Callable[[str], Any]
+) -> None:
+    calls: list[Any] = []
+    run = written(f"calls.append(given); {body}")
+    run.__globals__["calls"] = calls
+    with pytest.raises((KeyError, ValueError)):
+        error_boundary("declined", retry_safe=True)(run)(given)
+    assert calls == [given]
+    assert [one.resolution.decisions for one in facts(live)] == [()]
+
+
 def test_a_helpers_own_error_is_its_decision(live: Runtime, written: Callable[[str], Any]) -> None:
     body = """try:
         return given["userName"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.fuzz.contract import ORACLES, check
-from tests.fuzz.operations import OPERATIONS, failing, hostile
+from tests.fuzz.hostile import HOSTILE, Ran, armed
+from tests.fuzz.operations import CALLEES, ERRORS, OPERATIONS, failing, hostile
 
-from healspan.remediation.repairers import Loss, catalogue
+from healspan.remediation.repairers import ABSENT, Failure, Loss, catalogue
 
 _Option = TypeVar("_Option")
 
@@ -47,6 +50,27 @@ def test_a_repairer_keeps_its_contract_in_its_own_domain(name: str, data: st.Dat
     failure = failing(name, Drawn(data))
     if failure is not None:
         check(name, failure)
+
+
+@pytest.mark.parametrize("name", list(catalogue()))
+def test_a_repairer_runs_no_code_of_any_hostile_operand(name: str) -> None:
+    chosen = catalogue()[name]
+    arguments = (*HOSTILE[:7], "userName", "data", "$1,234", b"\xe9", ABSENT)
+    for kind, error in itertools.product(("call", "subscript", "attribute", "operator"), ERRORS):
+        for target, argument in itertools.product((*HOSTILE, *CALLEES), arguments):
+            raised = error(argument)
+            if type(raised) is AttributeError:
+                raised = AttributeError("x", name=argument, obj=target)
+            with armed():
+                applies = chosen.applies(kind, raised)
+            if applies:
+                check(name, Failure(kind, target, argument, raised, chosen.parameters()))  # type: ignore[arg-type]
+
+
+def test_the_hostile_operands_do_tell() -> None:
+    for each in HOSTILE[:7]:
+        with pytest.raises(AssertionError, match="code of an operand"), armed(), suppress(Ran):
+            isinstance(each, float)
 
 
 @pytest.mark.parametrize("name", list(catalogue()))

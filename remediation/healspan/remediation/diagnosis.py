@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from healspan.remediation.boundary import FailedCall, FailingFrame, OneOf
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
 from healspan.remediation.playbooks import Answer, playbook_for
-from healspan.remediation.repair import function_hash, locate
+from healspan.remediation.repair import failure_at, function_hash, locate
 from healspan.remediation.repairers import Loss, Repairer, catalogue
 from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, Step, StrategyStep
 
@@ -38,7 +39,8 @@ class Playbooks:
     """Proposes what the table of `playbooks` answers a failure with, in its order.
 
     The repairers that fit the failing expression come by what they cost: first every one that could read the operand
-    without loss, the narrower domain before the wider, then those that need a convention.
+    without loss, the narrower domain before the wider, then those that need a convention. Where the operands can be
+    read from the failing frame, those that decline them are left out: each candidate costs a call.
     """
 
     name = "playbook"
@@ -87,7 +89,13 @@ class Playbooks:
             location = locate(frame.code, frame.module, frame.position)
         except RepairDeclined:
             return
+        seen = failure_at(location, frame.code, call.error)
         for accept, repairer in fitting(location.kind, call.error):
+            if (
+                seen is not None
+                and repairer.repair(replace(seen, parameters=repairer.parameters(accept=accept))) is None
+            ):
+                continue
             step = location.step(
                 error_type=call.incident.error_type,
                 repairer=repairer.name,

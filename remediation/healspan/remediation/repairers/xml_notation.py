@@ -100,8 +100,8 @@ class XmlRepairer:
         mended = _mended(read[0])
         if mended is None:
             return None
-        written: object = mended[0].encode() if type(document) is bytes else mended[0]
-        if written == document:
+        written, given = (mended[0].encode(), document) if type(document) is bytes else (mended[0], read[0])
+        if written == given:
             return None
         return within(parameters, written, Loss.NONE if mended[1] is read[1] is Loss.NONE else Loss.NORMALISED)
 
