@@ -17,6 +17,7 @@ from healspan.instrumentation.contract import Contract
 from healspan.instrumentation.frames import frame_path
 from healspan.remediation.boundary import Boundary, ContractResult, FailingFrame
 from healspan.remediation.engine import Healing
+from healspan.remediation.errors import StepInapplicable
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 from healspan.remediation.repair import FiredRepair, take_fired
 from healspan.remediation.run import Run
@@ -193,12 +194,20 @@ class Failure:
         return self.alternative(function, {})
 
     def again_with(self, arguments: Mapping[str, Any]) -> Any:
-        """Make the original call again with other values for some arguments."""
+        """Make the original call again with other values for some arguments.
+
+        Raises:
+            StepInapplicable: these are the values that the call has failed with.
+        """
         function = self.boundary.function
         if function is None:
             raise RuntimeError("a 'with' block cannot be called again")
         args, kwargs = self._call if self._snapshot is None else copy.deepcopy(self._snapshot)
         bound = inspect.signature(function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        if all(type(given.get(name)) is type(value) and given[name] == value for name, value in arguments.items()):
+            raise StepInapplicable("the call has failed with these values already")
         bound.arguments.update(arguments)
         return function(*bound.args, **bound.kwargs)
 

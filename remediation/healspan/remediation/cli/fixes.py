@@ -186,6 +186,8 @@ def catalogue(as_json: AsJson = False) -> None:
         {
             "name": one.name,
             "summary": one.summary,
+            "domain": one.domain,
+            "losses": [loss.value for loss in one.losses],
             "library": one.library,
             "parameters": sorted(one.parameters.model_fields),
         }
@@ -194,8 +196,17 @@ def catalogue(as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [(one["name"], one["summary"], ", ".join(one["parameters"]), one["library"]) for one in found]
-    print_table(("repairer", "what it does", "parameters", "library"), rows)
+    rows = [
+        (
+            one["name"],
+            one["summary"],
+            one["domain"],
+            *(", ".join(one[key]) for key in ("losses", "parameters")),
+            one["library"],
+        )
+        for one in found
+    ]
+    print_table(("repairer", "what it does", "acts on", "loss", "parameters", "library"), rows)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from healspan.remediation.repair.expression import Location, locate
 from healspan.remediation.repair.guard import FiredRepair, Probe, fired, take_fired
+from healspan.remediation.repair.operands import failure_at
 from healspan.remediation.repair.path import is_own, path_entry, register_boundary
 from healspan.remediation.repair.repairs import ActiveRepair, InstallReport, InstallStatus, Repairs
 from healspan.remediation.repair.source import function_hash, source_hash
@@ -14,6 +15,7 @@ __all__ = [
     "Location",
     "Probe",
     "Repairs",
+    "failure_at",
     "fired",
     "function_hash",
     "is_own",

@@ -257,6 +257,10 @@ class Guard:
             if repaired is None or repaired.loss is Loss.LOSSY:
                 continue
             others = (*operands[:at], repaired.value, *operands[at + 1 :])
+            if repaired.owner is not ABSENT:
+                if self.kind not in ("subscript", "attribute"):
+                    continue
+                others = (repaired.owner, *others[1:])
             return _Again(operation, others, keywords, error, repair, repaired.loss, frame, started)
         return None
 
