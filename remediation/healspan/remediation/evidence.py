@@ -20,7 +20,7 @@ from healspan.remediation.record import Record
 from healspan.remediation.sequential import TEST, SequentialTest, burst_weight
 from healspan.remediation.step import StepKind
 
-__all__ = ["DISCOUNT", "HALF_LIFE", "Burst", "Evidence", "Faded", "Outcome", "outcome_of", "succeeded"]
+__all__ = ["DISCOUNT", "GRAIN", "HALF_LIFE", "Burst", "Evidence", "Faded", "Outcome", "outcome_of", "succeeded"]
 
 HALF_LIFE = timedelta(days=30)
 """After so long an outcome counts half."""
@@ -37,7 +37,7 @@ MOST_BURSTS = 256
 _HOUR = 3_600
 _NEWEST = 0.1
 """How much the newest call moves the usual latency."""
-_TALLY_GRAIN = timedelta(minutes=1)
+GRAIN = timedelta(minutes=1)
 """Installed repairs are counted per minute, so what they did is known to the minute."""
 
 
@@ -129,8 +129,8 @@ class Burst(Record):
 class Evidence(Record):
     """What is known of one fix.
 
-    What belongs to the test counts from the change that gave the fix its present standing; outcomes of fixes applied
-    before it do not, the one that made somebody keep the fix among them.
+    What belongs to the test counts from the change that gave the fix its present standing. The success that made
+    somebody keep the fix came before it and does not count; if that very use turns out to have done harm, it does.
     """
 
     fix_id: str
@@ -204,7 +204,7 @@ class Evidence(Record):
 
     def after(self, outcome: Outcome, test: SequentialTest = TEST) -> Self:
         """Return the evidence with one more outcome in it."""
-        grain = _TALLY_GRAIN if outcome.tallied else timedelta()
+        grain = timedelta() if outcome.success and not outcome.tallied else GRAIN
         if self.since is None or outcome.at < self.since - grain:
             # It speaks of the fix, and not in the test.
             return self.model_copy(update=self._faded_after(outcome, float(outcome.count)))

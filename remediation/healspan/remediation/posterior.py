@@ -83,7 +83,8 @@ def shrunk(successes: float, failures: float, parent: Beta, *, strength: float =
 def _quantile(a: float, b: float) -> float:
     """Halve and take Newton's step where it stays inside: safe on every shape, quick on the usual ones."""
     posterior = Beta(a, b)
-    low, high, rate = 0.0, 1.0, posterior.mean
+    spread = math.sqrt(a * b / (a + b + 1.0)) / (a + b)
+    low, high, rate = 0.0, 1.0, max(posterior.mean - 1.2816 * spread, posterior.mean / 4.0)
     scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     for _ in range(_MOST_STEPS):
         excess = posterior.at_most(rate) - QUANTILE

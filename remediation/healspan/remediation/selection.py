@@ -9,6 +9,7 @@ judged on the same log. Pure: evidence and chance come in as arguments.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -83,33 +84,29 @@ class Selection:
         surest, open_to_chance = ranked[0], [arm for arm in ranked if arm.explorable]
         if not explore or len(open_to_chance) < 2:
             return Choice(surest.fix_id, 1.0)
+        shares = self._shares(open_to_chance)
         drawn = surest
         if chance.random() < self.explore:
-            drawn = max(open_to_chance, key=lambda arm: self._drawn(arm, chance))
-        share = self._shares(tuple(open_to_chance)).get(drawn.fix_id, 0.0)
-        propensity = self.explore * share + (1.0 - self.explore if drawn is surest else 0.0)
+            drawn = chance.choices(open_to_chance, weights=list(shares.values()))[0]
+        propensity = self.explore * shares.get(drawn.fix_id, 0.0) + (1.0 - self.explore if drawn is surest else 0.0)
         return Choice(drawn.fix_id, min(max(propensity, self.least), 1.0), explored=drawn is not surest)
 
     def _rank(self, arm: Arm) -> tuple[float, float, str]:
-        return -self._utility(arm, arm.posterior.lower_bound()), -arm.preference, arm.fix_id
+        rate = arm.posterior.lower_bound()
+        utility = rate - (1.0 - rate) * arm.harm - self.second * arm.latency_ms / 1e3
+        return -utility, -arm.preference, arm.fix_id
 
-    def _utility(self, arm: Arm, rate: float) -> float:
-        return rate - (1.0 - rate) * arm.harm - self.second * arm.latency_ms / 1e3
+    def _shares(self, arms: Sequence[Arm]) -> dict[str, float]:
+        """Return how often Thompson's rule chooses each.
 
-    def _drawn(self, arm: Arm, chance: Random) -> float:
-        return self._utility(arm, chance.betavariate(arm.posterior.a, arm.posterior.b))
-
-    def _shares(self, arms: tuple[Arm, ...]) -> dict[str, float]:
-        """Return how often Thompson's rule would choose each, to the precision of the draws.
-
-        Posteriors that differ by less than that are taken for equal, so that most calls find the answer known.
+        The shares are worked out first and then drawn from, so the propensity that is written down is exact. Posteriors
+        that differ by less than the draws can tell are taken for equal: most calls find the answer known.
         """
-        rounded = tuple((_grid(arm.posterior.a), _grid(arm.posterior.b), self._cost(arm)) for arm in arms)
-        shares = _thompson_shares(rounded, self.draws)
-        return {arm.fix_id: share for arm, share in zip(arms, shares, strict=True)}
+        rounded = tuple((_grid(one.posterior.a), _grid(one.posterior.b), one.harm, self._delay(one)) for one in arms)
+        return dict(zip((one.fix_id for one in arms), _thompson_shares(rounded, self.draws), strict=True))
 
-    def _cost(self, arm: Arm) -> tuple[float, float]:
-        return arm.harm, round(self.second * arm.latency_ms / 1e3, 2)
+    def _delay(self, arm: Arm) -> float:
+        return round(self.second * arm.latency_ms / 1e3, 2)
 
 
 SELECTION = Selection()
@@ -117,19 +114,17 @@ SELECTION = Selection()
 
 
 def _grid(count: float) -> float:
-    """Round to a tenth, and large counts to two digits."""
-    return round(count, 1) if count < 10.0 else round(count)
+    """Round to the nearest of a row of numbers that differ by a twentieth."""
+    return 1.05 ** round(math.log(count, 1.05))
 
 
 @functools.lru_cache(maxsize=4096)
-def _thompson_shares(arms: tuple[tuple[float, float, tuple[float, float]], ...], draws: int) -> tuple[float, ...]:
+def _thompson_shares(arms: tuple[tuple[float, float, float, float], ...], draws: int) -> tuple[float, ...]:
     # Its own source, the same each time: a probability that is written down must not depend on the hour.
     chance = Random(0)  # noqa: S311 - statistics, not secrets
     won = [0] * len(arms)
     for _ in range(draws):
-        utilities = [
-            rate - (1.0 - rate) * harm - delay
-            for rate, (harm, delay) in ((chance.betavariate(max(a, 0.1), max(b, 0.1)), cost) for a, b, cost in arms)
-        ]
-        won[utilities.index(max(utilities))] += 1
+        rates = [chance.betavariate(a, b) for a, b, _, _ in arms]
+        gains = [rate - (1.0 - rate) * harm - delay for rate, (_, _, harm, delay) in zip(rates, arms, strict=True)]
+        won[gains.index(max(gains))] += 1
     return tuple(number / draws for number in won)

@@ -18,7 +18,7 @@ from healspan.remediation.fix import FixState
 from healspan.remediation.record import Record
 from healspan.remediation.sequential import TEST, SequentialTest
 
-__all__ = ["Decision", "Ruling", "Standing", "rule", "standing"]
+__all__ = ["IN_A_ROW", "REGRESSIONS", "Decision", "Ruling", "Standing", "rule", "standing"]
 
 REGRESSIONS = 2
 """So many during a trial end it: the value looked right, and harm came later, where no contract looks."""
@@ -112,6 +112,13 @@ class Standing(Record):
     regressions: int = Field(ge=0)
     in_a_row: int = Field(ge=0)
     alarm: float = Field(ge=0)
+    """Page's sum; at `reject_at` an active fix goes back to trial."""
+
+    def in_words(self, state: FixState) -> str:
+        """Say what comes next, in a few words."""
+        if state is FixState.ACTIVE:
+            return f"accepted; alarm {self.alarm:.1f} of {self.reject_at:.1f}"
+        return f"{self.successes_to_accept} good to accept, {self.failures_to_reject} bad to reject"
 
 
 def standing(evidence: Evidence, test: SequentialTest = TEST) -> Standing:

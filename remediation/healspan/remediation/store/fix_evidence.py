@@ -8,13 +8,15 @@ however often it is brought and by whomever.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 
 from pydantic import ValidationError
 from sqlalchemy import Column, Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from healspan.remediation.evidence import Evidence, outcome_of
+from healspan.remediation.evidence import GRAIN, Evidence, outcome_of
 from healspan.remediation.fix import StateChange
 from healspan.remediation.outcome import Application, Judgement, Verdict
 from healspan.remediation.store.facts import context_text, encode
@@ -124,18 +126,19 @@ def readable(fix_id: str, body: str) -> Evidence | None:
 
 
 def rebuild(connection: Connection, fix_ids: Collection[str], revision: int) -> None:
-    """Fold the facts about some fixes again, in the order in which they arrived.
-
-    What a row of failures had come to before a demotion is not found again; the test starts with the change anyway.
-    """
+    """Fold the facts about some fixes again: verdicts as they arrived, changes of state where their time is."""
     for fix_id in sorted(fix_ids):
-        evidence = Evidence(fix_id=fix_id)
-        for change in _changes(connection, fix_id):
-            evidence = evidence.begin(change)
-        for application, verdict in _judged(connection, fix_id):
+        evidence, changes = Evidence(fix_id=fix_id), deque(_changes(connection, fix_id))
+        for application, judgement, verdict in _judged(connection, fix_id):
             outcome = outcome_of(application, verdict, context_text(application.context_keys))
-            if outcome is not None:
-                evidence = evidence.after(outcome)
+            if outcome is None:
+                continue
+            moment = judgement.timestamp + (GRAIN if outcome.tallied else timedelta())
+            while changes and changes[0].at <= moment:
+                evidence = evidence.begin(changes.popleft())
+            evidence = evidence.after(outcome)
+        for change in changes:
+            evidence = evidence.begin(change)
         connection.execute(delete(_EVIDENCE).where(_EVIDENCE.c.fix_id == fix_id))
         _write(connection, [evidence], revision)
 
@@ -146,7 +149,7 @@ def _changes(connection: Connection, fix_id: str) -> Iterator[StateChange]:
         yield StateChange.model_validate_json(body)
 
 
-def _judged(connection: Connection, fix_id: str) -> Iterator[tuple[Application, Verdict]]:
+def _judged(connection: Connection, fix_id: str) -> Iterator[tuple[Application, Judgement, Verdict]]:
     query = (
         select(_APPLICATION.c.body, _JUDGEMENT.c.body, _OVERRULE.c.application_id.is_not(None))
         .join(_JUDGEMENT, _JUDGEMENT.c.application_id == _APPLICATION.c.application_id)
@@ -154,9 +157,9 @@ def _judged(connection: Connection, fix_id: str) -> Iterator[tuple[Application, 
         .where(_APPLICATION.c.fix_id == fix_id)
         .order_by(_JUDGEMENT.c.position)
     )
-    for application, judgement, overruled in connection.execute(query).all():
-        verdict = OVERRULED if overruled else Judgement.model_validate_json(judgement).verdict
-        yield Application.model_validate_json(application), verdict
+    for application, body, overruled in connection.execute(query).all():
+        judgement = Judgement.model_validate_json(body)
+        yield Application.model_validate_json(application), judgement, OVERRULED if overruled else judgement.verdict
 
 
 def _application(connection: Connection, application_id: str) -> Application | None:
