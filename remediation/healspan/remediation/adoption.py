@@ -17,13 +17,13 @@ from healspan.remediation.signing import KeyRing
 from healspan.remediation.step import FramePath
 from healspan.remediation.store import Candidate, FixIndex
 
-__all__ = ["TRIAL_LIFETIME", "Adoption", "Facts"]
+__all__ = ["TRIAL_LIFETIME", "Adoption", "Facts", "sign_as_machine"]
 
 Facts = list[tuple[str, Record]]
 """What is to be made durable: (kind, record)."""
 
 TRIAL_LIFETIME = timedelta(days=30)
-"""A fix that no human has approved is asked for again after this time."""
+"""A fix that neither a human has approved nor its trial has accepted is proven again after this time."""
 
 
 class Adoption:
@@ -102,18 +102,21 @@ class Adoption:
         reason: str,
         paths: tuple[FramePath, ...],
     ) -> StateChange:
-        now = self._now()
-        return self._keys.sign_change(
-            StateChange(
-                fix_id=fix.fix_id,
-                sequence=sequence,
-                state=state,
-                previous=previous,
-                policy=self._preset,
-                actor="engine",
-                reason=reason,
-                at=now,
-                expires=now + TRIAL_LIFETIME,
-                paths=paths,
-            ),
+        change = StateChange(
+            fix_id=fix.fix_id,
+            sequence=sequence,
+            state=state,
+            previous=previous,
+            policy=self._preset,
+            actor="engine",
+            reason=reason,
+            at=self._now(),
+            paths=paths,
         )
+        return sign_as_machine(self._keys, change)
+
+
+def sign_as_machine(keys: KeyRing, change: StateChange) -> StateChange:
+    """Return a change of the machine's own, signed, and for a limited time where nothing has accepted the fix yet."""
+    unproven = change.state in {FixState.PROPOSED, FixState.TRIAL}
+    return keys.sign_change(change.model_copy(update={"expires": change.at + TRIAL_LIFETIME if unproven else None}))

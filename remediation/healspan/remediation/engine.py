@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from random import Random
 from typing import Any, Protocol
 
 from healspan.remediation.adoption import Adoption
@@ -18,18 +19,20 @@ from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import FailedCall
 from healspan.remediation.diagnosis import Diagnoser
 from healspan.remediation.errors import FixError, RepairDeclined, StepInapplicable
-from healspan.remediation.fix import Fix, FixState, StateChange
+from healspan.remediation.fix import Fix, FixState, RiskLevel, StateChange
 from healspan.remediation.flight import Flights
 from healspan.remediation.ids import uuid7
-from healspan.remediation.incident import Decision, IncidentStatus, Resolution, Tier
+from healspan.remediation.incident import Decision, IncidentStatus, Resolution, Severity, Tier
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
 from healspan.remediation.policy import GATES, Preset, Request, first_refusal
+from healspan.remediation.probation import Probation
 from healspan.remediation.record import Record
 from healspan.remediation.repair import Repairs
 from healspan.remediation.run import Applied, Heal
+from healspan.remediation.selection import HARM, SELECTION, Arm, Choice, Selection
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.step import FramePath, RepairStep, in_words
-from healspan.remediation.store import FixIndex
+from healspan.remediation.store import Candidate, FixIndex, context_text
 
 __all__ = ["Engine", "Healing", "Journal"]
 
@@ -67,6 +70,10 @@ class _Progress:
     """Fixes decided upon already, by id."""
     tier: Tier = Tier.KNOWN_FIX
     diagnosed: bool = False
+    choice: Choice | None = None
+    """How the fix that is being tried was chosen; None where there was nothing to choose from."""
+    rivals: tuple[str, ...] = ()
+    """Then: all that could have been."""
     facts: list[tuple[str, Record]] = field(default_factory=list)
     """What is to be written when the call has ended: one commit, before the application gets its value."""
 
@@ -94,7 +101,10 @@ class Engine:
         keys: sign what the engine finds.
         repairs: installs repairs into live functions.
         diagnosers: asked in order in tier 2.
+        probation: told of every verdict on a fix.
         preset: the policy.
+        selection: chooses among fixes that fit a failure equally closely.
+        chance: whence it draws.
         now: the wall clock, in UTC.
         clock: a monotonic clock in seconds.
     """
@@ -107,7 +117,10 @@ class Engine:
         keys: KeyRing,
         repairs: Repairs,
         diagnosers: Sequence[Diagnoser],
+        probation: Probation,
         preset: Preset = "guarded",
+        selection: Selection = SELECTION,
+        chance: Random | None = None,
         flight_wait: float = 2.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.perf_counter,
@@ -117,6 +130,9 @@ class Engine:
         self._adoption = Adoption(index=index, keys=keys, preset=preset, now=now)
         self._repairs = repairs
         self._diagnosers = tuple(diagnosers)
+        self._probation = probation
+        self._selection = selection
+        self._chance = chance or Random()  # noqa: S311 - it explores, it keeps no secret
         self._preset = preset
         self._flights = Flights()
         self._flight_wait = flight_wait
@@ -143,16 +159,55 @@ class Engine:
         incident = call.incident
         if self._index.disabled:
             return None
-        candidates = self._index.candidates(incident.pattern, incident.module, incident.context_keys)
-        for candidate in candidates:
-            if candidate.fix.fix_id in progress.tried:
-                continue
-            success = yield from self._try(call, progress, candidate.fix, candidate.change)
-            if success is not None:
-                if success.path is not None and success.path not in candidate.change.paths:
-                    progress.facts += self._adoption.extend(candidate, success.path)
-                return success
+        for group in self._index.groups(incident.pattern, incident.module, incident.context_keys):
+            left = self._eligible(call, progress, group)
+            while left:
+                candidate = self._choose(call, progress, left)
+                left.remove(candidate)
+                success = yield from self._try(call, progress, candidate.fix, candidate.change)
+                if success is not None:
+                    if success.path is not None and success.path not in candidate.change.paths:
+                        progress.facts += self._adoption.extend(candidate, success.path)
+                    return success
         return None
+
+    def _eligible(self, call: FailedCall, progress: _Progress, group: Sequence[Candidate]) -> list[Candidate]:
+        """Return what may be tried; of rivals only those that every gate lets, so that none is drawn in vain."""
+        left = [candidate for candidate in group if candidate.fix.fix_id not in progress.tried]
+        if len(left) < 2:
+            return left
+        eligible = []
+        for candidate in left:
+            refusal = first_refusal(Request(candidate.fix, candidate.change, call, self._preset, self._now()))
+            if refusal is None:
+                eligible.append(candidate)
+            else:
+                progress.decide(candidate.fix, refusal.gate, refusal.reason)
+        return eligible
+
+    def _choose(self, call: FailedCall, progress: _Progress, left: Sequence[Candidate]) -> Candidate:
+        progress.choice, progress.rivals = None, ()
+        if len(left) == 1:
+            return left[0]
+        incident, now = call.incident, self._now()
+        context = context_text(incident.context_keys)
+        arms = [self._arm(candidate, context, now, -place) for place, candidate in enumerate(left)]
+        # Nothing is tried out on a failure that somebody must look at tonight.
+        explore = incident.severity is not Severity.CRITICAL
+        choice = self._selection.choose(arms, self._chance, explore=explore)
+        progress.choice, progress.rivals = choice, tuple(arm.fix_id for arm in arms)
+        return next(candidate for candidate in left if candidate.fix.fix_id == choice.fix_id)
+
+    def _arm(self, candidate: Candidate, context: str, now: datetime, preference: float) -> Arm:
+        fix, evidence = candidate.fix, self._index.verdicts.evidence(candidate.fix.fix_id)
+        return Arm(
+            fix_id=fix.fix_id,
+            posterior=evidence.posterior(now, context),
+            harm=HARM[fix.risk_level],
+            latency_ms=evidence.latency_ms,
+            explorable=fix.risk_level is RiskLevel.LOW,
+            preference=preference,
+        )
 
     # Tier 2
 
@@ -270,7 +325,7 @@ class Engine:
             call,
             fix,
             change,
-            progress.tier,
+            progress,
             self._clock() - started,
             resolved=True,
             valid=contract.valid,
@@ -285,6 +340,9 @@ class Engine:
                 valid_output=contract.valid,
                 degraded=attempt.degraded,
                 application_id=application.application_id,
+                context_keys=tuple(sorted(application.context_keys.items())),
+                elapsed_ms=application.added_latency_ms,
+                at=application.timestamp,
             ),
         )
         return _Success(fix, value, attempt.degraded, attempt.new_path)
@@ -300,7 +358,7 @@ class Engine:
         valid: bool | None,
     ) -> None:
         application = self._application(
-            call, fix, change, progress.tier, seconds, resolved=False, valid=valid, degraded=False
+            call, fix, change, progress, seconds, resolved=False, valid=valid, degraded=False
         )
         progress.facts.append(("application", application))
         judgement = Judgement(
@@ -311,13 +369,15 @@ class Engine:
             reason="the call did not return with its result",
         )
         progress.facts.append(("judgement", judgement))
+        self._probation.judged(application, judgement)
+        progress.facts += self._probation.ruled([fix.fix_id])
 
     def _application(
         self,
         call: FailedCall,
         fix: Fix,
         change: StateChange | None,
-        tier: Tier,
+        progress: _Progress,
         seconds: float,
         *,
         resolved: bool,
@@ -326,6 +386,7 @@ class Engine:
     ) -> Application:
         incident = call.incident
         active = change is not None and change.state is FixState.ACTIVE
+        choice = progress.choice if change is not None else None
         return Application(
             application_id=uuid7(),
             fix_id=fix.fix_id,
@@ -335,15 +396,17 @@ class Engine:
             pipeline=call.run.pipeline,
             context_keys=incident.context_keys,
             timestamp=self._now(),
-            tier=tier,
+            tier=progress.tier,
             mode=ApplicationMode.ACTIVE if active else ApplicationMode.TRIAL,
             steps=tuple(step.kind for step in fix.steps),
             resolved=resolved,
             valid_output=valid,
             degraded=degraded,
             added_latency_ms=seconds * 1e3,
-            # Candidates are tried in one fixed order, so whichever was tried was certain to be.
-            propensity=1.0,
+            # What a diagnosis proposes, and a fix without rivals, was certain to be tried.
+            propensity=1.0 if choice is None else choice.propensity,
+            candidates=() if choice is None else progress.rivals,
+            policy_version=None if choice is None else self._selection.version,
             trace_id=incident.trace_id,
         )
 

@@ -65,6 +65,10 @@ class Application(Record):
     added_latency_ms: float = Field(ge=0)
     propensity: float = Field(gt=0, le=1)
     """Probability with which this fix was chosen among the candidates."""
+    candidates: tuple[str, ...] = ()
+    """Fixes it was chosen from, itself among them; empty where there was nothing to choose from."""
+    policy_version: str | None = None
+    """Version of the rule that chose; None likewise."""
     trace_id: str | None = None
     count: int = Field(default=1, ge=1)
     """How many equal applications this row stands for (installed repairs are aggregated)."""

@@ -34,11 +34,7 @@ class Request:
     @property
     def approved(self) -> bool:
         """Whether a human signed the state it is in."""
-        return (
-            self.change is not None
-            and self.change.signature is not None
-            and self.change.signature.algorithm == "ed25519"
-        )
+        return self.change is not None and self.change.by_human
 
 
 @dataclass(frozen=True, slots=True)

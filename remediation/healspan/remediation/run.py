@@ -41,6 +41,8 @@ class Applied:
     """None for an installed repair, whose applications are tallied."""
     context_keys: tuple[tuple[str, str], ...] = ()
     elapsed_ms: float = 0.0
+    at: datetime | None = None
+    """When it acted; None for an installed repair."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from healspan.remediation.fix import FixState
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.metrics import Metrics, host_metrics
 from healspan.remediation.outcome import Exposure, Judgement
+from healspan.remediation.probation import Probation
 from healspan.remediation.record import Record
 from healspan.remediation.regression import NoRegression, judge_run, verdict
 from healspan.remediation.repair import FiredRepair, Repairs
@@ -76,12 +77,22 @@ class Runtime:
         self._switched_off = False
         self.index = FixIndex(settings, trust=self.keys.trust, on_change=self._serve)
         self.drainer = Drainer(settings, self.spool)
+        self.probation = Probation(
+            index=self.index,
+            keys=self.keys,
+            preset=settings.policy,
+            now=lambda: datetime.now(UTC),
+            on_decision=self.metrics.trial_decision,
+        )
+        self._unruled: set[str] = set()
+        """Fixes whose installed repairs have failed since the last flush."""
         self.engine = Engine(
             journal=self.spool,
             index=self.index,
             keys=self.keys,
             repairs=self.repairs,
             diagnosers=(Playbooks(),),
+            probation=self.probation,
             preset=settings.policy,
             flight_wait=settings.flight_wait_seconds,
         )
@@ -133,8 +144,10 @@ class Runtime:
         now = datetime.now(UTC)
         view = self.history.view(run.pipeline or "", run.context_keys)
         facts: list[tuple[str, Record]] = []
-        for applied, criterion in judge_run(run, view):
+        judged = judge_run(run, view)
+        for applied, criterion in judged:
             facts += self._judged(applied, criterion, run, now)
+        facts += self.probation.ruled({one.fix_id for one, _ in judged if one.application_id is not None})
         if run.pipeline is not None:
             fact = run.fact(now)
             facts.append(("run", fact))
@@ -160,6 +173,7 @@ class Runtime:
                 overrules=criterion.overrules,
             )
             self.history.add_judgement(judgement)
+            self.probation.closed(applied, judgement)
             return [("judgement", judgement)]
         active = self._active(applied.fix_id)
         if criterion.value is True and applied.resolved:
@@ -169,6 +183,9 @@ class Runtime:
         # What is not plainly good is worth a row of its own: a later unknown may overrule it.
         application, judgement = rows(applied, criterion, run, at=now, active=active)
         self.history.add_judgement(judgement)
+        self.probation.judged(application, judgement)
+        # Successes beside it are still being counted: both are weighed at the next flush.
+        self._unruled.add(applied.fix_id)
         return [("application", application), ("judgement", judgement)]
 
     def _active(self, fix_id: str) -> bool:
@@ -226,9 +243,18 @@ class Runtime:
 
     def flush(self, *, everything: bool = False) -> None:
         """Write down what was counted; exposure only when it is due, or everything."""
+        unruled: set[str] = set()
+        with contextlib.suppress(KeyError):
+            while True:
+                unruled.add(self._unruled.pop())
         for application, judgement in self._tally.take():
             self.metrics.repaired(application.boundary, application.count)
             self.spool.append_many([("application", application), ("judgement", judgement)])
+            self.probation.judged(application, judgement)
+            unruled.add(application.fix_id)
+        decided = self.probation.ruled(sorted(unruled))
+        if decided:
+            self.spool.append_many(decided)
         if everything or time.monotonic() - self._exposed >= EXPOSURE_SECONDS:
             self._exposed = time.monotonic()
             for take in tuple(_takers):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from healspan.remediation.boundary import Boundary, boundaries
 from healspan.remediation.errors import SignatureRefused
-from healspan.remediation.fix import SERVING_STATES, Fix, FixState, Signature
+from healspan.remediation.fix import GIVEN_UP_STATES, SERVING_STATES, Fix, FixState, Signature
 from healspan.remediation.incident import Decision, PatternPart
 from healspan.remediation.record import Record
 from healspan.remediation.replay import Assessment, GateAnswer, assess_fix, covers
@@ -18,6 +18,7 @@ from healspan.remediation.staleness import why_stale
 from healspan.remediation.store.facts import Refusal
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView
+from healspan.remediation.trial import Standing
 
 __all__ = ["Explanation", "explain_fix"]
 
@@ -66,6 +67,7 @@ class Explanation(Record):
     score_parts: dict[str, float]
     bucket: str | None
     last_applied: datetime | None
+    trial: Standing | None
     decisions: tuple[DecisionCount, ...]
     candidates: tuple[Decision, ...]
     """All decisions on the incident, if one was asked for."""
@@ -118,6 +120,7 @@ def explain_fix(store: Store, settings: Settings, view: FixView, asked: Incident
         score_parts={} if solution is None else solution.reward_parts,
         bucket=None if solution is None else solution.bucket,
         last_applied=None if solution is None else solution.last_applied,
+        trial=None if solution is None else solution.trial,
         decisions=_decisions(fix.fix_id, recent),
         candidates=() if asked is None or asked.resolution is None else asked.resolution.decisions,
     )
@@ -128,7 +131,8 @@ def _answer(view: FixView, assessment: Assessment | None, *, disabled: bool) -> 
     if disabled:
         return f"{who} is not applied: a kill switch is on ('healspan enable', HEALSPAN_DISABLED)."
     if view.state not in SERVING_STATES:
-        return f"{who} is not applied: its state is {view.state or 'unknown'}."
+        why = f", since {view.changes[-1].reason}" if view.state in GIVEN_UP_STATES else ""
+        return f"{who} is not applied: its state is {view.state or 'unknown'}{why}."
     if assessment is None:
         return f"{who} is {view.state}; no incident that it was made for is in the store."
     if assessment.refusal is not None:

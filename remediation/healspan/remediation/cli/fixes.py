@@ -29,10 +29,12 @@ from healspan.remediation.cli.tools import (
     settings,
 )
 from healspan.remediation.fix import FixState
+from healspan.remediation.trial import IN_A_ROW, REGRESSIONS
 
 if TYPE_CHECKING:
     from healspan.remediation.cli.explanation import Explanation
     from healspan.remediation.solution import Solution
+    from healspan.remediation.trial import Standing
 
 __all__ = ["app"]
 
@@ -70,7 +72,7 @@ def list_fixes(state: State = None, boundary: Boundary = None, limit: Limit = 50
     if as_json:
         print_json(found)
     elif found:
-        columns = ("fix", "state", "boundary", "type", "good", "bad", "unknown", "score", "does")
+        columns = ("fix", "state", "boundary", "type", "good", "bad", "unknown", "score", "trial", "does")
         print_table(columns, map(_row, found), right=("good", "bad", "unknown", "score"))
         print_line("'healspan fixes explain ID' says why one acts or not.", style="dim")
     elif store is None:
@@ -89,6 +91,7 @@ def _row(one: Solution) -> tuple[str, ...]:
         str(one.failure_count),
         str(one.censored_count),
         "" if one.reward_score is None else f"{one.reward_score:.2f}",
+        "" if one.trial is None else one.trial.in_words(one.state),
         one.fix_instruction,
     )
 
@@ -158,6 +161,9 @@ def _print_explanation(one: Explanation) -> None:
         print_heading(f"The gates today, policy {one.policy!r}, for incident {one.incident}")
         answers = {True: "yes", False: "no", None: "not asked"}
         print_table(("gate", "lets it", "why"), [(g.gate, answers[g.lets], g.reason) for g in one.gates])
+    if one.trial is not None:
+        print_heading("Its trial")
+        print_fields(_trial_fields(one.trial, one.history[-1].state))
     print_heading("Its record")
     print_fields(
         [
@@ -175,6 +181,16 @@ def _print_explanation(one: Explanation) -> None:
     if one.candidates:
         print_heading(f"What was decided about each candidate for incident {one.incident}")
         print_decisions(one.candidates)
+
+
+def _trial_fields(trial: Standing, state: FixState) -> list[tuple[str, str]]:
+    return [
+        ("since it is " + state.value, f"{trial.successes} successes, {trial.failures} failures"),
+        ("test", f"{trial.llr:+.2f}; accepts at {trial.accept_at:.2f}, rejects at {trial.reject_at:+.2f}"),
+        ("to go", trial.in_words(state)),
+        ("failures in a row", f"{trial.in_a_row}; {IN_A_ROW} suspend it"),
+        ("regressions", f"{trial.regressions}; {REGRESSIONS} in a trial suspend it"),
+    ]
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -19,6 +19,7 @@ from healspan.remediation.store.history import WINDOW
 from healspan.remediation.store.rows import Inserts, row_of
 from healspan.remediation.store.tables import (
     ControlRow,
+    FixEvidenceRow,
     FixRow,
     FixScoreRow,
     JudgementRow,
@@ -36,6 +37,8 @@ _Fact = TypeVar("_Fact", RunFact, Judgement)
 
 KILL_SWITCH = "disabled"
 """Name of the stored kill switch among the controls."""
+
+_CHUNK = 500
 
 MOST_RUNS = 20_000
 """Runs read at once: at the start, the latest."""
@@ -70,10 +73,20 @@ class Delta:
     scores: Sequence[tuple[str, float]]
     runs: Sequence[RunFact]
     judgements: Sequence[Judgement]
+    evidence: Sequence[tuple[str, str]]
+    """(fix id, evidence as JSON)."""
+    shown: Sequence[str]
+    """Of the applications that were asked about, those whose verdicts are in the store."""
 
 
-def load(database: Database, since: Marks, *, now: datetime) -> Delta:
+def load(database: Database, since: Marks, *, now: datetime, pending: Collection[str] = ()) -> Delta:
     """Read what changed; a store that is younger than `since` (it was replaced) is read from its beginning.
+
+    Args:
+        database: the store.
+        since: how far it was read before.
+        now: the wall clock, in UTC.
+        pending: applications whose verdicts may be in the store by now.
 
     Raises:
         StoreUnavailable, StoreCorrupt: it cannot be read now.
@@ -94,6 +107,8 @@ def load(database: Database, since: Marks, *, now: datetime) -> Delta:
             scores=_scores(connection, since.revision) if changed else (),
             runs=runs,
             judgements=judgements,
+            evidence=_evidence(connection, since.revision) if changed else (),
+            shown=_shown(connection, pending) if changed else (),
         )
 
 
@@ -113,6 +128,20 @@ def _scores(connection: Connection, revision: int) -> list[tuple[str, float]]:
     score = table_of(FixScoreRow)
     query = select(score.c.fix_id, score.c.reward_score).where(score.c.revision > revision)
     return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def _evidence(connection: Connection, revision: int) -> list[tuple[str, str]]:
+    row = table_of(FixEvidenceRow)
+    query = select(row.c.fix_id, row.c.body).where(row.c.revision > revision)
+    return [(found[0], found[1]) for found in connection.execute(query)]
+
+
+def _shown(connection: Connection, pending: Collection[str]) -> list[str]:
+    column, ids = table_of(JudgementRow).c.application_id, list(pending)
+    found: list[str] = []
+    for start in range(0, len(ids), _CHUNK):
+        found += connection.execute(select(column).where(column.in_(ids[start : start + _CHUNK]))).scalars()
+    return found
 
 
 def _runs(connection: Connection, after: int, now: datetime) -> tuple[int, list[RunFact]]:

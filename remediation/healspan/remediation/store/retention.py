@@ -9,13 +9,16 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select
 
 from healspan.remediation.ids import uuid7
+from healspan.remediation.store.changes import next_revision
 from healspan.remediation.store.controls import write_audit
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import AuditEntry, digest
+from healspan.remediation.store.fix_evidence import rebuild
 from healspan.remediation.store.tables import (
     ApplicationRow,
     AuditRow,
     DeadLetterRow,
+    FixEvidenceRow,
     IncidentRow,
     JudgementRow,
     ResolutionRow,
@@ -28,6 +31,7 @@ __all__ = ["purge_before", "purge_subject"]
 
 _INCIDENT, _RESOLUTION, _RUN = table_of(IncidentRow), table_of(ResolutionRow), table_of(RunRow)
 _APPLICATION, _JUDGEMENT = table_of(ApplicationRow), table_of(JudgementRow)
+_EVIDENCE = table_of(FixEvidenceRow)
 _LETTER, _AUDIT = table_of(DeadLetterRow), table_of(AuditRow)
 _CHUNK = 500
 
@@ -67,8 +71,11 @@ def purge_subject(database: Database, subject: str, *, actor: str, now: datetime
         raise ValueError("an empty subject would match everything; name the text to erase")
     with database.writing() as connection:
         _overwrite(connection)
-        applications = select(_APPLICATION.c.application_id).where(_contains(_APPLICATION, subject))
-        ids = list(connection.execute(applications).scalars())
+        applications = select(_APPLICATION.c.application_id, _APPLICATION.c.fix_id).where(
+            _contains(_APPLICATION, subject),
+        )
+        found = connection.execute(applications).all()
+        ids = [row.application_id for row in found]
         for chunk in _chunks(ids):
             connection.execute(delete(_JUDGEMENT).where(_JUDGEMENT.c.application_id.in_(chunk)))
             connection.execute(delete(_APPLICATION).where(_APPLICATION.c.application_id.in_(chunk)))
@@ -80,6 +87,9 @@ def purge_subject(database: Database, subject: str, *, actor: str, now: datetime
             audits=_delete(connection, _AUDIT, _contains(_AUDIT, subject)),
         )
         _delete(connection, _RESOLUTION, _contains(_RESOLUTION, subject))
+        # What those outcomes said of a fix, and the contexts by which it is told, go with them.
+        touched = set(connection.execute(select(_EVIDENCE.c.fix_id).where(_contains(_EVIDENCE, subject))).scalars())
+        rebuild(connection, touched | {row.fix_id for row in found}, next_revision(connection))
         _note(connection, actor, {"subject_sha256": digest(subject)}, purged, now)
     database.settle()
     return purged

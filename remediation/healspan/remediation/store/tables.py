@@ -40,6 +40,7 @@ __all__ = [
     "ControlRow",
     "DeadLetterRow",
     "ExposureRow",
+    "FixEvidenceRow",
     "FixRow",
     "FixScoreRow",
     "HotspotRow",
@@ -353,6 +354,15 @@ class FixScoreRow(Row, table=True):
     bucket: str | None
     formula: str
     updated_at: datetime = _time()
+    revision: int = Field(sa_type=BigInteger, index=True)
+    body: str = _body()
+
+
+class FixEvidenceRow(Row, table=True):
+    """Projection: what verdicts have said of a fix, folded in the transaction that takes them in."""
+
+    __tablename__ = "fix_evidence"
+    fix_id: str = Field(primary_key=True, max_length=64)
     revision: int = Field(sa_type=BigInteger, index=True)
     body: str = _body()
 
