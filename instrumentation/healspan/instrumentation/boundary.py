@@ -52,6 +52,13 @@ class BoundaryFunction(Protocol[P, R_co]):
         a human approved may choose it.
         """
 
+    def golden(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Make one call that is known to be good, and keep it as a golden sample; failures are not healed.
+
+        Raises:
+            ContractViolation: its result breaks the boundary's contract.
+        """
+
 
 class error_boundary:  # noqa: N801 - used as a decorator and a context manager, like contextlib's
     """Declare a boundary.
@@ -70,6 +77,8 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         capture_locals: take skeletons of local variables into incidents.
         partial_output: name of a local variable of the function whose value at the failure is kept.
         in_app: further top-level packages whose frames count as the application's.
+        golden: the share of good calls to keep as golden samples, against which new fixes are tried; a bounded number
+            is kept, and only calls that are sampled anyway are looked at: all of the first 256, then one in 64.
     """
 
     def __init__(
@@ -86,6 +95,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         capture_locals: bool = False,
         partial_output: str | None = None,
         in_app: Sequence[str] = (),
+        golden: float | None = None,
     ) -> None:
         if not name or not isinstance(name, str):
             raise ConfigurationError("error_boundary needs a name, e.g. @error_boundary('revenue_extraction')")
@@ -93,6 +103,9 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
             raise ConfigurationError(f"boundary {name!r}: mode must be 'heal' or 'observe', not {mode!r}")
         if retry_safe not in (True, False, "snapshot"):
             raise ConfigurationError(f"boundary {name!r}: retry_safe must be True, False or 'snapshot'")
+        if golden is not None and not (isinstance(golden, int | float) and 0 <= golden <= 1):
+            raise ConfigurationError(f"boundary {name!r}: golden is the share of good calls to keep, from 0 to 1")
+        self.golden = golden
         self.name = name
         self.output = output
         self.checks = checks
@@ -130,6 +143,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
                 capture_locals=self.capture_locals,
                 partial_output=self.partial_output,
                 in_app=self.in_app,
+                golden=self.golden,
             ).wrapper,
         )
 

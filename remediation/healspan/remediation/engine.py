@@ -10,18 +10,21 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from healspan.remediation.adoption import Adoption
 from healspan.remediation.attempt import Attempt, Invocation
-from healspan.remediation.boundary import FailedCall
+from healspan.remediation.boundary import ContractResult, FailedCall
+from healspan.remediation.composition import Composer, Lead
 from healspan.remediation.diagnosis import Diagnoser
 from healspan.remediation.errors import FixError, RepairDeclined, StepInapplicable
-from healspan.remediation.fix import Fix, FixState, StateChange
+from healspan.remediation.fix import Fix, FixDraft, FixState, StateChange
 from healspan.remediation.flight import Flights
 from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Decision, IncidentStatus, Resolution, Tier
+from healspan.remediation.ladder import Climbed, Ladder
+from healspan.remediation.lessons import Lessons
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
 from healspan.remediation.policy import GATES, Preset, Request, first_refusal
 from healspan.remediation.record import Record
@@ -30,6 +33,7 @@ from healspan.remediation.run import Applied, Heal
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.step import FramePath, RepairStep, in_words
 from healspan.remediation.store import FixIndex
+from healspan.remediation.validation import Rung
 
 __all__ = ["Engine", "Healing", "Journal"]
 
@@ -65,6 +69,8 @@ class _Progress:
     decisions: list[Decision] = field(default_factory=list)
     tried: set[str] = field(default_factory=set)
     """Fixes decided upon already, by id."""
+    raised: dict[str, tuple[Exception, tuple[RepairStep, ...]]] = field(default_factory=dict)
+    """What known fixes that acted have left raised, with the repairs that had acted by then."""
     tier: Tier = Tier.KNOWN_FIX
     diagnosed: bool = False
     facts: list[tuple[str, Record]] = field(default_factory=list)
@@ -95,6 +101,10 @@ class Engine:
         repairs: installs repairs into live functions.
         diagnosers: asked in order in tier 2.
         preset: the policy.
+        flight_wait: how long a call waits for the diagnosis of an equal failure, in seconds.
+        replay_seconds: how long the replay of good calls may take for one new fix.
+        search_seconds: how long one diagnosis may look for fixes of several steps.
+        lesson_rest: how long a fix that has changed a good call is left alone.
         now: the wall clock, in UTC.
         clock: a monotonic clock in seconds.
     """
@@ -109,6 +119,9 @@ class Engine:
         diagnosers: Sequence[Diagnoser],
         preset: Preset = "guarded",
         flight_wait: float = 2.0,
+        replay_seconds: float = 0.05,
+        search_seconds: float = 1.0,
+        lesson_rest: timedelta = timedelta(hours=1),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -120,6 +133,9 @@ class Engine:
         self._preset = preset
         self._flights = Flights()
         self._flight_wait = flight_wait
+        self._search_seconds = search_seconds
+        self._lessons = Lessons(lesson_rest)
+        self._ladder = Ladder(repairs, replay_seconds=replay_seconds, clock=clock, now=now)
         self._now = now
         self._clock = clock
 
@@ -191,50 +207,119 @@ class Engine:
         progress: _Progress,
         diagnoser: Diagnoser,
     ) -> Generator[Invocation, Any, _Success | None]:
+        composer = Composer(call, diagnoser, until=self._clock() + self._search_seconds, clock=self._clock)
         turned_down: set[tuple[object, ...]] = set()
         for draft in diagnoser.candidates(call):
-            fix = Fix.from_draft(draft, created_at=self._now())
-            if fix.fix_id in progress.tried:
-                continue
-            known = self._index.latest(fix.fix_id)
-            lapsed = known is not None and known.state is FixState.TRIAL and _expired(known, self._now())
-            if known is not None and known.state in _TURNED_DOWN:
-                turned_down |= _places(fix)
-            elif known is None and turned_down & _places(fix):
-                progress.decide(fix, "state", "a stricter fix of the same expression was rejected or suspended")
-                continue
-            if known is not None and not lapsed:
-                progress.decide(fix, "state", f"its state is {known.state}")
-                continue
-            refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
-            if refusal is not None:
-                if refusal.gate == "policy" and (yield from self._worth_a_look(call, fix)):
-                    # This incident has shown the way that an approval would cover.
-                    progress.facts += self._adoption.propose(fix, (call.path,) if _places(fix) else ())
-                progress.decide(fix, refusal.gate, refusal.reason)
-                continue
-            success = yield from self._try(call, progress, fix, None)
+            success = yield from self._candidate(call, progress, draft, composer.first, composer, turned_down)
             if success is not None:
-                progress.facts += self._adoption.adopt(fix, known, success.path)
                 return success
         return None
 
-    def _worth_a_look(self, call: FailedCall, fix: Fix) -> Generator[Invocation, Any, bool]:
-        """Tell whether a fix that only a human may let act would have helped here; its result is thrown away.
+    def _candidate(
+        self,
+        call: FailedCall,
+        progress: _Progress,
+        draft: FixDraft,
+        lead: Lead,
+        composer: Composer,
+        turned_down: set[tuple[object, ...]],
+    ) -> Generator[Invocation, Any, _Success | None]:
+        """Gate and validate one candidate; where it lets the call reach another failure, those that answer both."""
+        fix = Fix.from_draft(draft, created_at=self._now())
+        if fix.fix_id in progress.tried:
+            error, acted = progress.raised.get(fix.fix_id, (None, ()))
+        else:
+            known = self._index.latest(fix.fix_id)
+            if not self._may_be_tried(call, progress, fix, known, turned_down):
+                return None
+            refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
+            if refusal is not None:
+                progress.decide(fix, refusal.gate, refusal.reason)
+                if refusal.gate == "policy":
+                    yield from self._show(call, progress, fix, lead)
+                return None
+            started = self._clock()
+            climbed = yield from self._ladder.climb(fix, call, lead.paths)
+            seconds = self._clock() - started
+            if climbed.passed:
+                taken = self._took(call, progress, fix, None, climbed.attempt, climbed.value, climbed.contract, seconds)
+                progress.facts += self._adoption.adopt(fix, known, climbed.attempt.ways)
+                progress.facts.append(("validation", climbed.validation))
+                return taken
+            self._not_passed(call, progress, fix, climbed, seconds)
+            error, acted = climbed.error, climbed.attempt.acted
+        if error is not None:
+            for further, beyond in composer.beyond(fix, error, acted, lead):
+                success = yield from self._candidate(call, progress, further, beyond, composer, turned_down)
+                if success is not None:
+                    return success
+        return None
+
+    def _may_be_tried(
+        self,
+        call: FailedCall,
+        progress: _Progress,
+        fix: Fix,
+        known: StateChange | None,
+        turned_down: set[tuple[object, ...]],
+    ) -> bool:
+        """Whether nothing that is known of a candidate speaks against climbing with it."""
+        lapsed = known is not None and known.state is FixState.TRIAL and _expired(known, self._now())
+        if known is not None and known.state in _TURNED_DOWN:
+            turned_down |= _places(fix)
+        elif known is None and turned_down & _places(fix):
+            progress.decide(fix, "state", "a stricter fix of the same expression was rejected or suspended")
+            return False
+        if known is not None and not lapsed:
+            progress.decide(fix, "state", f"its state is {known.state}")
+            return False
+        lesson = self._lessons.about(fix.fix_id, call.incident.pattern.exact, self._now())
+        if lesson is not None:
+            progress.decide(fix, "lesson", lesson)
+            return False
+        return True
+
+    def _show(
+        self,
+        call: FailedCall,
+        progress: _Progress,
+        fix: Fix,
+        lead: Lead,
+    ) -> Generator[Invocation, Any, None]:
+        """Propose a fix that only a human may let act, if it would have helped here; its result is thrown away.
 
         The policy `suggest` runs nothing for it, and neither does a call that must not be made again.
         """
-        unapproved = (one for one in GATES if one[0] != "policy")
+        # This incident has shown the way that an approval would cover.
+        paths = (call.path, *lead.paths) if _places(fix) else ()
         if self._preset == "suggest":
-            return True
-        if first_refusal(Request(fix, None, call, self._preset, self._now()), tuple(unapproved)) is not None:
-            return False
-        try:
-            value = yield from Attempt(fix, call, self._repairs).run()
-        except Exception:
-            # Whatever it raised, it would not have helped.
-            return False
-        return call.verify(value).valid is not False
+            progress.facts += self._adoption.propose(fix, paths)
+            return
+        unapproved = tuple(one for one in GATES if one[0] != "policy")
+        if first_refusal(Request(fix, None, call, self._preset, self._now()), unapproved) is not None:
+            return
+        climbed = yield from self._ladder.climb(fix, call, lead.paths, serves=False)
+        if climbed.passed:
+            progress.facts += self._adoption.propose(fix, paths)
+            progress.facts.append(("validation", climbed.validation))
+
+    def _not_passed(
+        self,
+        call: FailedCall,
+        progress: _Progress,
+        fix: Fix,
+        climbed: Climbed,
+        seconds: float,
+    ) -> None:
+        """Note which rung said no; what speaks against the fix itself is remembered, here and in the store."""
+        failed = climbed.validation.failed
+        assert failed is not None  # noqa: S101 - it did not pass
+        gate = "apply" if failed.rung in {Rung.PARSE, Rung.RUN} else str(failed.rung)
+        progress.decide(fix, gate, failed.reason, applied=climbed.applied)
+        if climbed.applied:
+            self._failed(call, progress, fix, None, seconds, valid=climbed.contract.valid)
+        if self._lessons.learn(climbed.validation, call.incident.pattern.exact):
+            progress.facts.append(("validation", climbed.validation))
 
     # One candidate
 
@@ -250,14 +335,16 @@ class Engine:
             progress.decide(fix, refusal.gate, refusal.reason)
             return None
         started = self._clock()
-        attempt = Attempt(fix, call, self._repairs)
+        attempt = Attempt(fix, call, self._repairs, () if change is None else change.paths)
         try:
-            value = yield from attempt.run()
+            with attempt.in_force():
+                value = yield from attempt.run()
         except (StepInapplicable, RepairDeclined, FixError) as inapplicable:
             progress.decide(fix, "apply", str(inapplicable))
             return None
         except Exception as error:
             progress.decide(fix, "apply", f"it raised {type(error).__qualname__}", applied=True)
+            progress.raised[fix.fix_id] = error, attempt.acted
             self._failed(call, progress, fix, change, self._clock() - started, valid=None)
             return None
         contract = call.verify(value)
@@ -265,13 +352,27 @@ class Engine:
             progress.decide(fix, "contract", contract.reason, applied=True)
             self._failed(call, progress, fix, change, self._clock() - started, valid=False)
             return None
+        return self._took(call, progress, fix, change, attempt, value, contract, self._clock() - started)
+
+    def _took(
+        self,
+        call: FailedCall,
+        progress: _Progress,
+        fix: Fix,
+        change: StateChange | None,
+        attempt: Attempt,
+        value: Any,
+        contract: ContractResult,
+        seconds: float,
+    ) -> _Success:
+        """Write down a fix whose value stands for the call's result; the verdict waits for the end of the run."""
         progress.decide(fix, "verified", contract.reason, applied=True)
         application = self._application(
             call,
             fix,
             change,
             progress.tier,
-            self._clock() - started,
+            seconds,
             resolved=True,
             valid=contract.valid,
             degraded=attempt.degraded,

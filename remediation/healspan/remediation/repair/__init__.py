@@ -1,9 +1,9 @@
 """`repair`: act at the one expression that fails, inside the live function, when and only when it raises."""
 
 from healspan.remediation.repair.expression import Location, locate
-from healspan.remediation.repair.guard import FiredRepair, Probe, fired, take_fired
+from healspan.remediation.repair.guard import FiredRepair, Probe, current_probe, fired, take_fired
 from healspan.remediation.repair.path import is_own, path_entry, register_boundary
-from healspan.remediation.repair.repairs import ActiveRepair, InstallReport, InstallStatus, Repairs
+from healspan.remediation.repair.repairs import ActiveRepair, InstallReport, InstallStatus, Repairs, active_repairs
 from healspan.remediation.repair.source import function_hash, source_hash
 
 __all__ = [
@@ -14,6 +14,8 @@ __all__ = [
     "Location",
     "Probe",
     "Repairs",
+    "active_repairs",
+    "current_probe",
     "fired",
     "function_hash",
     "is_own",
