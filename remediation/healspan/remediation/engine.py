@@ -9,37 +9,35 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from healspan.remediation.adoption import Adoption
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import ContractResult, FailedCall
-from healspan.remediation.composition import Composer, Lead
 from healspan.remediation.diagnosis import Diagnoser
 from healspan.remediation.errors import FixError, RepairDeclined, StepInapplicable
-from healspan.remediation.fix import Fix, FixDraft, FixState, StateChange
+from healspan.remediation.fix import Fix, FixState, StateChange
 from healspan.remediation.flight import Flights
 from healspan.remediation.ids import uuid7
-from healspan.remediation.incident import Decision, IncidentStatus, Resolution, Tier
-from healspan.remediation.ladder import Climbed, Ladder
+from healspan.remediation.incident import IncidentStatus, Resolution, Tier
+from healspan.remediation.ladder import Ladder
 from healspan.remediation.lessons import Lessons
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
-from healspan.remediation.policy import GATES, Preset, Request, first_refusal
+from healspan.remediation.policy import Preset, Request, first_refusal
+from healspan.remediation.progress import Progress as _Progress
+from healspan.remediation.progress import Success as _Success
+from healspan.remediation.proving import Prover
 from healspan.remediation.record import Record
 from healspan.remediation.repair import Repairs
 from healspan.remediation.run import Applied, Heal
 from healspan.remediation.signing import KeyRing
-from healspan.remediation.step import FramePath, RepairStep, in_words
 from healspan.remediation.store import FixIndex
-from healspan.remediation.validation import Rung
 
 __all__ = ["Engine", "Healing", "Journal"]
 
 logger = logging.getLogger("healspan.engine")
-
-_TURNED_DOWN = frozenset({FixState.SUSPENDED, FixState.RETIRED})
 
 
 class Journal(Protocol):
@@ -60,35 +58,6 @@ class Healing:
     def healed(self) -> bool:
         """Whether `value` stands for the call's result."""
         return self.resolution.status in {IncidentStatus.HEALED, IncidentStatus.DEGRADED}
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What is known so far of one failing call on its way up the tiers."""
-
-    decisions: list[Decision] = field(default_factory=list)
-    tried: set[str] = field(default_factory=set)
-    """Fixes decided upon already, by id."""
-    raised: dict[str, tuple[Exception, tuple[RepairStep, ...]]] = field(default_factory=dict)
-    """What known fixes that acted have left raised, with the repairs that had acted by then."""
-    tier: Tier = Tier.KNOWN_FIX
-    diagnosed: bool = False
-    facts: list[tuple[str, Record]] = field(default_factory=list)
-    """What is to be written when the call has ended: one commit, before the application gets its value."""
-
-    def decide(self, fix: Fix, gate: str, reason: str, *, applied: bool = False) -> None:
-        what = ", then ".join(in_words(step) for step in fix.steps)
-        self.decisions.append(Decision(fix_id=fix.fix_id, what=what, applied=applied, gate=gate, reason=reason))
-        self.tried.add(fix.fix_id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Success:
-    fix: Fix
-    value: Any
-    degraded: bool
-    path: FramePath | None
-    """The new way to a repaired expression that this success has shown, if any."""
 
 
 class Engine:
@@ -133,9 +102,18 @@ class Engine:
         self._preset = preset
         self._flights = Flights()
         self._flight_wait = flight_wait
-        self._search_seconds = search_seconds
-        self._lessons = Lessons(lesson_rest)
-        self._ladder = Ladder(repairs, replay_seconds=replay_seconds, clock=clock, now=now)
+        self._prover = Prover(
+            index=index,
+            adoption=self._adoption,
+            ladder=Ladder(repairs, replay_seconds=replay_seconds, clock=clock, now=now),
+            lessons=Lessons(lesson_rest),
+            preset=preset,
+            search_seconds=search_seconds,
+            took=self._took,
+            failed=self._failed,
+            now=now,
+            clock=clock,
+        )
         self._now = now
         self._clock = clock
 
@@ -193,133 +171,13 @@ class Engine:
                 return success
             progress.diagnosed = True
             for diagnoser in self._diagnosers:
-                success = yield from self._prove(call, progress, diagnoser)
+                success = yield from self._prover.prove(call, progress, diagnoser)
                 if success is not None:
                     found = True
                     return success
             return None
         finally:
             self._flights.land(pattern, flight, found=found)
-
-    def _prove(
-        self,
-        call: FailedCall,
-        progress: _Progress,
-        diagnoser: Diagnoser,
-    ) -> Generator[Invocation, Any, _Success | None]:
-        composer = Composer(call, diagnoser, until=self._clock() + self._search_seconds, clock=self._clock)
-        turned_down: set[tuple[object, ...]] = set()
-        for draft in diagnoser.candidates(call):
-            success = yield from self._candidate(call, progress, draft, composer.first, composer, turned_down)
-            if success is not None:
-                return success
-        return None
-
-    def _candidate(
-        self,
-        call: FailedCall,
-        progress: _Progress,
-        draft: FixDraft,
-        lead: Lead,
-        composer: Composer,
-        turned_down: set[tuple[object, ...]],
-    ) -> Generator[Invocation, Any, _Success | None]:
-        """Gate and validate one candidate; where it lets the call reach another failure, those that answer both."""
-        fix = Fix.from_draft(draft, created_at=self._now())
-        if fix.fix_id in progress.tried:
-            error, acted = progress.raised.get(fix.fix_id, (None, ()))
-        else:
-            known = self._index.latest(fix.fix_id)
-            if not self._may_be_tried(call, progress, fix, known, turned_down):
-                return None
-            refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
-            if refusal is not None:
-                progress.decide(fix, refusal.gate, refusal.reason)
-                if refusal.gate == "policy":
-                    yield from self._show(call, progress, fix, lead)
-                return None
-            started = self._clock()
-            climbed = yield from self._ladder.climb(fix, call, lead.paths)
-            seconds = self._clock() - started
-            if climbed.passed:
-                taken = self._took(call, progress, fix, None, climbed.attempt, climbed.value, climbed.contract, seconds)
-                progress.facts += self._adoption.adopt(fix, known, climbed.attempt.ways)
-                progress.facts.append(("validation", climbed.validation))
-                return taken
-            self._not_passed(call, progress, fix, climbed, seconds)
-            error, acted = climbed.error, climbed.attempt.acted
-        if error is not None:
-            for further, beyond in composer.beyond(fix, error, acted, lead):
-                success = yield from self._candidate(call, progress, further, beyond, composer, turned_down)
-                if success is not None:
-                    return success
-        return None
-
-    def _may_be_tried(
-        self,
-        call: FailedCall,
-        progress: _Progress,
-        fix: Fix,
-        known: StateChange | None,
-        turned_down: set[tuple[object, ...]],
-    ) -> bool:
-        """Whether nothing that is known of a candidate speaks against climbing with it."""
-        lapsed = known is not None and known.state is FixState.TRIAL and _expired(known, self._now())
-        if known is not None and known.state in _TURNED_DOWN:
-            turned_down |= _places(fix)
-        elif known is None and turned_down & _places(fix):
-            progress.decide(fix, "state", "a stricter fix of the same expression was rejected or suspended")
-            return False
-        if known is not None and not lapsed:
-            progress.decide(fix, "state", f"its state is {known.state}")
-            return False
-        lesson = self._lessons.about(fix.fix_id, call.incident.pattern.exact, self._now())
-        if lesson is not None:
-            progress.decide(fix, "lesson", lesson)
-            return False
-        return True
-
-    def _show(
-        self,
-        call: FailedCall,
-        progress: _Progress,
-        fix: Fix,
-        lead: Lead,
-    ) -> Generator[Invocation, Any, None]:
-        """Propose a fix that only a human may let act, if it would have helped here; its result is thrown away.
-
-        The policy `suggest` runs nothing for it, and neither does a call that must not be made again.
-        """
-        # This incident has shown the way that an approval would cover.
-        paths = (call.path, *lead.paths) if _places(fix) else ()
-        if self._preset == "suggest":
-            progress.facts += self._adoption.propose(fix, paths)
-            return
-        unapproved = tuple(one for one in GATES if one[0] != "policy")
-        if first_refusal(Request(fix, None, call, self._preset, self._now()), unapproved) is not None:
-            return
-        climbed = yield from self._ladder.climb(fix, call, lead.paths, serves=False)
-        if climbed.passed:
-            progress.facts += self._adoption.propose(fix, paths)
-            progress.facts.append(("validation", climbed.validation))
-
-    def _not_passed(
-        self,
-        call: FailedCall,
-        progress: _Progress,
-        fix: Fix,
-        climbed: Climbed,
-        seconds: float,
-    ) -> None:
-        """Note which rung said no; what speaks against the fix itself is remembered, here and in the store."""
-        failed = climbed.validation.failed
-        assert failed is not None  # noqa: S101 - it did not pass
-        gate = "apply" if failed.rung in {Rung.PARSE, Rung.RUN} else str(failed.rung)
-        progress.decide(fix, gate, failed.reason, applied=climbed.applied)
-        if climbed.applied:
-            self._failed(call, progress, fix, None, seconds, valid=climbed.contract.valid)
-        if self._lessons.learn(climbed.validation, call.incident.pattern.exact):
-            progress.facts.append(("validation", climbed.validation))
 
     # One candidate
 
@@ -484,16 +342,3 @@ class Engine:
             ),
         )
         return Healing(resolution, success.value if success else None)
-
-
-def _places(fix: Fix) -> set[tuple[object, ...]]:
-    """Return what the repairs of a fix act on, and with which repairer, whatever loss they accept."""
-    return {
-        (step.module, step.qualname, step.line, step.column, step.end_line, step.end_column, step.repairer)
-        for step in fix.steps
-        if isinstance(step, RepairStep)
-    }
-
-
-def _expired(change: StateChange, now: datetime) -> bool:
-    return change.expires is not None and change.expires <= now

@@ -30,12 +30,15 @@ from healspan.remediation.signing import KeyRing
 if TYPE_CHECKING:
     from healspan.remediation.store.database import Database
 
-__all__ = ["Exchange", "GoldenSample", "golden_sample", "good_call"]
+__all__ = ["UNSTORED", "Exchange", "GoldenSample", "golden_sample", "good_call"]
 
 logger = logging.getLogger("healspan")
 
 LOOK_EVERY = 300.0
 """Seconds between two looks at what other processes have stored."""
+
+UNSTORED = "golden skipped"
+"""What the audit calls a boundary whose good calls cannot be kept or stored."""
 
 _MOST_TEXT = 64 * 1024
 """Characters of one stored sample."""
@@ -149,6 +152,7 @@ class Exchange:
         self._now = now
         self._looked: dict[str, float] = {}
         self._database: Database | None = None
+        self._said: set[tuple[str, str]] = set()
 
     def exchange(self, *, look: bool = True) -> None:
         """Store what is fresh; look, now and then, for what others have stored."""
@@ -160,6 +164,7 @@ class Exchange:
                 self._looked[boundary.name] = self._clock()
                 self.look(boundary, boundary.golden)
             self._store(boundary, boundary.golden)
+            self._say_why(boundary, boundary.golden)
 
     def look(self, boundary: Boundary, reservoir: Reservoir) -> None:
         """Fill a boundary's reservoir from the store, and drop from it what was erased there."""
@@ -190,6 +195,24 @@ class Exchange:
         """Close the connections to the store."""
         if self._database is not None:
             self._database.close()
+
+    def _say_why(self, boundary: Boundary, reservoir: Reservoir) -> None:
+        """Write down, once, why good calls are not kept or not stored: nobody should believe that they are."""
+        from healspan.remediation.store.facts import AuditEntry
+
+        reason = reservoir.unstored or reservoir.problem
+        if reason is None or (boundary.name, reason) in self._said:
+            return
+        self._said.add((boundary.name, reason))
+        entry = AuditEntry(
+            audit_id=uuid7(),
+            at=self._now(),
+            actor="engine",
+            action=UNSTORED,
+            subject=boundary.name,
+            detail={"reason": reason},
+        )
+        self._append("audit", entry)
 
     def _store(self, boundary: Boundary, reservoir: Reservoir) -> None:
         for _ in range(len(reservoir.fresh)):

@@ -18,6 +18,7 @@ from healspan.remediation.staleness import why_stale
 from healspan.remediation.store.facts import Refusal
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView
+from healspan.remediation.validation import Validation
 
 __all__ = ["Explanation", "explain_fix"]
 
@@ -67,6 +68,8 @@ class Explanation(Record):
     bucket: str | None
     last_applied: datetime | None
     decisions: tuple[DecisionCount, ...]
+    validations: tuple[Validation, ...]
+    """How far it came on the validation ladder, latest first."""
     candidates: tuple[Decision, ...]
     """All decisions on the incident, if one was asked for."""
 
@@ -119,6 +122,7 @@ def explain_fix(store: Store, settings: Settings, view: FixView, asked: Incident
         bucket=None if solution is None else solution.bucket,
         last_applied=None if solution is None else solution.last_applied,
         decisions=_decisions(fix.fix_id, recent),
+        validations=store.fixes.validations(fix.fix_id),
         candidates=() if asked is None or asked.resolution is None else asked.resolution.decisions,
     )
 
