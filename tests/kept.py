@@ -93,7 +93,7 @@ def passing(text: str) -> float:
     return float(text if len(counted) < 2 else text.strip("$"))
 
 
-@error_boundary("tuned", retry_safe=True, tunable={"labels": OneOf(("old", "new"))})
+@error_boundary("tuned_late", retry_safe=True, tunable={"labels": OneOf(("old", "new"))})
 def tuned(payload: dict[str, Any], labels: str = "old") -> int:
     """Look under a label; the first call finds nothing, whatever the label."""
     counted.append(labels)

@@ -61,7 +61,7 @@ def hopeless(text: str, divisor: int) -> float:
 flaky_calls: list[str] = []
 
 
-@error_boundary("flaky", retry_safe=True)
+@error_boundary("flaky_behind", retry_safe=True)
 def flaky(text: str) -> float:
     """Fail at a number, then at a connection that comes back."""
     price = float(text)

@@ -111,7 +111,7 @@ class Engine:
             search_seconds=search_seconds,
             took=self._took,
             failed=self._failed,
-            now=now,
+            now=lambda: self._now(),
             clock=clock,
         )
         self._now = now
