@@ -100,3 +100,22 @@ def tuned(payload: dict[str, Any], labels: str = "old") -> int:
     if len(counted) < 2:
         raise LookupError(labels)
     return int(payload[labels])
+
+
+@error_boundary("behind", retry_safe=True, mode="background")
+def behind(text: str) -> float:
+    """Read an amount; fixes are looked for later."""
+    return float(text)
+
+
+@error_boundary("behind_async", retry_safe=True, mode="background")
+async def behind_async(text: str) -> float:
+    """Likewise, awaiting."""
+    await asyncio.sleep(0)
+    return float(text)
+
+
+@error_boundary("behind_list", retry_safe=True, mode="background", checks=[lambda result, arguments: result >= 0])
+def behind_list(rows: list[str]) -> float:
+    """Read a row that the caller takes away."""
+    return float(rows[0])

@@ -79,6 +79,8 @@ class Failure:
         self._path: FramePath = ()
         self._incident: Incident | None = None
         self._live: Runtime | None = None
+        self._through: Callable[..., Any] | None = None
+        """Makes the call in the place of the boundary's function, where no frame of the boundary is on the stack."""
 
     @property
     def incident(self) -> Incident:
@@ -192,20 +194,42 @@ class Failure:
                 return f"an argument of type {type(value).__qualname__} is used up by the first call"
         return None
 
-    def again(self) -> Any:
-        """Make the original call again."""
-        function = self.boundary.function
+    def _function(self) -> Callable[..., Any]:
+        function = self._through or self.boundary.function
         if function is None:
             raise RuntimeError("a 'with' block cannot be called again")
-        return self.alternative(function, {})
+        return function
+
+    def again(self) -> Any:
+        """Make the original call again."""
+        return self.alternative(self._function(), {})
 
     def replay(self, good: GoodCall) -> Any:
         """Make a call that is known to be good again, with copies of its arguments."""
-        function = self.boundary.function
-        if function is None:
-            raise RuntimeError("a 'with' block cannot be called again")
         args, kwargs = good.arguments()
-        return function(*args, **kwargs)
+        return self._function()(*args, **kwargs)
+
+    def later(
+        self,
+        call: tuple[tuple[Any, ...], dict[str, Any]],
+        arguments: Mapping[str, Any],
+        through: Callable[..., Any],
+    ) -> Failure:
+        """Return this call as it can be looked into when its caller has gone.
+
+        Args:
+            call: copies of its arguments; each use gets a further copy.
+            arguments: the same by name.
+            through: makes the call below a frame that counts as the boundary's.
+        """
+        further = copy.copy(self)
+        further._call = further._snapshot = call
+        further._arguments = arguments
+        further._through = through
+        further._wrapper_frame = None
+        further._others = []
+        further.own_run, further.run = True, Run(None, context_keys=self._context_keys)
+        return further
 
     def after(self, error: Exception) -> Failure:
         """Return this call as it failed when it was made again with repairs in force; nothing is written down."""
@@ -221,11 +245,9 @@ class Failure:
 
     def again_with(self, arguments: Mapping[str, Any]) -> Any:
         """Make the original call again with other values for some arguments."""
-        function = self.boundary.function
-        if function is None:
-            raise RuntimeError("a 'with' block cannot be called again")
+        function = self._function()
         args, kwargs = self._call if self._snapshot is None else copy.deepcopy(self._snapshot)
-        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound = inspect.signature(self.boundary.function or function).bind(*args, **kwargs)
         bound.arguments.update(arguments)
         return function(*bound.args, **bound.kwargs)
 

@@ -7,7 +7,6 @@ pipeline run, or have a contract take the watched way; everything else happens a
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import inspect
 import logging
@@ -18,6 +17,7 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any, Literal
 
+from healspan.instrumentation.background import Background, below, copied
 from healspan.instrumentation.contract import Arguments, Check, Contract
 from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import traceback_of
@@ -105,6 +105,7 @@ class Site:
         self._in_app = in_app
         register(self.boundary)
         when_flushing(self.counter.take)
+        self.background = Background(name, self._own(below(function)), self._signature, _healing)
         self.wrapper = self._wrap()
 
     def _wrap(self) -> Any:
@@ -281,13 +282,6 @@ class Site:
         return True
 
 
-def _copied(args: _Args, kwargs: _Kwargs) -> tuple[_Args, _Kwargs] | None:
-    """Return a deep copy of the arguments; None where they cannot be copied."""
-    with contextlib.suppress(Exception):
-        return copy.deepcopy((args, kwargs))
-    return None
-
-
 def _plain(site: Site, watched: Callable[..., Any]) -> Callable[..., Any]:
     function, tick = site.function, site.counter.tick
     if site.contract.declared or site.boundary.retry_safe == "snapshot":
@@ -324,7 +318,7 @@ def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
         run = current_run.get()
         if run is not None:
             run.reach(name)
-        snapshot = _copied(args, kwargs) if snapshotting else None
+        snapshot = copied(args, kwargs) if snapshotting else None
         good = site.good_call(weight, args, kwargs) if weight else None
         started = _clock()
         try:
@@ -378,7 +372,7 @@ def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any,
         run = current_run.get()
         if run is not None:
             run.reach(name)
-        snapshot = _copied(args, kwargs) if snapshotting else None
+        snapshot = copied(args, kwargs) if snapshotting else None
         good = site.good_call(weight, args, kwargs) if weight else None
         started = _clock()
         try:
@@ -432,7 +426,7 @@ def _heal(
     finally:
         take_fired(frame)  # what a call made again has left, where nobody asked for it
         _healing.reset(token)
-    return _ended(failure, healing)
+    return _ended(site, failure, healing, snapshot or (args, kwargs))
 
 
 async def _heal_async(
@@ -456,11 +450,20 @@ async def _heal_async(
         take_fired(frame)
         with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
             _healing.reset(token)
-    return _ended(failure, healing)
+    return _ended(site, failure, healing, snapshot or (args, kwargs))
 
 
-def _ended(failure: Failure, healing: Healing | None) -> Healing | None:
+def _ended(
+    site: Site,
+    failure: Failure,
+    healing: Healing | None,
+    call: tuple[_Args, _Kwargs],
+) -> Healing | None:
     """Say how it ended; None if the original exception goes on."""
     with internal_error("end"):
         failure.end(runtime(), healing)
-    return healing if healing is not None and healing.healed else None
+    if healing is not None and healing.healed:
+        return healing
+    if site.boundary.mode == "background":
+        site.background.look(failure, *call)
+    return None

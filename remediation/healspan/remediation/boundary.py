@@ -36,7 +36,7 @@ __all__ = [
     "register",
 ]
 
-BoundaryMode = Literal["heal", "observe"]
+BoundaryMode = Literal["heal", "background", "observe"]
 
 UNSET: Any = object()
 """Stands for 'no fallback declared', since None may be one."""

@@ -118,10 +118,10 @@ class Engine:
         self._clock = clock
 
     def heal(self, call: FailedCall) -> Generator[Invocation, Any, Healing]:
-        """Take one failing call, whose incident is durable, up the tiers."""
+        """Take one failing call, whose incident is durable, up the tiers; in mode `background` only to tier 1."""
         progress = _Progress()
         success = yield from self._known_fix(call, progress)
-        if success is None:
+        if success is None and call.boundary.mode != "background":
             progress.tier = Tier.DIAGNOSIS
             success = yield from self._diagnosis(call, progress)
         if success is None:
@@ -130,6 +130,23 @@ class Engine:
         else:
             status = IncidentStatus.DEGRADED if success.degraded else IncidentStatus.HEALED
         return self._end(call, progress, status, success)
+
+    def find(self, call: FailedCall) -> Generator[Invocation, Any, bool]:
+        """Look for a fix of a call that has failed for its caller already, and let it serve the next one.
+
+        Returns:
+            Whether one was found.
+        """
+        progress = _Progress(tier=Tier.DIAGNOSIS, diagnosed=True, later=True)
+        found = False
+        if not self._index.disabled:
+            for diagnoser in self._diagnosers:
+                success = yield from self._prover.prove(call, progress, diagnoser)
+                if success is not None:
+                    found = True
+                    break
+        self._journal.append_many(progress.facts)
+        return found
 
     # Tier 1
 
@@ -235,6 +252,11 @@ class Engine:
             valid=contract.valid,
             degraded=attempt.degraded,
         )
+        if progress.later:
+            # Nobody got this value: it shows what the fix would have done, and counts for nothing.
+            shadow = application.model_copy(update={"mode": ApplicationMode.SHADOW})
+            progress.facts.append(("application", shadow))
+            return _Success(fix, value, attempt.degraded, attempt.new_path)
         progress.facts.append(("application", application))
         call.run.applied(
             Applied(

@@ -24,6 +24,8 @@ class Progress:
     """What known fixes that acted have left raised, with the repairs that had acted by then."""
     tier: Tier = Tier.KNOWN_FIX
     diagnosed: bool = False
+    later: bool = False
+    """Whether the caller has gone: what heals now heals nobody, and only shows what will."""
     facts: list[tuple[str, Record]] = field(default_factory=list)
     """What is to be written when the call has ended: one commit, before the application gets its value."""
 

@@ -22,6 +22,7 @@ from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixState
 from healspan.remediation.golden import Exchange
 from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.later import Later
 from healspan.remediation.metrics import Metrics, host_metrics
 from healspan.remediation.outcome import Exposure, Judgement
 from healspan.remediation.record import Record
@@ -90,6 +91,7 @@ class Runtime:
             search_seconds=settings.search_ms / 1_000,
             lesson_rest=timedelta(minutes=settings.lesson_minutes),
         )
+        self.later = Later(on_error=lambda error: report("diagnose", error), on_drop=self.metrics.dropped)
         self.exchange = Exchange(
             settings, keys=self.keys, scrubber=self.scrubber, append=self.spool.append, boundaries=boundaries
         )
@@ -109,6 +111,7 @@ class Runtime:
         if self.settings.disabled:
             return
         self._stopping.set()
+        self.later.stop(timeout)
         with internal_error("stop"):
             self.flush(everything=True)
         self.index.stop()
