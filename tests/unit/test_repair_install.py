@@ -378,12 +378,11 @@ def test_a_probe_of_what_cannot_be_installed_raises_and_changes_nothing(app: App
     module = app.module(READ)
     original = module.read.__code__
     repair = repair_for(failure(app.boundary("boundary", module.read), "$1"), app)
-    [path] = repair.paths
-    stale = repair.step.model_copy(update={"source_hash": "0" * 64})
-    declined = repair.step.model_copy(update={"repairer": "astrology"})
-    with pytest.raises(StaleFix), repairs.probe("fix", [stale], "boundary", path):
+    stale = replace(repair, step=repair.step.model_copy(update={"source_hash": "0" * 64}))
+    declined = replace(repair, step=repair.step.model_copy(update={"repairer": "astrology"}))
+    with pytest.raises(StaleFix), repairs.probe([stale]):
         pass
-    with pytest.raises(RepairDeclined), repairs.probe("fix", [repair.step, declined], "boundary", path):
+    with pytest.raises(RepairDeclined), repairs.probe([repair, declined]):
         pass
     assert module.read.__code__ is original
 
@@ -393,7 +392,7 @@ def test_a_probe_leaves_the_installed_repair_in_force(app: Application, repairs:
     one, two = app.boundary("boundary", module.one), app.boundary("boundary", module.two)
     heal(repairs, app, one, "$1")
     repair = repair_for(failure(two, "$1"), app)
-    with repairs.probe("fix", [repair.step], "boundary", next(iter(repair.paths))) as probe:
+    with repairs.probe([repair]) as probe:
         assert two("$1") == 1.0
         assert probe.fired()
     assert one("$1") == 1.0

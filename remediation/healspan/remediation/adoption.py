@@ -6,7 +6,7 @@ the facts that are returned, which the caller makes durable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from healspan.remediation.errors import FixError
@@ -49,7 +49,7 @@ class Adoption:
         self._index.add(signed, proposed)
         return [("fix", signed), ("state_change", proposed)]
 
-    def adopt(self, fix: Fix, known: StateChange | None, path: FramePath | None) -> Facts:
+    def adopt(self, fix: Fix, known: StateChange | None, ways: Sequence[FramePath]) -> Facts:
         """Make a fix that has just proven itself serve: here at once, elsewhere through the store.
 
         A trial that lapsed, because nothing needed it for a while, goes on with what it had been shown.
@@ -57,7 +57,7 @@ class Adoption:
         Args:
             fix: what acted.
             known: its latest change of state; None for a fix that nobody has seen before.
-            path: the new way to its repaired expression, if any.
+            ways: to its repaired expressions, as this success has shown them.
         """
         facts: Facts = []
         sequence, state, reason = 1, FixState.PROPOSED, "verified once"
@@ -67,8 +67,7 @@ class Adoption:
         else:
             sequence, state, paths = known.sequence, known.state, known.paths
             reason = "verified again after its trial had lapsed"
-        if path is not None and path not in paths:
-            paths = (*paths, path)
+        paths = tuple(dict.fromkeys((*paths, *ways)))
         signed = self._keys.sign_fix(fix)
         trial = self._change(signed, sequence + 1, FixState.TRIAL, state, reason, paths)
         self._index.add(signed, trial)

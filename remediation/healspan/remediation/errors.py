@@ -14,6 +14,7 @@ The tree::
     │   ├── StateConflict       somebody else changed the state first, or the change is not allowed
     │   └── UnknownRepairer     a step names a repairer that is not installed
     ├── CannotReplay            the call of a stored incident cannot be made again
+    ├── NotPlain                a value that cannot be stored without losing something
     ├── RepairDeclined          an expression that must not, or cannot, be guarded
     └── StepInapplicable        a step does not apply to this call
 
@@ -29,6 +30,7 @@ __all__ = [
     "FixError",
     "HealspanError",
     "InvalidFix",
+    "NotPlain",
     "RepairDeclined",
     "SignatureRefused",
     "StaleFix",
@@ -87,6 +89,10 @@ class UnknownRepairer(FixError):
 
 class CannotReplay(HealspanError):
     """The call of a stored incident cannot be made again; the message says why."""
+
+
+class NotPlain(HealspanError):
+    """A value that cannot be stored without losing something, or a stored one that cannot be read; says which part."""
 
 
 class RepairDeclined(HealspanError):

@@ -13,13 +13,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from healspan.remediation.boundary import boundaries
 from healspan.remediation.diagnosis import Playbooks
 from healspan.remediation.engine import Engine
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixState
+from healspan.remediation.golden import Exchange
 from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.later import Later
 from healspan.remediation.metrics import Metrics, host_metrics
 from healspan.remediation.outcome import Exposure, Judgement
 from healspan.remediation.probation import Probation
@@ -95,6 +98,13 @@ class Runtime:
             probation=self.probation,
             preset=settings.policy,
             flight_wait=settings.flight_wait_seconds,
+            replay_seconds=settings.replay_ms / 1_000,
+            search_seconds=settings.search_ms / 1_000,
+            lesson_rest=timedelta(minutes=settings.lesson_minutes),
+        )
+        self.later = Later(on_error=lambda error: report("diagnose", error), on_drop=self.metrics.dropped)
+        self.exchange = Exchange(
+            settings, keys=self.keys, scrubber=self.scrubber, append=self.spool.append, boundaries=boundaries
         )
 
     def start(self) -> None:
@@ -112,10 +122,14 @@ class Runtime:
         if self.settings.disabled:
             return
         self._stopping.set()
+        self.later.stop(timeout)
         with internal_error("stop"):
             self.flush(everything=True)
         self.index.stop()
         self.repairs.uninstall_all()
+        with internal_error("golden"):
+            self.exchange.exchange(look=False)
+            self.exchange.close()
         self.drainer.stop(timeout)
         self.spool.close()
 
@@ -267,6 +281,8 @@ class Runtime:
             with internal_error("flush"):
                 self.flush()
                 self.serving.retry()
+            with internal_error("golden"):
+                self.exchange.exchange()
 
 
 def _heal(applied: Applied, mine: Sequence[FiredRepair]) -> Heal:

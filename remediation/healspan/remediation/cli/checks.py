@@ -16,6 +16,7 @@ from urllib.parse import quote
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.errors import HealspanError, SignatureRefused
 from healspan.remediation.fix import SERVING_STATES
+from healspan.remediation.golden import UNSTORED
 from healspan.remediation.record import Record
 from healspan.remediation.settings import Settings
 from healspan.remediation.signing import KeyRing, Reviewer
@@ -248,6 +249,23 @@ def _opened(store: Store, settings: Settings, boundaries: Mapping[str, Boundary]
             else "on; 'healspan enable' turns it off",
         )
     yield from _fixes(store, settings, boundaries)
+    yield from _golden(store, boundaries)
+
+
+def _golden(store: Store, boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
+    counts = store.goldens.counts()
+    if counts:
+        told = ", ".join(f"{number} of {boundary}" for boundary, number in counts.items())
+        yield Check(name="golden samples", status="ok", detail=f"stored: {told}")
+    reasons = store.controls.audits(action=UNSTORED, limit=100)
+    told_why = {one.subject: str(one.detail.get("reason", "")) for one in reversed(reasons)}
+    for name, reason in sorted(told_why.items()):
+        if name not in counts and (not boundaries or name in boundaries):
+            yield Check(
+                name="golden samples",
+                status="note",
+                detail=f"good calls of {name} are not stored, so each process replays only its own: {reason}",
+            )
 
 
 def _fixes(store: Store, settings: Settings, boundaries: Mapping[str, Boundary]) -> Iterator[Check]:

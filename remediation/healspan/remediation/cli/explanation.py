@@ -19,6 +19,7 @@ from healspan.remediation.store.facts import Refusal
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView
 from healspan.remediation.trial import Standing
+from healspan.remediation.validation import Validation
 
 __all__ = ["Explanation", "explain_fix"]
 
@@ -69,6 +70,8 @@ class Explanation(Record):
     last_applied: datetime | None
     trial: Standing | None
     decisions: tuple[DecisionCount, ...]
+    validations: tuple[Validation, ...]
+    """How far it came on the validation ladder, latest first."""
     candidates: tuple[Decision, ...]
     """All decisions on the incident, if one was asked for."""
 
@@ -122,6 +125,7 @@ def explain_fix(store: Store, settings: Settings, view: FixView, asked: Incident
         last_applied=None if solution is None else solution.last_applied,
         trial=None if solution is None else solution.trial,
         decisions=_decisions(fix.fix_id, recent),
+        validations=store.fixes.validations(fix.fix_id),
         candidates=() if asked is None or asked.resolution is None else asked.resolution.decisions,
     )
 

@@ -125,8 +125,9 @@ def explain(
 ) -> None:
     """Say in one screen why a fix was, or was not, applied.
 
-    Shows what its pattern consists of, where it may act, who vouched for each state, what every gate says today, its
-    record, and what was decided about it. With --app MODULE also whether the source it was made for still runs.
+    Shows what its pattern consists of, where it may act, who vouched for each state, what every gate says today, how
+    far it came on the validation ladder, its record, and what was decided about it. With --app MODULE also whether the
+    source it was made for still runs.
     """
     from healspan.remediation.cli.explanation import explain_fix
 
@@ -164,6 +165,13 @@ def _print_explanation(one: Explanation) -> None:
     if one.trial is not None:
         print_heading("Its trial")
         print_fields(_trial_fields(one.trial, one.history[-1].state))
+    if one.validations:
+        latest = one.validations[0]
+        print_heading(
+            f"The validation ladder, as it was climbed on {when(latest.at)} UTC for incident {latest.error_id}"
+        )
+        rungs = [(r.rung.value, r.outcome.value, f"{r.elapsed_ms:.1f}", r.reason) for r in latest.rungs]
+        print_table(("rung", "outcome", "ms", "why"), rungs, right=("ms",))
     print_heading("Its record")
     print_fields(
         [

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 
 from healspan.remediation.fingerprint import source_key
+from healspan.remediation.repair.find import outermost
+from healspan.remediation.step import FramePath
 
-__all__ = ["Entry", "PathTree", "Way", "boundary_frame", "is_own", "path_entry", "register_boundary"]
+__all__ = ["Entry", "PathTree", "Way", "boundary_frame", "is_own", "path_entry", "register_boundary", "ways_to"]
 
 Entry = tuple[str, str, str]
 """Module, qualified name, source line with white space collapsed."""
@@ -47,6 +49,13 @@ def is_own(module: str) -> bool:
 def path_entry(module: str, qualname: str, source_line: str) -> Entry:
     """Return the entry of a `FramePath` for one frame."""
     return module, qualname, source_key(source_line)
+
+
+def ways_to(module: str, qualname: str, paths: Iterable[FramePath]) -> frozenset[FramePath]:
+    """Return the paths that end in a function, or in one inside it; all of them if none does."""
+    every = frozenset(paths)
+    own = frozenset(path for path in every if path and (path[-1][0], outermost(path[-1][1])) == (module, qualname))
+    return own or every
 
 
 @dataclass(slots=True)

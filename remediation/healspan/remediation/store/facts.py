@@ -16,9 +16,11 @@ from pydantic import Field, JsonValue
 from pydantic_core import PydanticSerializationError
 
 from healspan.remediation.fix import Fix, StateChange
+from healspan.remediation.golden import GoldenSample
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.outcome import Application, Exposure, Judgement, RunFact
 from healspan.remediation.record import Record
+from healspan.remediation.validation import Validation
 
 __all__ = [
     "RECORD_OF",
@@ -47,6 +49,8 @@ class Kind(StrEnum):
     EXPOSURE = "exposure"
     AUDIT = "audit"
     REFUSAL = "refusal"
+    GOLDEN = "golden"
+    VALIDATION = "validation"
 
 
 class AuditEntry(Record):
@@ -118,6 +122,8 @@ RECORD_OF: dict[Kind, type[Record]] = {
     Kind.EXPOSURE: Exposure,
     Kind.AUDIT: AuditEntry,
     Kind.REFUSAL: Refusal,
+    Kind.GOLDEN: GoldenSample,
+    Kind.VALIDATION: Validation,
 }
 """The record each kind holds."""
 

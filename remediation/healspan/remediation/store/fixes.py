@@ -27,10 +27,12 @@ from healspan.remediation.store.tables import (
     OverruleRow,
     RefusalRow,
     StateChangeRow,
+    ValidationRow,
     table_of,
 )
 from healspan.remediation.store.views import FixView
 from healspan.remediation.trial import standing
+from healspan.remediation.validation import Validation
 
 __all__ = ["Fixes", "effective_reward", "outcomes_join"]
 
@@ -167,6 +169,13 @@ class Fixes:
             query = query.where(table.c.fix_id == fix_id)
         with self._database.reading() as connection:
             return tuple(Refusal.model_validate_json(body) for body in connection.execute(query).scalars())
+
+    def validations(self, fix_id: str, *, limit: int = 10) -> tuple[Validation, ...]:
+        """Return how far a fix came on the validation ladder, latest first."""
+        table = table_of(ValidationRow)
+        query = select(table.c.body).where(table.c.fix_id == fix_id).order_by(table.c.position.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return tuple(Validation.model_validate_json(body) for body in connection.execute(query).scalars())
 
 
 def _is_latest() -> Any:

@@ -10,6 +10,7 @@ from healspan.remediation.settings import Settings
 from healspan.remediation.store.controls import Controls
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.fixes import Fixes
+from healspan.remediation.store.goldens import Goldens
 from healspan.remediation.store.incidents import Incidents
 from healspan.remediation.store.outcomes import Outcomes
 from healspan.remediation.store.projections import Projections
@@ -33,6 +34,7 @@ class Store:
         self.outcomes = Outcomes(database)
         self.projections = Projections(database)
         self.controls = Controls(database)
+        self.goldens = Goldens(database)
 
     @classmethod
     def open(cls, settings: Settings) -> Store:

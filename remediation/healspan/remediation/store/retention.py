@@ -19,10 +19,12 @@ from healspan.remediation.store.tables import (
     AuditRow,
     DeadLetterRow,
     FixEvidenceRow,
+    GoldenRow,
     IncidentRow,
     JudgementRow,
     ResolutionRow,
     RunRow,
+    ValidationRow,
     table_of,
 )
 from healspan.remediation.store.views import Purged
@@ -33,11 +35,14 @@ _INCIDENT, _RESOLUTION, _RUN = table_of(IncidentRow), table_of(ResolutionRow), t
 _APPLICATION, _JUDGEMENT = table_of(ApplicationRow), table_of(JudgementRow)
 _EVIDENCE = table_of(FixEvidenceRow)
 _LETTER, _AUDIT = table_of(DeadLetterRow), table_of(AuditRow)
+_GOLDEN, _VALIDATION = table_of(GoldenRow), table_of(ValidationRow)
 _CHUNK = 500
 
 
 def purge_before(database: Database, before: datetime, *, actor: str, now: datetime | None = None) -> Purged:
-    """Erase incidents, runs and dead letters from before a moment; outcomes stay, they hold no payload.
+    """Erase incidents, runs, golden samples and dead letters from before a moment.
+
+    Outcomes and validations stay with their fixes; they hold no payload.
 
     Raises:
         StoreUnavailable, StoreCorrupt: nothing was erased.
@@ -48,6 +53,7 @@ def purge_before(database: Database, before: datetime, *, actor: str, now: datet
             incidents=_incidents(connection, _INCIDENT.c.at < before),
             runs=_delete(connection, _RUN, _RUN.c.closed_at < before),
             dead_letters=_delete(connection, _LETTER, _LETTER.c.at < before),
+            golden_samples=_delete(connection, _GOLDEN, _GOLDEN.c.at < before),
         )
         _note(connection, actor, {"before": before.isoformat()}, purged, now)
     database.settle()
@@ -85,6 +91,8 @@ def purge_subject(database: Database, subject: str, *, actor: str, now: datetime
             applications=len(ids),
             dead_letters=_delete(connection, _LETTER, _contains(_LETTER, subject)),
             audits=_delete(connection, _AUDIT, _contains(_AUDIT, subject)),
+            golden_samples=_delete(connection, _GOLDEN, _contains(_GOLDEN, subject)),
+            validations=_delete(connection, _VALIDATION, _contains(_VALIDATION, subject)),
         )
         _delete(connection, _RESOLUTION, _contains(_RESOLUTION, subject))
         # What those outcomes said of a fix, and the contexts by which it is told, go with them.

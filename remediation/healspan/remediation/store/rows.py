@@ -13,11 +13,13 @@ from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation.fix import Fix, StateChange
+from healspan.remediation.golden import GoldenSample
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.outcome import Application, Exposure, Judgement, RunFact
 from healspan.remediation.record import Record
 from healspan.remediation.store import tables
 from healspan.remediation.store.facts import AuditEntry, Refusal, context_text, encode
+from healspan.remediation.validation import Validation
 
 __all__ = ["Inserts", "Values", "row_of"]
 
@@ -162,6 +164,21 @@ def _refusal(record: Refusal) -> Values:
     }
 
 
+def _golden(record: GoldenSample) -> Values:
+    return {"sample_id": str(record.sample_id), "boundary": record.boundary, "at": record.at}
+
+
+def _validation(record: Validation) -> Values:
+    return {
+        "validation_id": str(record.validation_id),
+        "fix_id": record.fix_id,
+        "error_id": str(record.error_id),
+        "boundary": record.boundary,
+        "at": record.at,
+        "passed": record.passed,
+    }
+
+
 _ROWS: dict[type[Record], tuple[type[tables.Row], Callable[[Any], Values]]] = {
     Incident: (tables.IncidentRow, _incident),
     Resolution: (tables.ResolutionRow, _resolution),
@@ -173,6 +190,8 @@ _ROWS: dict[type[Record], tuple[type[tables.Row], Callable[[Any], Values]]] = {
     Exposure: (tables.ExposureRow, _exposure),
     AuditEntry: (tables.AuditRow, _audit),
     Refusal: (tables.RefusalRow, _refusal),
+    GoldenSample: (tables.GoldenRow, _golden),
+    Validation: (tables.ValidationRow, _validation),
 }
 
 

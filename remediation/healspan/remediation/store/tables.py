@@ -43,6 +43,7 @@ __all__ = [
     "FixEvidenceRow",
     "FixRow",
     "FixScoreRow",
+    "GoldenRow",
     "HotspotRow",
     "IncidentRow",
     "JudgementRow",
@@ -54,6 +55,7 @@ __all__ = [
     "RunRow",
     "StateChangeRow",
     "UtcTime",
+    "ValidationRow",
     "table_of",
 ]
 
@@ -329,6 +331,31 @@ class RefusalRow(Fact, table=True):
     digest: str = Field(max_length=64)
     at: datetime = _time(index=True)
     reason: str
+    body: str = _body()
+
+
+class GoldenRow(Fact, table=True):
+    """A good call of a boundary, for replay."""
+
+    __tablename__ = "golden"
+    __table_args__ = _fact(UniqueConstraint("sample_id"))
+    sample_id: str = Field(max_length=36)
+    boundary: str = Field(index=True)
+    at: datetime = _time(index=True)
+    body: str = _body()
+
+
+class ValidationRow(Fact, table=True):
+    """How far one fix came on the validation ladder."""
+
+    __tablename__ = "validation"
+    __table_args__ = _fact(UniqueConstraint("validation_id"))
+    validation_id: str = Field(max_length=36)
+    fix_id: str = Field(max_length=64, index=True)
+    error_id: str = Field(max_length=36)
+    boundary: str
+    at: datetime = _time(index=True)
+    passed: bool
     body: str = _body()
 
 

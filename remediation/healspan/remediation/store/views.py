@@ -102,3 +102,5 @@ class Purged(Record):
     applications: int = Field(default=0, ge=0)
     dead_letters: int = Field(default=0, ge=0)
     audits: int = Field(default=0, ge=0)
+    golden_samples: int = Field(default=0, ge=0)
+    validations: int = Field(default=0, ge=0)
