@@ -16,7 +16,11 @@ from healspan.remediation.step import RetryStep
 __all__ = ["is_transient", "retry_after", "wait_seconds"]
 
 _TYPES = (ConnectionError, TimeoutError, InterruptedError)
-_WORDS = ("timeout", "timedout", "temporar", "unavailable", "ratelimit", "toomanyrequests", "throttl", "overloaded")
+_WORDS = (
+    *("timeout", "timedout", "temporar", "unavailable", "ratelimit", "toomanyrequests", "throttl", "overloaded"),
+    # requests, httpx, aiohttp, redis, http.client: the connection broke, and their class is none of the builtin ones.
+    *("connectionerror", "connecterror", "networkerror", "disconnected", "incompleteread", "chunkedencoding"),
+)
 _STATUSES = frozenset({408, 425, 429, 502, 503, 504, 529})
 
 
@@ -27,14 +31,15 @@ def is_transient(error: BaseException) -> bool:
     names = [cls.__name__.lower().replace("_", "") for cls in type(error).__mro__]
     if any(word in name for name in names for word in _WORDS):
         return True
-    return any(
-        _read(error, *path) in _STATUSES for path in (("status_code",), ("status",), ("response", "status_code"))
-    )
+    # urllib puts what broke inside an error of its own.
+    if isinstance(_guarded(lambda: getattr(error, "reason", None)), _TYPES):
+        return True
+    return _status(error) in _STATUSES
 
 
 def retry_after(error: BaseException) -> float | None:
     """Return the seconds that a failure asks to wait, from `retry_after` or a Retry-After header; None if none."""
-    headers = _read(error, "response", "headers")
+    headers = _read(error, "response", "headers") or _read(error, "headers")
     stated = _read(error, "retry_after")
     if stated is None and headers is not None:
         stated = _guarded(lambda: headers.get("retry-after") or headers.get("Retry-After"))
@@ -57,8 +62,12 @@ def wait_seconds(
         jitter: a number in [0, 1): equal failures of many processes must not come back together.
 
     Raises:
-        StepInapplicable: the other side asks for more patience than the step has.
+        StepInapplicable: the other side asks for more patience than the step has, or has answered for good. One
+            pattern covers every status that a client raises the same exception for.
     """
+    status = _status(error)
+    if isinstance(status, int) and 400 <= status < 500 and status not in _STATUSES:
+        raise StepInapplicable(f"it answers {status}, and would again")
     asked = retry_after(error)
     if asked is not None:
         if asked > step.longest_wait:
@@ -66,6 +75,12 @@ def wait_seconds(
         return asked
     full = min(step.longest_wait, step.first_wait * 2.0**number)
     return float(full * (0.5 + jitter() / 2))
+
+
+def _status(error: BaseException) -> Any:
+    """Return the HTTP status that a failure carries, if any."""
+    stated = (_read(error, *path) for path in (("status_code",), ("status",), ("response", "status_code")))
+    return next((one for one in stated if one is not None), None)
 
 
 def _read(value: Any, *names: str) -> Any:
