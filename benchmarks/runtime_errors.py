@@ -44,6 +44,7 @@ from healspan.remediation.runtime import Runtime, runtime, shut_down
 
 ANCHOR = "Anchor, on other sets and with a model: Healer with GPT-4 proceeds on 72.8 % and is correct on 39.6 %."
 _AIMS = "Aims: wrong at most 5 % of what was not escalated, no regressions."
+LIMITS = Limits()
 _COUNTS = ("cases", "proceed", "correct", "wrong", "escalated")
 
 
@@ -200,7 +201,9 @@ def _fixes(live: Runtime) -> list[str]:
 # All cases
 
 
-def measure(cases: list[dict[str, Any]], *, jobs: int, console: Console) -> list[dict[str, Any] | None]:
+def measure(
+    cases: list[dict[str, Any]], *, jobs: int, console: Console, limits: Limits = LIMITS
+) -> list[dict[str, Any] | None]:
     """Run every case; None for one whose process did not come to an end by itself."""
     results: list[dict[str, Any] | None] = [None] * len(cases)
     with (
@@ -214,7 +217,7 @@ def measure(cases: list[dict[str, Any]], *, jobs: int, console: Console) -> list
             home = Path(directory, str(number))
             home.mkdir()
             work.append(functools.partial(run_case, case, home))
-        for number, result in in_children(work, limits=Limits(), at_once=jobs):
+        for number, result in in_children(work, limits=limits, at_once=jobs):
             results[number] = result
             progress.update(task, advance=1, refresh=True)
     return results
