@@ -425,6 +425,20 @@ def test_the_kill_switch_is_obeyed_whatever_else_is_in_the_store(live: Runtime, 
     wait_until(lambda: live.disabled, "the kill switch to be obeyed")
 
 
+def test_a_verdict_that_waited_for_its_run_is_given_though_the_kill_switch_was_turned(
+    live: Runtime, data_dir: Path
+) -> None:
+    store = Store.open(live.settings)
+    with pipeline("switched"):
+        assert total({"total": "1,234"}) == 1234
+        store.controls.set_disabled(True, actor="human:test")
+        wait_until(lambda: live.disabled, "the kill switch to be obeyed")
+    drained(live)
+    with sqlite3.connect(data_dir / "healspan.db") as database:
+        judged = "SELECT count(*) FROM application JOIN judgement USING (application_id) WHERE application.resolved"
+        assert database.execute(judged).fetchone() == (1,)
+
+
 def test_a_kill_switch_that_cannot_be_read_is_on(live: Runtime, data_dir: Path) -> None:
     Store.open(live.settings).controls.set_disabled(False, actor="human:test")
     edit(data_dir, "UPDATE control SET value = 'true, I think' WHERE name = 'disabled'")
