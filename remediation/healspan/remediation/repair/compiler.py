@@ -71,11 +71,11 @@ def compile_guarded(source: FunctionSource, guards: Mapping[Span, Guard]) -> Cod
     return code
 
 
-_MARK = "\0healspan guard "
+_MARK = "\0healspan "
 
 
 def _placeholder(what: int | str) -> str:
-    return f"{_MARK}{what}\0"
+    return f"{_MARK}guard {what}\0"
 
 
 def _holds_placeholder(code: CodeType) -> bool:
