@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import functools
 import importlib
 import json
@@ -45,6 +46,7 @@ from healspan.remediation.runtime import Runtime, runtime, shut_down
 ANCHOR = "Anchor, on other sets and with a model: Healer with GPT-4 proceeds on 72.8 % and is correct on 39.6 %."
 _AIMS = "Aims: wrong at most 5 % of what was not escalated, no regressions."
 LIMITS = Limits()
+_MUTABLE = (ast.List, ast.Dict, ast.Set, ast.Call)
 _COUNTS = ("cases", "proceed", "correct", "wrong", "escalated")
 
 
@@ -113,14 +115,17 @@ def repeatable(code: str) -> Any:
     A snapshot covers what a call does to its arguments. State kept elsewhere, in globals or in defaults that
     calls share, and input that is read away make a call one that must not be repeated.
     """
-    for node in ast.walk(ast.parse(code)):
+    tree = ast.parse(code)
+    if any(isinstance(node, ast.Assign) and isinstance(node.value, _MUTABLE) for node in tree.body):
+        return False
+    for node in ast.walk(tree):
         match node:
             case ast.Global() | ast.Nonlocal():
                 return False
             case ast.Call(func=ast.Name(id="input" | "open" | "exec" | "eval")):
                 return False
             case ast.FunctionDef(args=ast.arguments(defaults=defaults, kw_defaults=more)):
-                if any(isinstance(one, ast.List | ast.Dict | ast.Set | ast.Call) for one in (*defaults, *more)):
+                if any(isinstance(one, _MUTABLE) for one in (*defaults, *more)):
                     return False
     return "snapshot"
 
@@ -137,7 +142,7 @@ def put_boundaries(module: ModuleType, calls: Iterable[str], *, retry_safe: Any)
 
 def entered(call: str) -> tuple[str, str]:
     """Return the class, if any, and the function that an expression such as ``f(1)`` or ``C().f(1)`` calls."""
-    match ast.parse(call.strip(), mode="eval").body:
+    match _parsed(call):
         case ast.Call(func=ast.Name(id=name)):
             return "", name
         case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id=owner)), attr=name)):
@@ -145,11 +150,36 @@ def entered(call: str) -> tuple[str, str]:
     raise ValueError(f"not a call of a function or method: {call[:80]}")
 
 
+def _parsed(call: str) -> ast.Call:
+    node = ast.parse(call.strip(), mode="eval").body
+    if not isinstance(node, ast.Call):
+        raise TypeError(f"not a call: {call[:80]}")
+    return node
+
+
 def hand_in_golden(module: ModuleType, sound: list[dict[str, Any]]) -> None:
     """Give the good calls to the boundaries, as samples that a fix must not change."""
     for one in sound:
-        # Through the boundary: what it keeps of good calls, it keeps of these.
-        _ending(module, one["call"])
+        function, args, kwargs = taken_apart(module, one["call"])
+        # Where boundaries keep no samples, the call goes through them as any good call does.
+        with contextlib.suppress(Exception):
+            getattr(function, "golden", function)(*args, **kwargs)
+
+
+def taken_apart(module: ModuleType, call: str) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
+    """Return the function that an expression calls, and its evaluated arguments."""
+    space = vars(module)
+
+    def value(node: ast.expr) -> Any:
+        return eval(compile(ast.Expression(node), "<call>", "eval"), space)
+
+    node = _parsed(call)
+    args = [value(each) for each in node.args]
+    kwargs = {str(each.arg): value(each.value) for each in node.keywords}
+    if isinstance(node.func, ast.Attribute):
+        owner = value(node.func.value)
+        return getattr(type(owner), node.func.attr), [owner, *args], kwargs
+    return value(node.func), args, kwargs
 
 
 def _ending(module: ModuleType, call: str) -> Ending:

@@ -156,6 +156,8 @@ def test_what_may_be_repeated_is_read_from_the_source() -> None:
     assert runtime_errors.repeatable("n = 0\ndef f():\n    global n\n    n += 1\n") is False
     assert runtime_errors.repeatable("def f(seen=[]):\n    seen.append(1)\n") is False
     assert runtime_errors.repeatable("def f():\n    return input()\n") is False
+    assert runtime_errors.repeatable("seen = []\ndef f():\n    seen.append(1)\n") is False
+    assert runtime_errors.repeatable("DAYS = (1, 2)\ndef f():\n    return DAYS[0]\n") == "snapshot"
 
 
 def test_a_limited_child_has_no_network_and_cannot_hurt_the_rest() -> None:
