@@ -61,6 +61,13 @@ def number_cell(world: World) -> Case:
 
 
 @fault("healable")
+def number_as_float(world: World) -> Case:
+    # A column of ids with a gap went through pandas, which makes it one of floats.
+    document = world.material.small_document(world.chance)
+    return plain("entity", {**document, "cik": f"{int(document['cik'])}.0"}, world.material.entity_of(document))
+
+
+@fault("healable")
 def number_in_record(world: World) -> Case:
     record, _ = a_record(world)
     # JSON of services that keep their amounts as text, formatted for a page.

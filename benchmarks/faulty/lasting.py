@@ -13,6 +13,16 @@ from faulty.case import Case, World, fault, plain
 from faulty.inputs import a_body, a_number, a_record, rename
 from faulty.server import Answer
 
+_NAMES = (
+    *("Grupa Żywiec", "KGHM Polska Miedź", "Żabka Group", "Grupa Kęty", "Śnieżka", "Spółka Łódź"),
+    *("Česká spořitelna", "Škoda Auto", "Plzeňský Prazdroj", "Tatra banka Košice", "Győri Keksz", "Rába Győr"),
+)
+_QUOTING = (
+    'Shares "issued" and the registrant\'s own.',
+    'The "net", after tax.',
+    'Lessee\'s right: "use", not "own".',
+)
+
 
 @fault("lasting")
 def value_missing(world: World) -> Case:
@@ -99,6 +109,30 @@ def scale_said(world: World) -> Case:
 
 
 @fault("lasting")
+def scale_said_by_a_percent_sign(world: World) -> Case:
+    # The sign that a formatter has added does not say whether the field is in points or a fraction; it is in points.
+    share = Decimal(world.chance.randint(1, 1_000)) / 10
+    return plain("share", {"share": f"{share}%"}, share)
+
+
+@fault("lasting")
+def currency_changed(world: World) -> Case:
+    # A subsidiary's feed: amounts of another currency, marked as such, where the service reckons in dollars.
+    value = world.chance.randint(1_000, 9_000_000)
+    text = world.chance.choice((f"€{value:,}", f"EUR {value:,}", f"£{value:,}", f"¥{value:,}", f"{value:,} CHF"))
+    return plain("amount", text, None)
+
+
+@fault("lasting")
+def id_in_scientific_notation(world: World) -> Case:
+    # What a spreadsheet makes of a long number in a narrow column: digits are gone.
+    document = world.material.small_document(world.chance)
+    cik = world.chance.randint(1_000_001, 1_999_999)
+    truth = world.material.entity_of({**document, "cik": cik})
+    return plain("entity", {**document, "cik": f"{cik:.4E}"}, truth)
+
+
+@fault("lasting")
 def number_in_words(world: World) -> Case:
     cell = world.chance.choice([cell for cell in world.material.cells if not cell.bare])
     return plain("amount", cell.text, None)
@@ -130,6 +164,14 @@ def day_incomplete(world: World) -> Case:
 
 
 @fault("lasting")
+def day_in_a_zone(world: World) -> Case:
+    # Which day it was depends on where; the producer's calendar is not in the text.
+    day = world.chance.choice(world.material.days)
+    time = world.chance.choice(("00:00:00Z", "00:00:00+09:00", "23:30:00-05:00", "04:00:00.000Z"))
+    return plain("day", f"{day}T{time}", None)
+
+
+@fault("lasting")
 def tail_cut(world: World) -> Case:
     value = world.material.small_document(world.chance)
     text = json.dumps(value)
@@ -142,6 +184,19 @@ def bytes_cut_in_a_character(world: World) -> Case:
     data = text.encode()
     inside = [i for i in range(1, len(data)) if data[i] & 0xC0 == 0x80]
     return plain("text", data[: world.chance.choice(inside)], text)
+
+
+@fault("lasting")
+def bytes_of_one_word(world: World) -> Case:
+    # Names from Central Europe in its own code page: most of them are words in the Western one, too.
+    name = world.chance.choice(_NAMES)
+    return plain("text", name.encode("cp1250"), name)
+
+
+@fault("lasting")
+def utf_16_cut(world: World) -> Case:
+    text = world.material.paragraph(world.chance, accented=True)
+    return plain("text", text.encode("utf-16")[:-1], text)
 
 
 @fault("lasting")
@@ -159,6 +214,23 @@ def encodings_mixed(world: World) -> Case:
 def json_values_run_together(world: World) -> Case:
     one, other = (json.dumps(world.material.small_document(world.chance)) for _ in range(2))
     return plain("document", world.chance.choice((f"{one}{other}", f"{one}\n{other}", one.replace(",", "", 1))), None)
+
+
+@fault("lasting")
+def json_with_loose_quotes(world: World) -> Case:
+    # Put together by hand, with the text's own quotation marks and apostrophes left as they are.
+    value = world.material.small_document(world.chance)
+    concept = next(iter(next(iter(value["facts"].values())).values()))
+    concept["description"] = world.chance.choice(_QUOTING)
+    text = json.dumps(value).replace('\\"', '"')
+    return plain("document", world.chance.choice((text, text.replace('"', "'"))), value)
+
+
+@fault("lasting")
+def page_instead_of_json(world: World) -> Case:
+    # A proxy that wants a login, an interface that is being maintained: 200, and a page for people.
+    body = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Your session has ended.</body></html>"
+    return Case("fetch_document", lambda: world.server.url(Answer(body=body)), None)
 
 
 @fault("lasting")

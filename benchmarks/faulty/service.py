@@ -96,6 +96,11 @@ def read_income(rows: Mapping[str, str]) -> Income:
     return Income(Decimal(revenue), Decimal(cost), Decimal(gross_profit))
 
 
+def read_share(record: Mapping[str, Any]) -> Decimal:
+    """Read a share of ownership; the interface gives it in points, ``37.5`` for three eighths."""
+    return Decimal(record["share"])
+
+
 def currency_of(record: Mapping[str, Any]) -> str:
     return record["unit"].upper()
 
@@ -127,6 +132,10 @@ def _complete(result: dict[str, Any], _: Mapping[str, Any]) -> bool:
     return result.keys() >= {"cik", "entityName", "facts"} and isinstance(result["facts"], dict)
 
 
+def _points(result: Decimal, _: Mapping[str, Any]) -> bool:
+    return 0 <= result <= 100
+
+
 def _finite(result: Decimal, _: Mapping[str, Any]) -> bool:
     return result.is_finite()
 
@@ -155,6 +164,7 @@ def declare() -> dict[str, Callable[[Any], Any]]:
         "fact": error_boundary("fact", checks=[_in_order], **safe)(read_fact),
         "entity": error_boundary("entity", checks=[lambda result, _: result.cik > 0], **safe)(read_entity),
         "income": error_boundary("income", checks=[_adds_up], **safe)(read_income),
+        "share": error_boundary("share", checks=[_points], **safe)(read_share),
         "currency": error_boundary("currency", **safe)(currency_of),
         "growth": error_boundary("growth", checks=[_finite], **safe)(lambda pair: growth(*pair)),
         "fetch": error_boundary("fetch", **safe)(fetch),
