@@ -250,6 +250,9 @@ def measure(
         for number, result in in_children(work, limits=limits, at_once=jobs):
             results[number] = result
             progress.update(task, advance=1, refresh=True)
+            done = int(progress.tasks[0].completed)
+            if not console.is_terminal and done % 100 == 0:
+                console.print(f"{done} of {len(cases)}")
     return results
 
 
