@@ -34,8 +34,11 @@ lint: $(STAMP) ## Style and the one-way arrows between the parts
 types: $(STAMP) ## Strict types
 	@$(BIN)/mypy
 
-bench: $(STAMP) ## Budgets and the filings benchmark (needs the data folder)
+bench: $(STAMP) ## Budgets, seven functions, injected faults, strangers' errors, filings (needs the data folder)
 	@$(BIN)/python benchmarks/overhead.py
+	-@$(BIN)/python benchmarks/seven.py
+	-@$(BIN)/python benchmarks/faults.py --data ../shared/data/filings
+	@$(BIN)/python benchmarks/runtime_errors.py ../shared/data/runtime_errors/core_dev.jsonl
 	@$(BIN)/python benchmarks/filings.py --data ../shared/data/filings
 
 up: $(STAMP) ## Scheduled analytics, /metrics and the console, on this machine

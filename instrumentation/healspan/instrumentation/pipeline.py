@@ -70,7 +70,8 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
                 run.failed(pattern.exact, f"{self._name} (left the run)")
             if error is None or isinstance(error, Exception):
                 live = runtime()
-                if not live.disabled:
+                # What acted before the kill switch was turned is owed its verdict.
+                if not live.disabled or (run.events() and not live.settings.disabled):
                     live.close_run(run)
         return False
 
