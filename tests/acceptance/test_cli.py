@@ -203,6 +203,12 @@ class TestFixes:
         assert {one["name"] for one in run("fixes", "catalogue", "--json").json} >= {"number", "renamed_key"}
         assert "renamed_key" in run("fixes", "catalogue").out
 
+    def test_the_playbooks_are_shown_with_what_they_leave(self, run: Run) -> None:
+        shown = run("fixes", "playbooks", "--json").json
+        assert [one["answers"][0] for one in shown["playbooks"] if one["name"] == "operand"] == ["repair"]
+        assert "division by zero" in {one["failure"] for one in shown["left"]}
+        assert "division by zero" in run("fixes", "playbooks").out
+
     def test_what_is_exported_can_be_imported_elsewhere(
         self,
         run: Run,

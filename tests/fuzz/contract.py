@@ -2,7 +2,7 @@
 
 `check` runs a repairer on one failing operation and asserts the contract: it does not raise, runs no code of an
 operand's type, changes no operand, answers within the loss that was accepted and that it names, and the same twice; and
-where it says that there is no loss, an oracle that shares no code with it agrees. `ORACLES` has one for each that can.
+an oracle that shares no code with it agrees: where it says that there is no loss, or where there always is one.
 """
 
 from __future__ import annotations
@@ -94,6 +94,10 @@ def check(name: str, failure: Failure) -> Repaired | None:
         assert shape(strict) == shape(lax), "what needs no convention must not need one"
         assert ORACLES[name](failure, strict), (
             f"not the same: {failure.target!a:.200}, {failure.argument!a:.200}: {strict!a:.200}"
+        )
+    elif lax is not None and Loss.NONE not in chosen.losses:
+        assert ORACLES[name](failure, lax), (
+            f"not meant: {failure.target!a:.200}, {failure.argument!a:.200}: {lax!a:.200}"
         )
     return lax
 
@@ -231,6 +235,35 @@ def _parts(failure: Failure, repaired: Repaired) -> bool:
     return repaired.owner in readings and ('"' in header or header in joined)
 
 
+def _garbled(failure: Failure, repaired: Repaired) -> bool:
+    """Whether one of the two is the UTF-8 of the other, read byte by byte as Latin-1 or Windows-1252."""
+    given, found = str.__str__(failure.argument), str(repaired.value)
+    pairs = [(given, found), (found, given)] if failure.kind == "subscript" else [(given, "\ufeff" + found)]
+    return any(wrong in _wrongly_read(right) for wrong, right in pairs)
+
+
+def _wrongly_read(text: str) -> tuple[str, str]:
+    data = text.encode("utf-8", "surrogatepass")
+    windows = "".join(bytes([each]).decode("cp1252", "ignore") or chr(each) for each in data)
+    return data.decode("latin-1"), windows
+
+
+def _moved(failure: Failure, repaired: Repaired) -> bool:
+    """Whether the owner is the only mapping below, reached by words of an envelope alone, that has the key."""
+    words = ["data", "result", "response", "payload", "body", "attributes", "properties", "fields", "_source"]
+    found, level = [], [failure.target]
+    for _ in range(2):
+        level = [each[word] for each in level if type(each) is dict for word in words if word in each]
+        found += [each for each in level if type(each) is dict and failure.argument in each]
+    return len(found) == 1 and found[0] is repaired.owner and repaired.value == failure.argument
+
+
+def _declared(failure: Failure, repaired: Repaired) -> bool:
+    """Whether the class, called with nothing but its defaults, makes an object with that value."""
+    made = type(failure.target)()
+    return bool(getattr(made, failure.argument) == getattr(repaired.owner, str(repaired.value)))
+
+
 ORACLES: dict[str, Callable[[Failure, Repaired], bool]] = {
     "json": _json,
     "xml": _xml,
@@ -242,4 +275,7 @@ ORACLES: dict[str, Callable[[Failure, Repaired], bool]] = {
     "invisible": _looks_the_same,
     "delimiter": _parts,
     "renamed_attribute": _same_letters,
+    "mojibake": _garbled,
+    "moved_key": _moved,
+    "declared_default": _declared,
 }

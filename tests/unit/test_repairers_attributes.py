@@ -218,6 +218,17 @@ def test_nothing_is_made_up_where_no_default_is_declared_or_it_could_be_changed(
     assert declared(owner, asked) is None
 
 
+class Overridden(Slotted):
+    @property
+    def retries(self) -> int:  # type: ignore[override]
+        raise AttributeError("not for this kind")
+
+
+def test_a_property_that_raises_has_its_reason_whatever_a_base_class_declares() -> None:
+    assert declared(object.__new__(Overridden), "retries") is None
+    assert declared(object.__new__(Overridden), "maybe") is not None
+
+
 def test_an_error_of_another_object_declines() -> None:
     with pytest.raises(AttributeError) as caught:
         _ = SimpleNamespace(user_name=1).userName  # type: ignore[attr-defined]

@@ -56,6 +56,12 @@ def test_another_key_two_keys_or_doubly_garbled_ones_decline(mapping: Any, asked
     assert find(mapping, asked) is None
 
 
+def test_an_error_about_another_key_declines() -> None:
+    for error in (KeyError("ü"), KeyError("é", 1), KeyError(), LookupError("é")):
+        assert MOJIBAKE.repair(Failure("subscript", {"Ã©": 1}, "é", error, MojibakeParameters())) is None
+    assert MOJIBAKE.repair(Failure("subscript", {"Ã©": 1}, "é", KeyError("é"), MojibakeParameters())) is not None
+
+
 def test_behind_a_garbled_mark_a_whole_text_is_read_again() -> None:
     assert find(json.loads, garbled('\ufeff["é", "€"]')) == Repaired('["é", "€"]', Loss.NORMALISED)
     assert find(date.fromisoformat, garbled("\ufeff2024-09-28")) == Repaired("2024-09-28", Loss.NORMALISED)

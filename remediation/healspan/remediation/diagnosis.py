@@ -15,7 +15,7 @@ from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
 from healspan.remediation.playbooks import Answer, playbook_for
 from healspan.remediation.repair import failure_at, function_hash, locate
-from healspan.remediation.repairers import Loss, Repairer, catalogue
+from healspan.remediation.repairers import Failure, Loss, Repairer, catalogue
 from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, Step, StrategyStep
 
 __all__ = ["Diagnoser", "Playbooks"]
@@ -91,10 +91,7 @@ class Playbooks:
             return
         seen = failure_at(location, frame.code, call.error)
         for accept, repairer in fitting(location.kind, call.error):
-            if (
-                seen is not None
-                and repairer.repair(replace(seen, parameters=repairer.parameters(accept=accept))) is None
-            ):
+            if seen is not None and _declines(repairer, replace(seen, parameters=repairer.parameters(accept=accept))):
                 continue
             step = location.step(
                 error_type=call.incident.error_type,
@@ -186,6 +183,14 @@ def fitting(kind: str, error: BaseException) -> list[tuple[Loss, Repairer]]:
     """Return the repairers that may help an expression of this form, and what each may cost, the least loss first."""
     applying = [one for one in catalogue().values() if one.applies(kind, error)]
     return [(loss, one) for loss in (Loss.NONE, Loss.NORMALISED) for one in applying if loss in one.losses]
+
+
+def _declines(repairer: Repairer, failure: Failure) -> bool:
+    """Whether a repairer says no, seeing the operands; one that fails at it is tried, where the guard copes with it."""
+    try:
+        return repairer.repair(failure) is None
+    except Exception:
+        return False
 
 
 def failing_frame(frames: tuple[FailingFrame, ...]) -> FailingFrame | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -203,34 +204,64 @@ def _trial_fields(trial: Standing, state: FixState) -> list[tuple[str, str]]:
 
 @app.command()
 def catalogue(as_json: AsJson = False) -> None:
-    """List the repairers that a 'repair' step may use, with the parameters a fix may set."""
+    """List the repairers that a 'repair' step may use: what each acts on, what it costs, what a fix may set."""
     from healspan.remediation.repairers import catalogue as repairers
 
-    found = [
-        {
-            "name": one.name,
-            "summary": one.summary,
-            "domain": one.domain,
-            "losses": [loss.value for loss in one.losses],
-            "library": one.library,
-            "parameters": sorted(one.parameters.model_fields),
-        }
-        for one in repairers().values()
-    ]
     if as_json:
-        print_json(found)
-        return
-    rows = [
-        (
-            one["name"],
-            one["summary"],
-            one["domain"],
-            *(", ".join(one[key]) for key in ("losses", "parameters")),
-            one["library"],
+        print_json(
+            [
+                {
+                    "name": one.name,
+                    "summary": one.summary,
+                    "domain": one.domain,
+                    "losses": [loss.value for loss in one.losses],
+                    "library": one.library,
+                    "parameters": sorted(one.parameters.model_fields),
+                }
+                for one in repairers().values()
+            ]
         )
-        for one in found
-    ]
-    print_table(("repairer", "what it does", "acts on", "loss", "parameters", "library"), rows)
+        return
+    for one in repairers().values():
+        print_heading(one.name)
+        print_fields(
+            (
+                ("does", one.summary),
+                ("acts on", one.domain.replace("`", "")),
+                ("loss", ", ".join(one.losses)),
+                ("library", one.library),
+                ("parameters", ", ".join(sorted(one.parameters.model_fields))),
+            )
+        )
+
+
+@app.command()
+def playbooks(as_json: AsJson = False) -> None:
+    """Show which failures are answered with which kinds of step without a model, and what is left alone on purpose."""
+    from healspan.remediation.playbooks import LEFT, PLAYBOOKS
+
+    if as_json:
+        print_json(
+            {
+                "playbooks": [
+                    {"name": one.name, "failures": one.failures, "answers": list(one.answers), "left": one.left}
+                    for one in PLAYBOOKS
+                ],
+                "left": [asdict(one) for one in LEFT],
+            }
+        )
+        return
+    for one in PLAYBOOKS:
+        print_heading(one.name)
+        print_fields(
+            (
+                ("answers", one.failures.replace("`", "")),
+                ("with", ", ".join(one.answers)),
+                ("leaves", one.left.replace("`", "")),
+            )
+        )
+    print_heading("What is left alone on purpose")
+    print_table(("failure", "why", "who finds the fix"), [(one.failure, one.why, one.whom) for one in LEFT])
 
 
 @app.command()
