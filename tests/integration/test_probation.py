@@ -295,7 +295,7 @@ def verdict(fix: Fix, *, success: bool) -> tuple[Application, Judgement]:
         mode=ApplicationMode.TRIAL,
         steps=("strategy",),
         resolved=success,
-        valid_output=True,
+        valid_output=success,
         added_latency_ms=1.0,
         propensity=1.0,
     )
@@ -303,7 +303,7 @@ def verdict(fix: Fix, *, success: bool) -> tuple[Application, Judgement]:
         application_id=application.application_id,
         fix_id=fix.fix_id,
         timestamp=now,
-        verdict=Verdict(resolved=success, no_regression=True, valid_output=True),
+        verdict=Verdict(resolved=success, no_regression=True if success else None, valid_output=success),
         reason="said so by the test",
     )
     return application, judgement

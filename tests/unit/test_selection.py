@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healspan.remediation.evidence import Evidence, Outcome
+from healspan.remediation.evidence import Evidence, Outcome, Result
 from healspan.remediation.posterior import Beta
 from healspan.remediation.selection import SELECTION, Arm, Selection
 
@@ -118,7 +118,8 @@ def ours(seed: int) -> Callable[[int, list[list[bool]]], int]:
         now = START + timedelta(minutes=pull)
         for number, results in enumerate(seen):
             for result in results[folded[number] :]:
-                known[number] = known[number].after(Outcome(success=result, context="", at=now))
+                said = Result.SUCCESS if result else Result.FAILURE
+                known[number] = known[number].after(Outcome(said, "", now))
             folded[number] = len(results)
         arms = [Arm(one.fix_id, one.posterior(now, "")) for one in known]
         return int(SELECTION.choose(arms, chance).fix_id[1:])
