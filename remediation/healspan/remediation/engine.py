@@ -103,6 +103,7 @@ class Engine:
         diagnosers: asked in order in tier 2.
         probation: told of every verdict on a fix.
         preset: the policy.
+        adoptions_per_day: new fixes that one boundary may put into trial by itself.
         selection: chooses among fixes that fit a failure equally closely.
         chance: whence it draws.
         now: the wall clock, in UTC.
@@ -119,6 +120,7 @@ class Engine:
         diagnosers: Sequence[Diagnoser],
         probation: Probation,
         preset: Preset = "guarded",
+        adoptions_per_day: int,
         selection: Selection = SELECTION,
         chance: Random | None = None,
         flight_wait: float = 2.0,
@@ -127,7 +129,7 @@ class Engine:
     ) -> None:
         self._journal = journal
         self._index = index
-        self._adoption = Adoption(index=index, keys=keys, preset=preset, now=now)
+        self._adoption = Adoption(index=index, keys=keys, preset=preset, per_day=adoptions_per_day, now=now)
         self._repairs = repairs
         self._diagnosers = tuple(diagnosers)
         self._probation = probation

@@ -245,15 +245,15 @@ class Evidence(Record):
         if self.since is None or outcome.at < self.since - grain:
             # It speaks of the fix, and not in the test.
             return self.model_copy(update=self._faded_after(outcome, float(outcome.count)))
-        update = self._row_after(outcome)
         if outcome.tallied and outcome.result is not Result.NO_HELP:
-            update |= self._burst_after(outcome, test)
+            step, update = self._burst_after(outcome, test)
         else:
-            update |= self._single_after(outcome)
+            step, update = self._single_after(outcome, test)
+        update |= self._row_after(outcome)
+        update["alarm"] = max(0.0, self.alarm + step)
         if outcome.regression:
             update["regressions"] = self.regressions + outcome.count
-        grown = self.model_copy(update=update)
-        return grown.model_copy(update={"alarm": max(0.0, self.alarm + grown.llr(test) - self.llr(test))})
+        return self.model_copy(update=update)
 
     def _row_after(self, outcome: Outcome) -> dict[str, Any]:
         match outcome.result:
@@ -271,29 +271,36 @@ class Evidence(Record):
             case _:
                 assert_never(outcome.result)
 
-    def _single_after(self, outcome: Outcome) -> dict[str, Any]:
+    def _single_after(self, outcome: Outcome, test: SequentialTest) -> tuple[float, dict[str, Any]]:
+        """Return by how much the test's sum moves, and what changes."""
         faded = self._faded_after(outcome, float(outcome.count))
         match outcome.result:
             case Result.SUCCESS:
-                return {"successes": self.successes + outcome.count, **faded}
+                return outcome.count * test.success, {"successes": self.successes + outcome.count, **faded}
             case Result.FAILURE:
-                return {"failures": self.failures + outcome.count, **faded}
+                return outcome.count * test.failure, {"failures": self.failures + outcome.count, **faded}
             case Result.NO_HELP:
-                return faded
+                return 0.0, faded
             case _:
                 assert_never(outcome.result)
 
-    def _burst_after(self, outcome: Outcome, test: SequentialTest) -> dict[str, Any]:
+    def _burst_after(self, outcome: Outcome, test: SequentialTest) -> tuple[float, dict[str, Any]]:
+        """Likewise."""
         key = (int(outcome.at.timestamp()) // _HOUR, outcome.context)
         cells = {(one.hour, one.context): one for one in self.bursts}
         before = cells.get(key) or Burst(hour=key[0], context=key[1], successes=0, failures=0)
         good = outcome.result is Result.SUCCESS
-        more = {"successes": before.successes + outcome.count} if good else {}
-        cells[key] = before.model_copy(update=more or {"failures": before.failures + outcome.count})
+        after = Burst(
+            hour=before.hour,
+            context=before.context,
+            successes=before.successes + (outcome.count if good else 0),
+            failures=before.failures + (0 if good else outcome.count),
+        )
+        cells[key] = after
         bursts = [cells[name] for name in sorted(cells)]
         closing = bursts[:-MOST_BURSTS]
         number = before.successes + before.failures
-        return {
+        return test.burst(after.successes, after.failures) - test.burst(before.successes, before.failures), {
             "bursts": tuple(bursts[-MOST_BURSTS:]),
             "closed": self.closed + sum(test.burst(one.successes, one.failures) for one in closing),
             **self._faded_after(outcome, burst_weight(number + outcome.count) - burst_weight(number)),

@@ -94,6 +94,7 @@ class Runtime:
             diagnosers=(Playbooks(),),
             probation=self.probation,
             preset=settings.policy,
+            adoptions_per_day=settings.adoptions_per_day,
             flight_wait=settings.flight_wait_seconds,
         )
 
