@@ -101,7 +101,7 @@ def ours(chance: Random) -> Callable[[int, list[list[bool]]], int]:
     return choose
 
 
-def raw_ratio(pull: int, seen: list[list[bool]]) -> int:
+def raw_ratio(_pull: int, seen: list[list[bool]]) -> int:
     """Choose the best record so far; who has none comes first."""
     return max(range(len(seen)), key=lambda arm: sum(seen[arm]) / len(seen[arm]) if seen[arm] else 1.0)
 

@@ -59,7 +59,7 @@ class Adoption:
         self._now = now
         self._counting = threading.Lock()
         self._adopted: dict[str, tuple[str, datetime]] = {}
-        """Boundary and time of what this process has adopted in the last day, by fix; suspended since, it counts too."""
+        """Boundary and time of what this process has adopted in a day, by fix; suspended since, it counts too."""
 
     def propose(self, fix: Fix, paths: tuple[FramePath, ...] = (), *, reason: str = "found by diagnosis") -> Facts:
         """Write a candidate down; where the policy lets it go no further, a human finds it in the review queue."""
