@@ -77,7 +77,7 @@ def judged(
 
 
 GOOD = Verdict(resolved=True, no_regression=True, valid_output=True)
-BAD = Verdict(resolved=False, no_regression=None, valid_output=None)
+BAD = Verdict(resolved=False, no_regression=None, valid_output=False)
 UNKNOWN = Verdict(resolved=True, no_regression=None, valid_output=True)
 REGRESSION = Verdict(resolved=True, no_regression=False, valid_output=True)
 

@@ -31,6 +31,7 @@ from healspan.remediation.settings import load_settings
 from healspan.remediation.signing import Reviewer, enrol
 from healspan.remediation.step import StrategyStep
 from healspan.remediation.store import FixIndex
+from healspan.remediation.store.analysis import choice_facts
 from healspan.remediation.store.ingest import add_facts
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.rows import Inserts
@@ -295,7 +296,7 @@ def verdict(fix: Fix, *, success: bool) -> tuple[Application, Judgement]:
         mode=ApplicationMode.TRIAL,
         steps=("strategy",),
         resolved=success,
-        valid_output=True,
+        valid_output=success,
         added_latency_ms=1.0,
         propensity=1.0,
     )
@@ -303,7 +304,7 @@ def verdict(fix: Fix, *, success: bool) -> tuple[Application, Judgement]:
         application_id=application.application_id,
         fix_id=fix.fix_id,
         timestamp=now,
-        verdict=Verdict(resolved=success, no_regression=True, valid_output=True),
+        verdict=Verdict(resolved=success, no_regression=True if success else None, valid_output=success),
         reason="said so by the test",
     )
     return application, judgement
@@ -542,6 +543,11 @@ def test_the_choice_among_rivals_is_logged_with_its_propensity(live: Runtime) ->
         assert set(one.candidates) == {first.fix_id, rival.fix_id}
         assert one.policy_version == "lcb-thompson:1"
         assert 0.01 <= one.propensity < 1.0
+    with Store.open(live.settings) as store, store.database.reading() as connection:
+        choices = list(choice_facts(connection))
+    assert len(choices) == 40
+    assert {one.boundary for one in choices} == {"chooses"}
+    assert all(one.chosen in one.candidates for one in choices)
 
 
 def test_a_fix_without_rivals_is_logged_as_certain(live: Runtime) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from healspan.remediation.evidence import Evidence, Outcome
+from healspan.remediation.evidence import Evidence, Outcome, Result
 from healspan.remediation.fix import FixState, StateChange
 from healspan.remediation.posterior import PRIOR, QUANTILE, Beta, shrunk
 from healspan.remediation.sequential import TEST, SequentialTest, burst_weight
@@ -24,7 +24,7 @@ shapes = st.floats(0.05, 500.0)
 counts = st.integers(0, 300)
 outcomes = st.builds(
     Outcome,
-    success=st.booleans(),
+    result=st.sampled_from(Result),
     context=st.sampled_from(["", "document_type=10-K", "document_type=10-Q"]),
     at=st.integers(0, 20 * 86_400).map(lambda seconds: START + timedelta(seconds=seconds)),
     count=st.just(1),
@@ -32,7 +32,7 @@ outcomes = st.builds(
     regression=st.booleans(),
 ) | st.builds(
     Outcome,
-    success=st.booleans(),
+    result=st.sampled_from(Result),
     context=st.sampled_from(["", "document_type=10-K"]),
     at=st.integers(0, 5 * 3_600).map(lambda seconds: START + timedelta(seconds=seconds)),
     count=st.integers(1, 1_000),
@@ -141,10 +141,15 @@ def test_the_test_does_not_depend_on_the_order(given_outcomes: list[Outcome], ch
 def test_a_success_never_counts_against_and_a_failure_never_for(given_outcomes: list[Outcome], more: Outcome) -> None:
     before, after = folded(*given_outcomes), folded(*given_outcomes, more)
     change = after.llr() - before.llr()
-    assert change < 1e-9 if more.success else change > -1e-9
     assert after.alarm >= 0.0
-    if not more.success:
-        assert after.alarm >= before.alarm - 1e-9
+    match more.result:
+        case Result.SUCCESS:
+            assert change < 1e-9
+        case Result.FAILURE:
+            assert change > -1e-9
+            assert after.alarm >= before.alarm - 1e-9
+        case Result.NO_HELP:
+            assert change == 0.0
 
 
 @given(st.lists(outcomes, max_size=20))
@@ -165,7 +170,9 @@ def test_a_posterior_is_finite_and_fades_to_the_prior(given_outcomes: list[Outco
 
 @given(st.lists(st.booleans(), min_size=1, max_size=80))
 def test_what_the_test_accepts_is_surely_better_than_the_serving_threshold(results: list[bool]) -> None:
-    evidence = folded(*(Outcome(success=one, context="", at=START) for one in [*results, *[True] * 60]))
+    evidence = folded(
+        *(Outcome(Result.SUCCESS if one else Result.FAILURE, "", START) for one in [*results, *[True] * 60])
+    )
     ruling = rule(FixState.TRIAL, evidence, by_human=False)
     if ruling is not None and ruling.decision is Decision.ACTIVATE:
         # What is asked of a low-risk fix to become active; the acceptance implies it, so nobody asks twice.

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
+from benchmarks.trial import ours, raw_ratio, regret
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healspan.remediation.evidence import Evidence, Outcome
 from healspan.remediation.posterior import Beta
 from healspan.remediation.selection import SELECTION, Arm, Selection
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
 
 arms_of = st.lists(
     st.tuples(st.floats(0.5, 60.0), st.floats(0.5, 60.0), st.booleans()),
@@ -92,47 +87,9 @@ def test_propensities_are_how_often_each_is_chosen() -> None:
 
 # What it is worth: the best of five fixes breaks halfway
 
-RATES = (0.9, 0.7, 0.6, 0.5, 0.4)
-PULLS, BREAKS = 2_000, 1_000
-
-
-def regret(choose: Callable[[int, list[list[bool]]], int], seed: int) -> float:
-    """Play, and return how much less was healed than the best fix would have."""
-    chance = random.Random(seed)
-    seen: list[list[bool]] = [[] for _ in RATES]
-    lost = 0.0
-    for pull in range(PULLS):
-        rates = (0.2, *RATES[1:]) if pull >= BREAKS else RATES
-        arm = choose(pull, seen)
-        seen[arm].append(chance.random() < rates[arm])
-        lost += max(rates) - rates[arm]
-    return lost
-
-
-def ours(seed: int) -> Callable[[int, list[list[bool]]], int]:
-    chance = Random(seed)
-    known = [Evidence(fix_id=f"f{number}") for number in range(len(RATES))]
-    folded = [0] * len(RATES)
-
-    def choose(pull: int, seen: list[list[bool]]) -> int:
-        now = START + timedelta(minutes=pull)
-        for number, results in enumerate(seen):
-            for result in results[folded[number] :]:
-                known[number] = known[number].after(Outcome(success=result, context="", at=now))
-            folded[number] = len(results)
-        arms = [Arm(one.fix_id, one.posterior(now, "")) for one in known]
-        return int(SELECTION.choose(arms, chance).fix_id[1:])
-
-    return choose
-
-
-def raw_ratio(pull: int, seen: list[list[bool]]) -> int:
-    return max(range(len(seen)), key=lambda arm: sum(seen[arm]) / len(seen[arm]) if seen[arm] else 1.0)
-
 
 def test_a_fix_that_breaks_is_left_sooner_than_by_its_raw_record() -> None:
     seeds = range(4)
-    our_regret = sum(regret(ours(seed), seed) for seed in seeds) / len(seeds)
-    raw_regret = sum(regret(raw_ratio, seed) for seed in seeds) / len(seeds)
-    print(f"regret after {PULLS} calls: ours {our_regret:.0f}, raw success ratio {raw_regret:.0f}")
+    our_regret = sum(regret(ours(Random(seed)), Random(seed)) for seed in seeds)
+    raw_regret = sum(regret(raw_ratio, Random(seed)) for seed in seeds)
     assert our_regret < 0.6 * raw_regret

@@ -7,14 +7,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from healspan.remediation.evidence import MOST_BURSTS, MOST_CONTEXTS, Evidence, Outcome, succeeded
-from healspan.remediation.fix import FixState, StateChange
+from healspan.remediation.evidence import MOST_BURSTS, MOST_CONTEXTS, Evidence, Outcome, Result, result_of
+from healspan.remediation.fix import FixState, Match, StateChange
 from healspan.remediation.outcome import Verdict
 from healspan.remediation.sequential import TEST, SequentialTest, burst_weight
 from healspan.remediation.trial import Decision, Ruling, rule, standing
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TRIAL, ACTIVE, PROPOSED, SUSPENDED = FixState.TRIAL, FixState.ACTIVE, FixState.PROPOSED, FixState.SUSPENDED
+
+
+RESULTS = {"g": Result.SUCCESS, "b": Result.FAILURE, "n": Result.NO_HELP}
 
 
 def change(sequence: int, state: FixState, previous: FixState, at: datetime = START) -> StateChange:
@@ -24,12 +27,11 @@ def change(sequence: int, state: FixState, previous: FixState, at: datetime = ST
 
 
 def evidence(results: str, *, state: FixState = TRIAL, regression: bool = False) -> Evidence:
-    """Fold results, one letter each: g(ood), b(ad)."""
+    """Fold results, one letter each: g(ood), b(ad), n(o help)."""
     found = Evidence(fix_id="f").begin(change(2, state, PROPOSED))
     for number, letter in enumerate(results):
         at = START + timedelta(seconds=number)
-        bad = letter == "b"
-        found = found.after(Outcome(success=not bad, context="", at=at, regression=bad and regression))
+        found = found.after(Outcome(RESULTS[letter], "", at, regression=letter == "b" and regression))
     return found
 
 
@@ -85,9 +87,9 @@ def test_two_regressions_end_a_trial_whatever_else_it_did() -> None:
 
 
 def test_the_outcome_that_made_somebody_keep_the_fix_does_not_count_in_its_trial() -> None:
-    found = Evidence(fix_id="f").after(Outcome(success=True, context="", at=START - timedelta(seconds=1)))
+    found = Evidence(fix_id="f").after(Outcome(Result.SUCCESS, "", START - timedelta(seconds=1)))
     found = found.begin(change(2, TRIAL, PROPOSED))
-    found = found.after(Outcome(success=True, context="", at=START - timedelta(seconds=1)))
+    found = found.after(Outcome(Result.SUCCESS, "", START - timedelta(seconds=1)))
     assert found.counted() == (0, 0)
     assert found.posterior(START).mean > Evidence(fix_id="f").posterior(START).mean, "but it is known of the fix"
 
@@ -113,7 +115,7 @@ def test_two_failures_in_a_row_demote_where_the_record_makes_them_unlikely() -> 
 def test_a_demotion_is_no_fresh_start_for_a_row_of_failures() -> None:
     demoted = evidence("g" * 30 + "bb", state=ACTIVE).begin(change(3, TRIAL, ACTIVE, START + timedelta(minutes=1)))
     assert demoted.counted() == (0, 0)
-    after = demoted.after(Outcome(success=False, context="", at=START + timedelta(minutes=2)))
+    after = demoted.after(Outcome(Result.FAILURE, "", START + timedelta(minutes=2)))
     assert rule(TRIAL, after, by_human=False) == Ruling(Decision.SUSPEND, "it failed 3 times in a row")
 
 
@@ -136,24 +138,51 @@ def test_a_machine_only_suspends_what_a_human_approved_and_needs_more_for_it() -
 @pytest.mark.parametrize(
     ("verdict", "steps", "says"),
     [
-        (Verdict(resolved=True, no_regression=True, valid_output=True), ("strategy",), True),
+        (Verdict(resolved=True, no_regression=True, valid_output=True), ("strategy",), Result.SUCCESS),
         (Verdict(resolved=True, no_regression=None, valid_output=True), ("strategy",), None),
-        (Verdict(resolved=True, no_regression=False, valid_output=None), ("strategy",), False),
+        (Verdict(resolved=True, no_regression=True, valid_output=None), ("strategy",), None),
+        (Verdict(resolved=True, no_regression=False, valid_output=None), ("strategy",), Result.FAILURE),
+        (Verdict(resolved=False, no_regression=None, valid_output=False), ("strategy",), Result.FAILURE),
+        (Verdict(resolved=False, no_regression=None, valid_output=None), ("strategy",), Result.NO_HELP),
         (Verdict(resolved=True, no_regression=True, valid_output=True, degraded=True), ("fallback",), None),
         (Verdict(resolved=True, no_regression=None, valid_output=None, degraded=True), ("fallback",), None),
-        (Verdict(resolved=True, no_regression=True, valid_output=False, degraded=True), ("fallback",), False),
-        (Verdict(resolved=True, no_regression=False, valid_output=True, degraded=True), ("fallback",), False),
-        (Verdict(resolved=True, no_regression=True, valid_output=True, degraded=True), ("strategy", "fallback"), False),
+        (Verdict(resolved=True, no_regression=True, valid_output=False, degraded=True), ("fallback",), Result.FAILURE),
+        (Verdict(resolved=True, no_regression=False, valid_output=True, degraded=True), ("fallback",), Result.FAILURE),
+        (
+            Verdict(resolved=True, no_regression=True, valid_output=True, degraded=True),
+            ("strategy", "fallback"),
+            Result.FAILURE,
+        ),
     ],
 )
-def test_a_bare_fallback_is_judged_by_what_it_promises(
-    verdict: Verdict, steps: tuple[str, ...], says: bool | None
-) -> None:
-    assert succeeded(verdict, steps) is says
+def test_a_fix_is_judged_by_what_it_promises(verdict: Verdict, steps: tuple[str, ...], says: Result | None) -> None:
+    assert result_of(verdict, steps, Match.EXACT) is says
+
+
+def test_of_a_fix_for_a_whole_boundary_the_contract_says_what_it_is_for() -> None:
+    refused = Verdict(resolved=False, no_regression=None, valid_output=False)
+    assert result_of(refused, ("strategy",), Match.BOUNDARY) is Result.NO_HELP
+    assert result_of(refused, ("strategy",), Match.LOOSE) is Result.FAILURE
+    harm = Verdict(resolved=True, no_regression=False, valid_output=True)
+    assert result_of(harm, ("strategy",), Match.BOUNDARY) is Result.FAILURE
+
+
+def test_giving_no_value_harms_nobody_and_is_no_reason_to_suspend_what_helps_others() -> None:
+    assert decided("ngnnnngnngnn" * 4) is None
+    assert decided("nbnnbnnbn") == "suspend", "nor does it break a row of failures"
+    known = evidence("n" * 10)
+    assert known.counted() == (0, 0)
+    assert known.posterior(START).mean < evidence("").posterior(START).mean, "but others are tried first"
+
+
+def test_what_never_helps_is_suspended_unless_a_human_wants_it() -> None:
+    assert first_decision("g" + "n" * 30) == (21, "suspend")
+    assert first_decision("n" * 30, state=ACTIVE, by_human=True) is None
 
 
 def tallied(number: int, *, success: bool = True, hours: int = 0, context: str = "") -> Outcome:
-    return Outcome(success=success, context=context, at=START + timedelta(hours=hours), count=number, tallied=True)
+    result = Result.SUCCESS if success else Result.FAILURE
+    return Outcome(result, context, START + timedelta(hours=hours), count=number, tallied=True)
 
 
 def test_a_burst_of_equal_calls_does_not_pass_for_as_many_inputs() -> None:
@@ -183,11 +212,11 @@ def test_a_few_failures_among_many_calls_of_one_hour_do_not_reject_an_installed_
     assert found.alarm < TEST.reject_at
 
 
-def test_an_installed_repair_that_only_fails_is_rejected_at_the_fourth_call_of_an_hour() -> None:
+def test_an_installed_repair_that_only_fails_is_rejected_at_the_third_call_too() -> None:
     found = evidence("")
-    for number in range(1, 5):
+    for number in range(1, 4):
         found = found.after(tallied(1, success=False))
-        assert (rule(TRIAL, found, by_human=False) is not None) == (number == 4)
+        assert (rule(TRIAL, found, by_human=False) is not None) == (number == 3)
 
 
 def test_what_is_counted_by_the_minute_counts_from_the_minute_the_trial_began_in() -> None:
@@ -209,7 +238,7 @@ def test_evidence_stays_small_whatever_comes() -> None:
 
 
 def test_the_usual_latency_follows_the_calls() -> None:
-    slow = dataclasses.replace(Outcome(success=True, context="", at=START), latency_ms=100.0)
+    slow = dataclasses.replace(Outcome(Result.SUCCESS, "", START), latency_ms=100.0)
     found = evidence("").after(slow)
     assert found.latency_ms == 100.0
     assert 0.0 < found.after(dataclasses.replace(slow, latency_ms=0.0)).latency_ms < 100.0

@@ -74,6 +74,7 @@ class Engine:
         diagnosers: asked in order in tier 2.
         probation: told of every verdict on a fix.
         preset: the policy.
+        adoptions_per_day: new fixes that one boundary may put into trial by itself.
         selection: chooses among fixes that fit a failure equally closely.
         chance: whence it draws.
         flight_wait: how long a call waits for the diagnosis of an equal failure, in seconds.
@@ -94,6 +95,7 @@ class Engine:
         diagnosers: Sequence[Diagnoser],
         probation: Probation,
         preset: Preset = "guarded",
+        adoptions_per_day: int,
         selection: Selection = SELECTION,
         chance: Random | None = None,
         flight_wait: float = 2.0,
@@ -105,7 +107,7 @@ class Engine:
     ) -> None:
         self._journal = journal
         self._index = index
-        self._adoption = Adoption(index=index, keys=keys, preset=preset, now=now)
+        self._adoption = Adoption(index=index, keys=keys, preset=preset, per_day=adoptions_per_day, now=now)
         self._repairs = repairs
         self._diagnosers = tuple(diagnosers)
         self._probation = probation

@@ -9,18 +9,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from enum import StrEnum
+from typing import Any, Self, assert_never
 
 from pydantic import Field
 
-from healspan.remediation.fix import FixState, StateChange
+from healspan.remediation.fix import FixState, Match, StateChange
 from healspan.remediation.outcome import Application, ApplicationMode, Verdict
 from healspan.remediation.posterior import PRIOR, Beta, shrunk
 from healspan.remediation.record import Record
 from healspan.remediation.sequential import TEST, SequentialTest, burst_weight
 from healspan.remediation.step import StepKind
 
-__all__ = ["DISCOUNT", "GRAIN", "HALF_LIFE", "Burst", "Evidence", "Faded", "Outcome", "outcome_of", "succeeded"]
+__all__ = [
+    "DISCOUNT",
+    "GRAIN",
+    "HALF_LIFE",
+    "Burst",
+    "Evidence",
+    "Faded",
+    "Outcome",
+    "Result",
+    "outcome_of",
+    "result_of",
+]
 
 HALF_LIFE = timedelta(days=30)
 """After so long an outcome counts half."""
@@ -41,11 +53,21 @@ GRAIN = timedelta(minutes=1)
 """Installed repairs are counted per minute, so what they did is known to the minute."""
 
 
+class Result(StrEnum):
+    """What a fix did for a call."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    """It gave a value that was wrong, or did harm."""
+    NO_HELP = "no help"
+    """It gave no value: nothing was gained, and nothing could be damaged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one judged application, or several equal ones, says of a fix."""
 
-    success: bool
+    result: Result
     context: str
     """As `context_text` writes it."""
     at: datetime
@@ -59,27 +81,39 @@ class Outcome:
     """What the fix added to the call."""
 
 
-def succeeded(verdict: Verdict, steps: Sequence[StepKind]) -> bool | None:
-    """Return whether a fix did what it is there for; None if that is unknown, or not for a test to say.
+def result_of(verdict: Verdict, steps: Sequence[StepKind], match: Match) -> Result | None:
+    """Return what a fix did for a call; None if that is unknown, or not for a test to say.
 
-    The reward of a degraded result is 0, since a declared value is no result. But a fix that is nothing but the
-    declared fallback promises no more than that: used as declared, it neither fails (it would be suspended after
-    three uses, and the application would get exceptions where it asked for its fallback) nor succeeds (it would
-    become active as if it healed). It fails where the value breaks the contract or something new goes wrong after
-    it. A fix with other steps that comes down to its fallback has failed at what it is there for.
+    A reward is 0 whatever the reason. A test that may suspend a fix has to look closer:
+
+    - Where the alternative itself raised, it said that it is not for this input, as a good one does, and the call
+      failed as it would have. On real documents that is the usual end of a strategy that is right about others.
+    - A fix for a whole boundary claims no pattern: a human has written it to be asked about every failure, and the
+      contract to say which ones it is for. A value that the contract refuses is no help there. From a fix that claims
+      this very pattern it is a failure: the next wrong value may be one that the contract lets through.
+    - A fix that is nothing but the declared fallback promises no more than a degraded value. Used as declared, it
+      neither fails (it would be suspended after three uses, and the application would get exceptions where it asked
+      for its fallback) nor succeeds (it would become active as if it healed). A fix with other steps that comes down
+      to its fallback has failed at what it is there for.
     """
-    if verdict.degraded and all(step == "fallback" for step in steps):
-        return False if False in (verdict.resolved, verdict.no_regression, verdict.valid_output) else None
-    return None if verdict.reward is None else verdict.reward == 1
+    if verdict.no_regression is False:
+        return Result.FAILURE
+    if verdict.valid_output is False:
+        return Result.NO_HELP if match is Match.BOUNDARY else Result.FAILURE
+    if verdict.resolved is False:
+        return Result.NO_HELP
+    if verdict.degraded:
+        return None if all(step == "fallback" for step in steps) else Result.FAILURE
+    return None if verdict.reward is None else Result.SUCCESS
 
 
-def outcome_of(application: Application, verdict: Verdict, context: str) -> Outcome | None:
+def outcome_of(application: Application, verdict: Verdict, match: Match, context: str) -> Outcome | None:
     """Return what an application says of its fix; None where it says nothing."""
-    success = succeeded(verdict, application.steps)
-    if success is None or application.mode is ApplicationMode.SHADOW:
+    result = result_of(verdict, application.steps, match)
+    if result is None or application.mode is ApplicationMode.SHADOW:
         return None
     return Outcome(
-        success=success,
+        result=result,
         context=context,
         at=application.timestamp,
         count=application.count,
@@ -94,6 +128,7 @@ class Faded(Record):
 
     successes: float = Field(ge=0)
     failures: float = Field(ge=0)
+    """Calls that it did not help, for whatever reason."""
     at: datetime
 
     def by(self, now: datetime) -> tuple[float, float]:
@@ -110,8 +145,8 @@ class Faded(Record):
         # Of several equal outcomes each one discounts those before it.
         new = (1.0 - kept) / (1.0 - DISCOUNT) * 0.5 ** ((latest - outcome.at) / HALF_LIFE)
         return Faded(
-            successes=successes * kept + (new if outcome.success else 0.0),
-            failures=failures * kept + (0.0 if outcome.success else new),
+            successes=successes * kept + (new if outcome.result is Result.SUCCESS else 0.0),
+            failures=failures * kept + (0.0 if outcome.result is Result.SUCCESS else new),
             at=latest,
         )
 
@@ -146,7 +181,9 @@ class Evidence(Record):
     """Sum of the bursts that are kept no longer."""
     regressions: int = Field(default=0, ge=0)
     in_a_row: int = Field(default=0, ge=0)
-    """Failures since the last success, each with a failing call of its own."""
+    """Failures since the last success."""
+    no_help: int = Field(default=0, ge=0)
+    """Calls in a row that it gave no value for, since it last gave one."""
     surprise: float = Field(default=1.0, ge=0, le=1)
     """How likely so many failures in a row were, by what was known before them."""
     alarm: float = Field(default=0.0, ge=0)
@@ -199,44 +236,71 @@ class Evidence(Record):
             "alarm": 0.0,
         }
         if not (change.state is FixState.TRIAL and change.previous is FixState.ACTIVE):
-            fresh |= {"in_a_row": 0, "surprise": 1.0}
+            fresh |= {"in_a_row": 0, "no_help": 0, "surprise": 1.0}
         return self.model_copy(update=fresh)
 
     def after(self, outcome: Outcome, test: SequentialTest = TEST) -> Self:
         """Return the evidence with one more outcome in it."""
-        grain = timedelta() if outcome.success and not outcome.tallied else GRAIN
+        grain = timedelta() if outcome.result is Result.SUCCESS and not outcome.tallied else GRAIN
         if self.since is None or outcome.at < self.since - grain:
             # It speaks of the fix, and not in the test.
             return self.model_copy(update=self._faded_after(outcome, float(outcome.count)))
-        if outcome.tallied:
-            update = self._burst_after(outcome, test)
+        if outcome.tallied and outcome.result is not Result.NO_HELP:
+            step, update = self._burst_after(outcome, test)
         else:
-            update = self._single_after(outcome) | self._faded_after(outcome, float(outcome.count))
+            step, update = self._single_after(outcome, test)
+        update |= self._row_after(outcome)
+        update["alarm"] = max(0.0, self.alarm + step)
         if outcome.regression:
             update["regressions"] = self.regressions + outcome.count
-        grown = self.model_copy(update=update)
-        return grown.model_copy(update={"alarm": max(0.0, self.alarm + grown.llr(test) - self.llr(test))})
+        return self.model_copy(update=update)
 
-    def _single_after(self, outcome: Outcome) -> dict[str, Any]:
-        if outcome.success:
-            return {"successes": self.successes + outcome.count, "in_a_row": 0, "surprise": 1.0}
-        failing = 1.0 - self.posterior(outcome.at).mean
-        return {
-            "failures": self.failures + outcome.count,
-            "in_a_row": self.in_a_row + outcome.count,
-            "surprise": self.surprise * failing**outcome.count,
-        }
+    def _row_after(self, outcome: Outcome) -> dict[str, Any]:
+        match outcome.result:
+            case Result.SUCCESS:
+                return {"in_a_row": 0, "no_help": 0, "surprise": 1.0}
+            case Result.NO_HELP:
+                return {"no_help": self.no_help + outcome.count}
+            case Result.FAILURE:
+                failing = 1.0 - self.posterior(outcome.at).mean
+                return {
+                    "in_a_row": self.in_a_row + outcome.count,
+                    "no_help": 0,
+                    "surprise": self.surprise * failing**outcome.count,
+                }
+            case _:
+                assert_never(outcome.result)
 
-    def _burst_after(self, outcome: Outcome, test: SequentialTest) -> dict[str, Any]:
+    def _single_after(self, outcome: Outcome, test: SequentialTest) -> tuple[float, dict[str, Any]]:
+        """Return by how much the test's sum moves, and what changes."""
+        faded = self._faded_after(outcome, float(outcome.count))
+        match outcome.result:
+            case Result.SUCCESS:
+                return outcome.count * test.success, {"successes": self.successes + outcome.count, **faded}
+            case Result.FAILURE:
+                return outcome.count * test.failure, {"failures": self.failures + outcome.count, **faded}
+            case Result.NO_HELP:
+                return 0.0, faded
+            case _:
+                assert_never(outcome.result)
+
+    def _burst_after(self, outcome: Outcome, test: SequentialTest) -> tuple[float, dict[str, Any]]:
+        """Likewise."""
         key = (int(outcome.at.timestamp()) // _HOUR, outcome.context)
         cells = {(one.hour, one.context): one for one in self.bursts}
         before = cells.get(key) or Burst(hour=key[0], context=key[1], successes=0, failures=0)
-        more = {"successes": before.successes + outcome.count} if outcome.success else {}
-        cells[key] = before.model_copy(update=more or {"failures": before.failures + outcome.count})
+        good = outcome.result is Result.SUCCESS
+        after = Burst(
+            hour=before.hour,
+            context=before.context,
+            successes=before.successes + (outcome.count if good else 0),
+            failures=before.failures + (0 if good else outcome.count),
+        )
+        cells[key] = after
         bursts = [cells[name] for name in sorted(cells)]
         closing = bursts[:-MOST_BURSTS]
         number = before.successes + before.failures
-        return {
+        return test.burst(after.successes, after.failures) - test.burst(before.successes, before.failures), {
             "bursts": tuple(bursts[-MOST_BURSTS:]),
             "closed": self.closed + sum(test.burst(one.successes, one.failures) for one in closing),
             **self._faded_after(outcome, burst_weight(number + outcome.count) - burst_weight(number)),

@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 
 from healspan.remediation.adoption import Facts, sign_as_machine
 from healspan.remediation.errors import SignatureRefused
-from healspan.remediation.evidence import Outcome, outcome_of, succeeded
+from healspan.remediation.evidence import Outcome, Result, outcome_of, result_of
 from healspan.remediation.fix import Fix, StateChange
 from healspan.remediation.outcome import Application, Judgement
 from healspan.remediation.policy import Preset
@@ -62,35 +62,34 @@ class Probation:
 
     def judged(self, application: Application, judgement: Judgement) -> None:
         """Add what a verdict says of the fix that was applied."""
-        outcome = outcome_of(application, judgement.verdict, context_text(application.context_keys))
-        self._note(judgement, outcome)
+        candidate = self._index.snapshot.candidates.get(application.fix_id)
+        if candidate is not None:
+            context = context_text(application.context_keys)
+            outcome = outcome_of(application, judgement.verdict, candidate.fix.scope.match, context)
+            self._note(judgement, outcome)
 
     def closed(self, applied: Applied, judgement: Judgement) -> None:
         """Likewise at the end of a run, where all that is left of the application is what the run remembers."""
         candidate = self._index.snapshot.candidates.get(applied.fix_id)
         if candidate is None or applied.at is None:
             return
-        success = succeeded(judgement.verdict, tuple(step.kind for step in candidate.fix.steps))
-        if success is None:
-            self._note(judgement, None)
-            return
-        self._note(
-            judgement,
-            Outcome(
-                success=success,
+        fix, verdict = candidate.fix, judgement.verdict
+        result = result_of(verdict, tuple(step.kind for step in fix.steps), fix.scope.match)
+        if result is not None:
+            outcome = Outcome(
+                result=result,
                 context=context_text(dict(applied.context_keys)),
                 at=applied.at,
-                regression=judgement.verdict.no_regression is False,
+                regression=verdict.no_regression is False,
                 latency_ms=applied.elapsed_ms,
-            ),
-        )
+            )
+            self._note(judgement, outcome)
 
     def _note(self, judgement: Judgement, outcome: Outcome | None) -> None:
-        outcomes = [] if outcome is None else [outcome]
         if outcome is not None:
             # Unknowns that this verdict settles were of the same fix and the same new pattern.
-            outcomes += [_settled(outcome)] * len(judgement.overrules)
-        self._index.verdicts.note(judgement.fix_id, judgement.application_id, outcomes)
+            outcomes = [outcome] + [_settled(outcome)] * len(judgement.overrules)
+            self._index.verdicts.note(judgement.fix_id, judgement.application_id, outcomes)
 
     def ruled(self, fix_ids: Iterable[str]) -> Facts:
         """Decide about fixes whose evidence has grown; return what is to be made durable together with it."""
@@ -155,4 +154,6 @@ class Probation:
 
 
 def _settled(outcome: Outcome) -> Outcome:
-    return Outcome(success=False, context=outcome.context, at=outcome.at, tallied=outcome.tallied, regression=True)
+    return Outcome(
+        result=Result.FAILURE, context=outcome.context, at=outcome.at, tallied=outcome.tallied, regression=True
+    )

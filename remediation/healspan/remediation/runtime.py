@@ -97,6 +97,7 @@ class Runtime:
             diagnosers=(Playbooks(),),
             probation=self.probation,
             preset=settings.policy,
+            adoptions_per_day=settings.adoptions_per_day,
             flight_wait=settings.flight_wait_seconds,
             replay_seconds=settings.replay_ms / 1_000,
             search_seconds=settings.search_ms / 1_000,

@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     policy: Literal["suggest", "guarded", "autonomous"] = "guarded"
     """``suggest`` never applies a fix; ``guarded`` applies low risk; ``autonomous`` also medium risk on trial."""
 
+    adoptions_per_day: int = Field(default=100, ge=0)
+    """New fixes that one boundary may put into trial by itself in 24 hours; beyond it they wait for a human. A boundary
+    that learns more kinds of failure in a day than this does not fail in patterns. Never unlimited."""
+
     # Where things are kept
 
     data_dir: Path = Field(default_factory=_default_data_dir)

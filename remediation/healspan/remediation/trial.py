@@ -1,5 +1,8 @@
 """The trial: what follows from the evidence on a fix that serves. Pure; `probation` makes it so.
 
+A trial is about values: how often is what the fix gives right, when it gives something? That it gives nothing harms
+nobody, is counted against its score, and suspends it only where it never helps.
+
 Two questions are asked at every verdict. A new fix: does the sequential test accept or reject it? An accepted one:
 has something changed? A fix that has worked for long and then breaks must not live on its past, so failures in a
 row and Page's alarm, which forget it, are looked at as well.
@@ -18,13 +21,17 @@ from healspan.remediation.fix import FixState
 from healspan.remediation.record import Record
 from healspan.remediation.sequential import TEST, SequentialTest
 
-__all__ = ["IN_A_ROW", "REGRESSIONS", "Decision", "Ruling", "Standing", "rule", "standing"]
+__all__ = ["IN_A_ROW", "NO_HELP", "REGRESSIONS", "Decision", "Ruling", "Standing", "rule", "standing"]
 
 REGRESSIONS = 2
 """So many during a trial end it: the value looked right, and harm came later, where no contract looks."""
 
 IN_A_ROW = 3
 """So many failures without a success between them suspend a fix, whatever it did before."""
+
+NO_HELP = 20
+"""So many calls in a row without a value for any suspend a fix that no human approved: it costs time and helps nobody.
+One that helps every fifth call comes to that once in eighty-seven times."""
 
 SURPRISE = 0.05
 """A row of failures that was less likely than this sends an active fix back to trial."""
@@ -67,6 +74,8 @@ def rule(state: FixState, evidence: Evidence, *, by_human: bool, test: Sequentia
         return None
     if evidence.in_a_row >= IN_A_ROW:
         return Ruling(Decision.SUSPEND, f"it failed {evidence.in_a_row} times in a row")
+    if evidence.no_help >= NO_HELP and not by_human:
+        return Ruling(Decision.SUSPEND, f"it has not helped in {evidence.no_help} tries")
     if state is FixState.ACTIVE:
         return _of_active(evidence, test, by_human=by_human)
     if evidence.regressions >= REGRESSIONS:
@@ -111,6 +120,7 @@ class Standing(Record):
     """Likewise."""
     regressions: int = Field(ge=0)
     in_a_row: int = Field(ge=0)
+    no_help: int = Field(ge=0)
     alarm: float = Field(ge=0)
     """Page's sum; at `reject_at` an active fix goes back to trial."""
 
@@ -136,5 +146,6 @@ def standing(evidence: Evidence, test: SequentialTest = TEST) -> Standing:
         failures_to_reject=min(max(math.ceil((test.reject_at - llr) / test.failure), 0), row),
         regressions=evidence.regressions,
         in_a_row=evidence.in_a_row,
+        no_help=evidence.no_help,
         alarm=evidence.alarm,
     )

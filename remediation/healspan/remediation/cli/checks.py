@@ -7,12 +7,15 @@ import os
 import sqlite3
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from healspan.remediation.adoption import DAY
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.errors import HealspanError, SignatureRefused
 from healspan.remediation.fix import SERVING_STATES
@@ -272,6 +275,7 @@ def _fixes(store: Store, settings: Settings, boundaries: Mapping[str, Boundary])
     counts = store.fixes.count_by_state()
     told = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none yet"
     yield Check(name="fixes", status="ok", detail=told)
+    yield from _stopped(store, settings)
     refused = dict(_refused(store, settings))
     for fix_id, reason in refused.items():
         yield Check(name="refused fix", status="problem", detail=f"{fix_id[:12]} is not served: {reason}")
@@ -281,6 +285,25 @@ def _fixes(store: Store, settings: Settings, boundaries: Mapping[str, Boundary])
         stale = why_stale(view.fix, boundary) if boundary is not None and imported else None
         if stale is not None:
             yield Check(name="stale fix", status="problem", detail=f"{view.fix.fix_id[:12]}: {stale}")
+
+
+def _stopped(store: Store, settings: Settings) -> Iterator[Check]:
+    """Yield the boundaries that have put as many new fixes into trial today as they may."""
+    since = datetime.now(UTC) - DAY
+    adopted = Counter(
+        view.fix.scope.module
+        for view in store.fixes.list(limit=10_000)
+        if view.fix.created_at > since
+        and any(change.state in SERVING_STATES and not change.by_human for change in view.changes)
+    )
+    for boundary, number in sorted(adopted.items()):
+        if number >= settings.adoptions_per_day:
+            yield Check(
+                name="stopped at limit",
+                status="warning",
+                detail=f"{boundary} has put {number} new fixes into trial within a day; those that follow wait for a "
+                "human ('healspan review'), or set HEALSPAN_ADOPTIONS_PER_DAY",
+            )
 
 
 def _refused(store: Store, settings: Settings) -> Iterator[tuple[str, str]]:

@@ -30,7 +30,7 @@ from healspan.remediation.cli.tools import (
     settings,
 )
 from healspan.remediation.fix import FixState
-from healspan.remediation.trial import IN_A_ROW, REGRESSIONS
+from healspan.remediation.trial import IN_A_ROW, NO_HELP, REGRESSIONS
 
 if TYPE_CHECKING:
     from healspan.remediation.cli.explanation import Explanation
@@ -198,6 +198,7 @@ def _trial_fields(trial: Standing, state: FixState) -> list[tuple[str, str]]:
         ("test", f"{trial.llr:+.2f}; accepts at {trial.accept_at:.2f}, rejects at {trial.reject_at:+.2f}"),
         ("to go", trial.in_words(state)),
         ("failures in a row", f"{trial.in_a_row}; {IN_A_ROW} suspend it"),
+        ("without help", f"{trial.no_help} calls in a row; {NO_HELP} suspend it unless a human approved it"),
         ("regressions", f"{trial.regressions}; {REGRESSIONS} in a trial suspend it"),
     ]
 

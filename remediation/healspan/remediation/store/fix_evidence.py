@@ -17,12 +17,13 @@ from sqlalchemy import Column, Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation.evidence import GRAIN, Evidence, outcome_of
-from healspan.remediation.fix import StateChange
+from healspan.remediation.fix import Match, StateChange
 from healspan.remediation.outcome import Application, Judgement, Verdict
 from healspan.remediation.store.facts import context_text, encode
 from healspan.remediation.store.tables import (
     ApplicationRow,
     FixEvidenceRow,
+    FixRow,
     JudgementRow,
     OverruleRow,
     StateChangeRow,
@@ -33,7 +34,7 @@ __all__ = ["OVERRULED", "Folding", "begin", "read_evidence", "readable", "rebuil
 
 logger = logging.getLogger("healspan.store")
 
-_EVIDENCE, _CHANGE = table_of(FixEvidenceRow), table_of(StateChangeRow)
+_EVIDENCE, _CHANGE, _FIX = table_of(FixEvidenceRow), table_of(StateChangeRow), table_of(FixRow)
 _APPLICATION, _JUDGEMENT, _OVERRULE = table_of(ApplicationRow), table_of(JudgementRow), table_of(OverruleRow)
 _CHUNK = 500
 
@@ -64,6 +65,7 @@ class Folding:
         self._judged = set(_present(connection, _JUDGEMENT.c.application_id, overruled))
         self._overruled = set(_present(connection, _OVERRULE.c.application_id, own | overruled))
         self._evidence: dict[str, Evidence] = {}
+        self._matches: dict[str, Match] = {}
 
     def take(self, judgement: Judgement) -> None:
         """Fold a judgement that has been inserted; one that was there before says nothing new."""
@@ -88,10 +90,12 @@ class Folding:
         if application is None:
             # Dropped from a spool that was full; a verdict on nothing.
             return
-        outcome = outcome_of(application, verdict, context_text(application.context_keys))
+        fix_id = application.fix_id
+        if fix_id not in self._matches:
+            self._matches[fix_id] = _match(self._connection, fix_id)
+        outcome = outcome_of(application, verdict, self._matches[fix_id], context_text(application.context_keys))
         if outcome is None:
             return
-        fix_id = application.fix_id
         before = self._evidence.get(fix_id) or _one(self._connection, fix_id)
         self._evidence[fix_id] = before.after(outcome)
 
@@ -129,8 +133,9 @@ def rebuild(connection: Connection, fix_ids: Collection[str], revision: int) -> 
     """Fold the facts about some fixes again: verdicts as they arrived, changes of state where their time is."""
     for fix_id in sorted(fix_ids):
         evidence, changes = Evidence(fix_id=fix_id), deque(_changes(connection, fix_id))
+        match = _match(connection, fix_id)
         for application, judgement, verdict in _judged(connection, fix_id):
-            outcome = outcome_of(application, verdict, context_text(application.context_keys))
+            outcome = outcome_of(application, verdict, match, context_text(application.context_keys))
             if outcome is None:
                 continue
             moment = judgement.timestamp + (GRAIN if outcome.tallied else timedelta())
@@ -160,6 +165,12 @@ def _judged(connection: Connection, fix_id: str) -> Iterator[tuple[Application, 
     for application, body, overruled in connection.execute(query).all():
         judgement = Judgement.model_validate_json(body)
         yield Application.model_validate_json(application), judgement, OVERRULED if overruled else judgement.verdict
+
+
+def _match(connection: Connection, fix_id: str) -> Match:
+    """Return what a fix claims; one that was tried and never kept claims the pattern it was made for."""
+    found = connection.execute(select(_FIX.c.match).where(_FIX.c.fix_id == fix_id)).scalar()
+    return Match.EXACT if found is None else Match(found)
 
 
 def _application(connection: Connection, application_id: str) -> Application | None:
