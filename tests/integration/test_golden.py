@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -148,6 +149,15 @@ def test_plain_calls_reach_the_store_and_other_processes(live: Runtime) -> None:
     assert (one.args, one.kwargs, one.result) == (("1.5", 2), {}, 3.0)
     live.exchange.look(boundaries()["kept"], other)
     assert len(other) == 1
+
+
+def test_a_child_of_a_fork_can_keep_good_calls_whoever_held_the_lock(live: Runtime) -> None:
+    held = reservoir("kept")
+    with held._lock:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if held.keep((("1",), {}), 1.0) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_secrets_are_not_stored(live: Runtime) -> None:

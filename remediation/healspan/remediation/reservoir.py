@@ -11,6 +11,7 @@ import contextlib
 import copy
 import inspect
 import io
+import os
 import random
 import sys
 import threading
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+from weakref import WeakSet
 
 from healspan.remediation.errors import NotPlain
 from healspan.remediation.learned import Learned, learn
@@ -88,6 +90,7 @@ class Reservoir:
         self._refused = 0
         self._learned: tuple[int, Learned | None] = (0, None)
         self._version = 0
+        _reservoirs.add(self)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -200,6 +203,19 @@ class Reservoir:
     def _refuse(self, reason: str) -> None:
         self._refused += 1
         self.problem = reason
+
+
+_reservoirs: WeakSet[Reservoir] = WeakSet()
+
+
+def _after_fork() -> None:
+    # Whoever held a lock did not come along.
+    for one in _reservoirs:
+        one._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def used_up(value: object) -> bool:
