@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -156,6 +157,7 @@ def test_a_child_of_a_fork_can_keep_good_calls_whoever_held_the_lock(live: Runti
     with held._lock:
         child = os.fork()
         if child == 0:
+            signal.alarm(20)
             os._exit(0 if held.keep((("1",), {}), 1.0) else 1)
     assert os.waitpid(child, 0)[1] == 0
 

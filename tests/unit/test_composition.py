@@ -124,6 +124,12 @@ def test_an_error_of_our_own_is_nothing_to_diagnose() -> None:
     assert list(searching.beyond(fix_of(STEP), StepInapplicable("no"), (STEP,), searching.first)) == []
 
 
+def test_a_failure_that_cannot_be_looked_at_ends_the_search_and_nothing_else() -> None:
+    told = Told(draft(OTHER))
+    assert beyond(Call(1, []), told, STEP, acted=(STEP,)) == []
+    assert told.asked == []
+
+
 def test_a_search_ends_with_its_time() -> None:
     assert beyond(Call(1, [2]), Told(draft(OTHER)), STEP, acted=(STEP,), until=0.1) == []
 
