@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import update
 from tests.kept import Money, consumes, drains, kept, kept_async, opaque, secretive, unasked
-from tests.observe import drained, wait_until
+from tests.observe import drained, facts, wait_until
 from typer.testing import CliRunner
 
 from healspan.instrumentation import ContractViolation, error_boundary
@@ -18,8 +20,9 @@ from healspan.remediation.boundary import boundaries
 from healspan.remediation.cli.app import app
 from healspan.remediation.errors import ConfigurationError, NotPlain
 from healspan.remediation.golden import good_call
+from healspan.remediation.replay import replay_call
 from healspan.remediation.reservoir import ROOM, Reservoir
-from healspan.remediation.runtime import Runtime
+from healspan.remediation.runtime import Runtime, runtime, shut_down
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.tables import GoldenRow, table_of
 
@@ -68,6 +71,25 @@ def test_a_repaired_call_is_not_a_good_one(live: Runtime) -> None:
 def test_who_did_not_ask_keeps_nothing(live: Runtime) -> None:
     unasked("1")
     assert boundaries()["unasked"].golden is None
+
+
+def test_a_process_that_is_switched_off_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_DISABLED", "1")
+    assert runtime().disabled
+    kept("1")
+    assert len(reservoir("kept")) == 0
+
+
+def test_an_installed_repair_is_held_against_the_good_calls_too(live: Runtime) -> None:
+    for number in range(6):
+        kept.golden(str(number))
+    assert kept("$1") == 1.0
+    wait_until(live.repairs.installed, "the repair to be installed")
+    assert kept("$4,000,000") == 4e6
+    drained(live)
+    with Store.open(live.settings) as store:
+        [solution] = store.fixes.solutions()
+    assert (solution.success_count, solution.failure_count) == (1, 1)
 
 
 def test_what_is_kept_is_bounded(live: Runtime) -> None:
@@ -130,6 +152,16 @@ def test_plain_calls_reach_the_store_and_other_processes(live: Runtime) -> None:
     assert len(other) == 1
 
 
+def test_a_child_of_a_fork_can_keep_good_calls_whoever_held_the_lock(live: Runtime) -> None:
+    held = reservoir("kept")
+    with held._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(0 if held.keep((("1",), {}), 1.0) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_secrets_are_not_stored(live: Runtime) -> None:
     assert secretive("ann", "hunter2") == 10
     assert len(reservoir("secretive")) == 1
@@ -187,3 +219,19 @@ def test_an_erased_sample_is_forgotten_by_living_processes_too(live: Runtime) ->
     with Store.open(live.settings) as store:
         assert store.purge_before(datetime.now(UTC) + timedelta(days=1), actor="human:ann").golden_samples == 1
         assert store.goldens.counts() == {}
+
+
+def test_a_replay_of_an_incident_uses_what_the_service_has_kept(live: Runtime) -> None:
+    for number in range(6):
+        kept(str(number))
+    exchanged(live)
+    with pytest.raises(ValueError, match="could not convert"):
+        kept("$4,000,000")
+    [one] = facts(live)
+    settings = live.settings
+    shut_down()
+    boundaries()["kept"].golden = Reservoir(reservoir("kept")._signature)
+    with Store.open(settings) as store:
+        replayed = replay_call(store, settings, one.incident, boundaries()["kept"])
+    assert replayed.ended == "escalated"
+    assert "unlike all 6 good calls" in replayed.reason

@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from healspan.instrumentation.capture import capture
-from healspan.instrumentation.contract import Contract
+from healspan.instrumentation.contract import Contract, compared
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.frames import frame_path
 from healspan.remediation.boundary import Boundary, ContractResult, FailingFrame
@@ -288,22 +288,11 @@ class Failure:
         return bool(mine) and all(mine)
 
     def verify(self, value: object) -> ContractResult:
-        """Check a value against the contract, and against what good calls have in common.
-
-        What was learned only stands where no check of the application looks at the value: whoever wrote one has said
-        what a good result is.
-        """
+        """Check a value against the contract, and against what good calls have in common."""
         result = ContractResult(None, "the boundary declares no contract")
         if self._contract is not None:
             result = self._contract.verify(value, self._arguments)
-        learned = None
-        if self.boundary.golden is not None and not self.boundary.has_checks and result.valid is not False:
-            learned = self.boundary.golden.learned()
-        why = learned.refuses(value, self._arguments) if learned is not None else None
-        if learned is not None and why is not None:
-            result = ContractResult(False, f"unlike all {learned.calls} good calls: {why}", compared=True)
-        elif learned is not None:
-            result = ContractResult(result.valid, f"{result.reason}; like {learned.calls} good calls", compared=True)
+        result = compared(result, self.boundary, value, self._arguments)
         # The words may be a validator's of the application, with the value in them.
         return replace(result, reason=self._scrubber.scrub_text(result.reason, 500))
 

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from healspan.instrumentation.background import Background, below, copied
-from healspan.instrumentation.contract import Arguments, Check, Contract
+from healspan.instrumentation.contract import Arguments, Check, Contract, compared
 from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
@@ -31,7 +31,7 @@ from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.repair import FiredRepair, fired, register_boundary, take_fired
 from healspan.remediation.reservoir import Reservoir
 from healspan.remediation.run import current_run, open_runs
-from healspan.remediation.runtime import internal_error, report, runtime, start_soon, when_flushing
+from healspan.remediation.runtime import internal_error, report, runtime, start_soon, switched_off, when_flushing
 
 __all__ = ["ContextFunction", "Site"]
 
@@ -205,7 +205,7 @@ class Site:
     def good_call(self, weight: int, args: _Args, kwargs: _Kwargs) -> tuple[_Args, _Kwargs] | None:
         """Return copies of a sampled call's arguments if it is to be kept, should it turn out good."""
         reservoir = self.boundary.golden
-        if reservoir is None or not reservoir.rate or not reservoir.wants(weight):
+        if reservoir is None or not reservoir.rate or not reservoir.wants(weight) or switched_off():
             return None
         with internal_error("golden"):
             return reservoir.copied(args, kwargs)
@@ -268,7 +268,9 @@ class Site:
                 return False
             valid: bool | None = None
             if result is not None:
-                valid = self.contract.verify(result[0], Arguments(self._signature, args, kwargs)).valid
+                arguments = Arguments(self._signature, args, kwargs)
+                declared = self.contract.verify(result[0], arguments)
+                valid = compared(declared, self.boundary, result[0], arguments).valid
             runtime().repaired(
                 self.boundary.name,
                 mine,

@@ -7,6 +7,7 @@ steps that need each other are joined: a strategy that heals alone is a fix of i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from healspan.remediation.fix import Fix, FixDraft, RiskLevel
 from healspan.remediation.step import FramePath, RepairStep, RetryStep, Step, StrategyStep
 
 __all__ = ["MOST_STEPS", "Composer", "Lead", "combined"]
+
+logger = logging.getLogger("healspan.engine")
 
 MOST_STEPS = 3
 """Steps of one fix that a search puts together."""
@@ -69,7 +72,12 @@ class Composer:
         """
         if len(fix.steps) >= MOST_STEPS or isinstance(error, _NOT_THE_CALL) or not _took_part(fix, acted):
             return
-        after = self._call.after(error)
+        try:
+            after = self._call.after(error)
+        except Exception as own:
+            # The fault is healspan's: the candidate stays what it is, and the next one has its turn.
+            logger.warning("a further failure could not be looked at: %s; please report this", type(own).__qualname__)
+            return
         place = _place(after)
         mark = (*(_spot(step) for step in fix.steps), place)
         if place in lead.places or mark in self._explored:

@@ -21,8 +21,8 @@ _SLACK: Final = 10
 _LENGTHS: Final = 3
 """Different lengths that a relation between an argument and the result must have held for."""
 _DEEPEST: Final = 8
-_MOST_PARTS: Final = 5_000
-"""Parts of one value that are looked at."""
+_MOST_PARTS: Final = 500
+"""Parts of one value that are looked at: learning happens in a failing request."""
 
 _NUMBERS = frozenset({int, float})
 _COLLECTIONS = frozenset({list, tuple, set, frozenset, dict})

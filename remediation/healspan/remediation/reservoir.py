@@ -11,6 +11,7 @@ import contextlib
 import copy
 import inspect
 import io
+import os
 import random
 import sys
 import threading
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+from weakref import WeakSet
 
 from healspan.remediation.errors import NotPlain
 from healspan.remediation.learned import Learned, learn
@@ -88,15 +90,22 @@ class Reservoir:
         self._refused = 0
         self._learned: tuple[int, Learned | None] = (0, None)
         self._version = 0
+        _reservoirs.add(self)
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def wants(self, weight: int) -> bool:
-        """Whether a sampled call, which stands for so many, is to be kept if it is good."""
+        """Whether a sampled call, which stands for so many, is to be kept if it is good.
+
+        Drawn before anything is copied: the fuller the reservoir, the fewer calls pay for a copy.
+        """
         if self._refused >= _PATIENCE and self._chance() * _TRY_EVERY >= 1:
             return False
-        return self._chance() < self.rate * weight
+        if self._chance() >= self.rate * weight:
+            return False
+        self._offered += 1
+        return len(self._calls) < ROOM or self._chance() * self._offered < ROOM
 
     def copied(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
         """Return copies of a call's arguments, before it is made; None where that cannot be done safely."""
@@ -114,20 +123,16 @@ class Reservoir:
             return None
 
     def keep(self, call: Call, result: object) -> bool:
-        """Offer a good call, with arguments that were copied before it was made; False if it was not kept."""
+        """Keep a good call, with arguments that were copied before it was made; False if it cannot be kept."""
         good = self._good(call, result)
         if good is None:
             return False
         self._refused = 0
         with self._lock:
-            self._offered += 1
-            place = int(self._chance() * self._offered)
             if len(self._calls) < ROOM:
                 self._calls.append(good)
-            elif place < ROOM:
-                self._calls[place] = good
             else:
-                return False
+                self._calls[int(self._chance() * ROOM)] = good
             self._version += 1
         self.fresh.append(good)
         return True
@@ -164,6 +169,8 @@ class Reservoir:
         Raises:
             TypeError: the function takes other parameters now.
         """
+        if unknown := named.keys() - self._signature.parameters.keys():
+            raise TypeError(f"there is no parameter {', '.join(sorted(unknown))}")
         bound = inspect.BoundArguments(self._signature, dict(named))
         self._signature.bind(*bound.args, **bound.kwargs)
         return bound.args, bound.kwargs
@@ -200,6 +207,19 @@ class Reservoir:
     def _refuse(self, reason: str) -> None:
         self._refused += 1
         self.problem = reason
+
+
+_reservoirs: WeakSet[Reservoir] = WeakSet()
+
+
+def _after_fork() -> None:
+    # Whoever held a lock did not come along.
+    for one in _reservoirs:
+        one._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def used_up(value: object) -> bool:

@@ -38,7 +38,7 @@ from healspan.remediation.store import Drainer, FixIndex, RunHistory, Snapshot, 
 from healspan.remediation.switch import obeyed
 from healspan.remediation.tally import Tally, rows
 
-__all__ = ["Runtime", "internal_error", "report", "runtime", "shut_down", "start_soon", "when_flushing"]
+__all__ = ["Runtime", "internal_error", "report", "runtime", "shut_down", "start_soon", "switched_off", "when_flushing"]
 
 logger = logging.getLogger("healspan")
 
@@ -340,6 +340,11 @@ def runtime() -> Runtime:
             raise
         _runtime = fresh
         return fresh
+
+
+def switched_off() -> bool:
+    """Whether a kill switch is known to be on; a runtime that has not started yet knows of none."""
+    return _runtime is not None and _runtime.disabled
 
 
 def start_soon() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from healspan.remediation.golden import GoldenSample
 from healspan.remediation.store.database import Database
+from healspan.remediation.store.rows import Inserts, row_of
 from healspan.remediation.store.tables import GoldenRow, table_of
 
 __all__ = ["Goldens"]
@@ -25,6 +26,18 @@ class Goldens:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def add(self, samples: Iterable[GoldenSample]) -> None:
+        """Add samples that are not there yet.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: nothing was written.
+        """
+        with self._database.writing() as connection:
+            inserts = Inserts(connection.dialect)
+            for sample in samples:
+                table, values = row_of(sample)
+                inserts.add(connection, table, [values])
 
     def latest(self, boundary: str, *, limit: int = 32) -> tuple[GoldenSample, ...]:
         """Return the latest samples of a boundary, newest first; one that cannot be read is left out and logged."""
