@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, assert_never
 
-from healspan.remediation.boundary import FailedCall
+from healspan.remediation.boundary import FailedCall, Invocation
 from healspan.remediation.errors import StepInapplicable
 from healspan.remediation.fix import Fix
 from healspan.remediation.repair import Repairs, function_hash
-from healspan.remediation.step import FallbackStep, FramePath, ParametersStep, RepairStep, RetryStep, StrategyStep
+from healspan.remediation.sandbox import Sandbox
+from healspan.remediation.step import (
+    AdapterStep,
+    FallbackStep,
+    FramePath,
+    ParametersStep,
+    RepairStep,
+    RetryStep,
+    StrategyStep,
+    used_strategies,
+)
 from healspan.remediation.transience import wait_seconds
 
 __all__ = ["Attempt", "Invocation"]
-
-Invocation = Callable[[], Any]
-"""A call the engine wants made; may return an awaitable."""
-
 
 _CONTAINERS = (list, dict, set, bytearray)
 
@@ -26,10 +32,11 @@ _CONTAINERS = (list, dict, set, bytearray)
 class Attempt:
     """One use of one fix on one failing call: the steps, innermost first."""
 
-    def __init__(self, fix: Fix, call: FailedCall, repairs: Repairs) -> None:
+    def __init__(self, fix: Fix, call: FailedCall, repairs: Repairs, sandbox: Sandbox) -> None:
         self._fix = fix
         self._call = call
         self._repairs = repairs
+        self._sandbox = sandbox
         self.degraded = False
         self.new_path: FramePath | None = None
 
@@ -55,7 +62,7 @@ class Attempt:
 
     def _applied(
         self,
-        step: RetryStep | ParametersStep | StrategyStep | FallbackStep,
+        step: RetryStep | AdapterStep | ParametersStep | StrategyStep | FallbackStep,
     ) -> Generator[Invocation, Any, Any]:
         match step:
             case RetryStep():
@@ -63,6 +70,8 @@ class Attempt:
             case ParametersStep():
                 arguments = self._call.boundary.tuned(step.arguments)
                 return (yield functools.partial(self._call.again_with, arguments))
+            case AdapterStep():
+                return (yield from self._sandbox.apply(step, self._call))
             case StrategyStep():
                 strategy = self._call.boundary.strategies[step.strategy]
                 bound = strategy.bind(step.arguments)
@@ -87,14 +96,13 @@ class Attempt:
 
     def _refuse_stale(self) -> None:
         for step in self._fix.steps:
-            if not isinstance(step, StrategyStep):
-                continue
-            target, digest = function_hash(self._call.boundary.strategies[step.strategy].function)
-            known = self._fix.source_hash.get(target)
-            if known != digest:
-                raise StepInapplicable(
-                    f"stale: strategy {step.strategy!r} ({target}) changed since the fix was made; review it again",
-                )
+            for name in used_strategies(step):
+                target, digest = function_hash(self._call.boundary.strategies[name].function)
+                known = self._fix.source_hash.get(target)
+                if known != digest:
+                    raise StepInapplicable(
+                        f"stale: strategy {name!r} ({target}) changed since the fix was made; review it again",
+                    )
 
     def _repaired(self, steps: Sequence[RepairStep]) -> Generator[Invocation, Any, Any]:
         path = self._call.path

@@ -17,7 +17,7 @@ from healspan.remediation.adoption import Adoption
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import FailedCall
 from healspan.remediation.diagnosis import Diagnoser
-from healspan.remediation.errors import FixError, RepairDeclined, StepInapplicable
+from healspan.remediation.errors import AdapterFailed, FixError, RepairDeclined, StepInapplicable
 from healspan.remediation.fix import Fix, FixState, StateChange
 from healspan.remediation.flight import Flights
 from healspan.remediation.ids import uuid7
@@ -27,6 +27,7 @@ from healspan.remediation.policy import GATES, Preset, Request, first_refusal
 from healspan.remediation.record import Record
 from healspan.remediation.repair import Repairs
 from healspan.remediation.run import Applied, Heal
+from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.step import FramePath, RepairStep, in_words
 from healspan.remediation.store import FixIndex
@@ -93,6 +94,7 @@ class Engine:
         index: the fixes that serve in this process.
         keys: sign what the engine finds.
         repairs: installs repairs into live functions.
+        sandbox: applies adapters.
         diagnosers: asked in order in tier 2.
         preset: the policy.
         now: the wall clock, in UTC.
@@ -108,6 +110,7 @@ class Engine:
         repairs: Repairs,
         diagnosers: Sequence[Diagnoser],
         preset: Preset = "guarded",
+        sandbox: Sandbox,
         flight_wait: float = 2.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.perf_counter,
@@ -116,6 +119,7 @@ class Engine:
         self._index = index
         self._adoption = Adoption(index=index, keys=keys, preset=preset, now=now)
         self._repairs = repairs
+        self._sandbox = sandbox
         self._diagnosers = tuple(diagnosers)
         self._preset = preset
         self._flights = Flights()
@@ -230,7 +234,7 @@ class Engine:
         if first_refusal(Request(fix, None, call, self._preset, self._now()), tuple(unapproved)) is not None:
             return False
         try:
-            value = yield from Attempt(fix, call, self._repairs).run()
+            value = yield from Attempt(fix, call, self._repairs, self._sandbox).run()
         except Exception:
             # Whatever it raised, it would not have helped.
             return False
@@ -250,14 +254,16 @@ class Engine:
             progress.decide(fix, refusal.gate, refusal.reason)
             return None
         started = self._clock()
-        attempt = Attempt(fix, call, self._repairs)
+        attempt = Attempt(fix, call, self._repairs, self._sandbox)
         try:
             value = yield from attempt.run()
         except (StepInapplicable, RepairDeclined, FixError) as inapplicable:
             progress.decide(fix, "apply", str(inapplicable))
             return None
         except Exception as error:
-            progress.decide(fix, "apply", f"it raised {type(error).__qualname__}", applied=True)
+            # An adapter's failure is told in our own words; an exception's may hold what must not leave.
+            told = str(error) if isinstance(error, AdapterFailed) else f"it raised {type(error).__qualname__}"
+            progress.decide(fix, "apply", told, applied=True)
             self._failed(call, progress, fix, change, self._clock() - started, valid=None)
             return None
         contract = call.verify(value)

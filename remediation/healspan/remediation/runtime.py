@@ -26,6 +26,7 @@ from healspan.remediation.record import Record
 from healspan.remediation.regression import NoRegression, judge_run, verdict
 from healspan.remediation.repair import FiredRepair, Repairs
 from healspan.remediation.run import Applied, Heal, Run
+from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.serving import Serving
 from healspan.remediation.settings import Settings, load_settings
@@ -76,6 +77,12 @@ class Runtime:
         self._switched_off = False
         self.index = FixIndex(settings, trust=self.keys.trust, on_change=self._serve)
         self.drainer = Drainer(settings, self.spool)
+        self.sandbox = Sandbox(
+            seconds=settings.sandbox_seconds,
+            memory=settings.sandbox_memory_mb * 1024 * 1024,
+            host_calls=settings.sandbox_host_calls,
+            workers=settings.sandbox_workers,
+        )
         self.engine = Engine(
             journal=self.spool,
             index=self.index,
@@ -84,6 +91,7 @@ class Runtime:
             diagnosers=(Playbooks(),),
             preset=settings.policy,
             flight_wait=settings.flight_wait_seconds,
+            sandbox=self.sandbox,
         )
 
     def start(self) -> None:
@@ -106,6 +114,7 @@ class Runtime:
         self.index.stop()
         self.repairs.uninstall_all()
         self.drainer.stop(timeout)
+        self.sandbox.close()
         self.spool.close()
 
     def _serve(self, snapshot: Snapshot) -> None:
