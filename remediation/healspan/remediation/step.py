@@ -136,8 +136,7 @@ def in_words(step: RetryStep | RepairStep | AdapterStep | ParametersStep | Strat
             accept = step.parameters.get("accept")
             return f"repair {step.repairer}{f' ({accept})' if accept else ''} at {step.expression}"
         case AdapterStep():
-            again = " that makes the call again" if step.calls else ""
-            return f"adapter of {len(step.text.splitlines())} lines{again}"
+            return f"adapter of {len(step.text.splitlines())} lines"
         case StrategyStep():
             return f"strategy {step.strategy}"
         case FallbackStep():
