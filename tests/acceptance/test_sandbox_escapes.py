@@ -251,16 +251,25 @@ RUN = {
     ),
     # Results that are not what they seem
     "a function": ("return lambda: 1", "holds a function"),
-    "the host's function": ("return call", "holds a function|holds a builtin"),
-    "a built-in": ("return open", "holds a "),
+    "the host's function": ("return call", "holds a "),
+    "a built-in": ("return open", "holds an object"),
     "a class": (["class P: pass", "return P"], "holds a type"),
-    "an instance": (["class P: pass", "return P()"], "holds a P"),
+    "an instance": (["class P: pass", "return P()"], "holds an object"),
+    "a class named after a secret": (
+        "return type(arguments['secret'], (), {})()",
+        "holds an object|result cannot|raised",
+    ),
+    "a name made of a secret": ("return eval(arguments['secret'] + '()')", "asked for something, which"),
+    "a field named after a secret": (
+        ["import collections", "return {collections.namedtuple('T', arguments['secret'])(1): 1}"],
+        "died|result cannot",
+    ),
     "an instance under a name of ours": (["class _Handle: pass", "return _Handle()"], "result cannot be used"),
     "an instance that says it is a number": (["class int: pass", "return int()"], "result cannot be used"),
     "a pattern": (["import re", "return {'p': re.compile('a')}"], "holds a "),
     "a module": (["import json", "return [json]"], "holds a module"),
     "a range": ("return range(3)", "holds a range"),
-    "an exception": ("return ValueError('x')", "holds a ValueError"),
+    "an exception": ("return ValueError('x')", "holds an object"),
     "a coroutine": (["async def f(): return 1", "return f()"], "holds a coroutine"),
     "half a character": ("return '\\ud800'", "half a character"),
     "half a character inside": ("return {'a': ['\\udfff']}", "half a character"),
@@ -303,7 +312,7 @@ def test_a_strategy_beside_the_one_that_is_given(live: Runtime, ann: Reviewer) -
     serve(live, ann, "attacked", AdapterStep(text=body("return strategy('forbidden')"), strategies=("allowed",)))
     with pytest.raises(Broken, match="no number in 2 rows"):
         attacked(["a", "b"])
-    assert "asked for strategy 'forbidden'" in decisions(live)[0].reason
+    assert "asked for a strategy that its step does not allow" in decisions(live)[0].reason
     assert "forbidden" not in LEDGER
 
 
@@ -312,7 +321,7 @@ def test_a_repairer_beside_the_one_that_is_given(live: Runtime, ann: Reviewer) -
     serve(live, ann, "attacked", AdapterStep(text=text, repairers=("number",)))
     with pytest.raises(Broken, match="no number in 2 rows"):
         attacked(["a", "b"])
-    assert "asked for repairer 'renamed_key'" in decisions(live)[0].reason
+    assert "asked for a repairer that its step does not allow" in decisions(live)[0].reason
 
 
 def test_every_question_is_counted(live: Runtime, ann: Reviewer, monkeypatch: pytest.MonkeyPatch) -> None:

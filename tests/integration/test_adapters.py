@@ -254,7 +254,10 @@ class TestWhereItDoesNotApply:
         serve(service, ann, "adapted_once", AdapterStep(text=body("return 1.0")))
         with pytest.raises(ValueError, match="could not convert"):
             once("x")
-        assert decisions(service)[0].reason == "sandboxed adapters are off: install them with pip install 'healspan[sandbox]'"
+        assert (
+            decisions(service)[0].reason
+            == "sandboxed adapters are off: install them with pip install 'healspan[sandbox]'"
+        )
 
     def test_a_call_that_must_not_be_made_again(self, service: Runtime, ann: Reviewer) -> None:
         serve(service, ann, "adapted_once", CLEAN)

@@ -6,6 +6,7 @@ for the sandbox is bounded by a clock, never what the application does when it i
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 import time
@@ -93,13 +94,13 @@ class Sandbox:
         read_text(step.text)
         if self.why_off is not None:
             raise StepInapplicable(self.why_off)
-        arguments = _crossing_arguments(step, call)
+        arguments, written = _crossing_arguments(step, call)
         facts = error_facts(call.error)
         host = Host(step, call, arguments, self._host_calls)
         request = {
             "do": "run",
             "text": step.text,
-            "arguments": encode(arguments),
+            "arguments": written,
             "error": encode(facts),
             "names": host.names,
             **self._limits(),
@@ -201,8 +202,11 @@ class Sandbox:
             message = yield from host.answer(str(reply["name"]), reply["args"], reply["keywords"])
 
 
-def _crossing_arguments(step: AdapterStep, call: FailedCall) -> dict[str, Any]:
-    """Return plain copies of the arguments that a step asks for: all but a method's own object, unless it says."""
+def _crossing_arguments(step: AdapterStep, call: FailedCall) -> tuple[dict[str, Any], Any]:
+    """Return plain copies of the arguments that a step asks for, and how they are written.
+
+    All cross but a method's own object, unless the step says which.
+    """
     given: Mapping[str, Any] = call.arguments
     wanted = step.arguments
     if wanted is None:
@@ -220,16 +224,19 @@ def _crossing_arguments(step: AdapterStep, call: FailedCall) -> dict[str, Any]:
                 "in the step's 'arguments'",
             ) from None
     try:
-        encode(crossing)
+        return crossing, encode(crossing)
     except Unplain as reason:
         raise StepInapplicable(f"the arguments cannot cross into the sandbox: {reason}") from None
-    return crossing
 
 
 def _receiver(call: FailedCall) -> str | None:
     """Return the name under which a method gets its own object."""
-    function = call.boundary.function
-    if function is None or "." not in function.__qualname__.rpartition("<locals>.")[2]:
+    return None if call.boundary.function is None else _own_object(call.boundary.function)
+
+
+@functools.lru_cache(maxsize=256)
+def _own_object(function: Callable[..., Any]) -> str | None:
+    if "." not in function.__qualname__.rpartition("<locals>.")[2]:
         return None
     first = next(iter(inspect.signature(function).parameters), None)
     return first if first in {"self", "cls"} else None

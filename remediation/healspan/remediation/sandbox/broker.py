@@ -9,6 +9,7 @@ calls; the broker says which host call is wanted, or how it ended.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -43,6 +44,9 @@ _ROOM_BESIDE = 512 * 1024 * 1024
 
 _GRACE = 0.25
 """Seconds that the sandbox has to notice its own limit before its worker is killed."""
+
+_TOLD = ("function", "module", "type", "range", "slice", "coroutine", "Pattern", "Match", "deque", "iterator")
+"""Kinds that a refusal may name; the name of an adapter's own class may be what it was given."""
 
 _FINISH = f"""
 _healspan_result = heal(call, arguments, error)
@@ -81,7 +85,8 @@ def _healspan_unplain(value, depth):
             if why:
                 return why
         return ''
-    return 'it holds a ' + kind.__name__ + ', which would leave the sandbox as something else'
+    what = 'a ' + kind.__name__ if kind.__name__ in {_TOLD!r} else 'an object'
+    return 'it holds ' + what + ', which would leave the sandbox as something else'
 _healspan_why = _healspan_unplain(_healspan_result, 0)
 (_healspan_why, None if _healspan_why else _healspan_result)
 """
@@ -155,7 +160,8 @@ class Broker:
                 answer = {"event": "failed", "kind": "time" if error.timed_out else "crash"}
             except monty.MontyError as error:
                 answer = _failed(error)
-            except TimeoutError:
+            except Exception:
+                # Whatever the sandbox gave that nobody thought of: it costs this application and this worker.
                 answer = {"event": "failed", "kind": "crash"}
             self._send(answer)
 
@@ -276,7 +282,7 @@ def _failed(error: monty.MontyError) -> dict[str, Any]:
 def _end_with(connection: socket.socket) -> None:
     """Kill this process and its worker when the other end closes, whatever they are doing."""
     watch = select.poll()
-    watch.register(connection.fileno(), select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+    watch.register(connection.fileno(), select.POLLHUP | select.POLLERR)
     watch.poll()
     os.killpg(0, signal.SIGKILL)
 
@@ -291,7 +297,8 @@ def main() -> None:
     ):
         _, most = resource.getrlimit(limit)
         value = value if most == resource.RLIM_INFINITY else min(value, most)
-        resource.setrlimit(limit, (value, value))
+        with contextlib.suppress(ValueError, OSError):  # not every system has every limit
+            resource.setrlimit(limit, (value, value))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is for the service
     connection = socket.socket(fileno=0)
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()

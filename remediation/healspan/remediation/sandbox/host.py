@@ -100,7 +100,9 @@ class Host:
             raise AdapterFailed(f"it made more than {self._most:,} host calls")
         allowed = name in self.names or (name == "call" and self._step.calls)
         if not allowed:
-            raise AdapterFailed(f"it asked for {name!r:.40}, which its step does not allow")
+            # A name that does not stand in the text was made of something, perhaps of what the adapter was given.
+            told = repr(name[:40]) if name in self._step.text else "something"
+            raise AdapterFailed(f"it asked for {told}, which its step does not allow")
         try:
             positional, named = self.restored(decode(args)), self.restored(decode(keywords))
             value = yield from self._asked(name, positional, named)
@@ -126,7 +128,7 @@ class Host:
             case "strategy":
                 [wanted] = args
                 if wanted not in self._step.strategies:
-                    raise AdapterFailed(f"it asked for strategy {wanted!r:.40}, which its step does not allow")
+                    raise AdapterFailed("it asked for a strategy that its step does not allow")
                 strategy = self._call.boundary.strategies[wanted]
                 return (yield functools.partial(self._call.alternative, strategy.function, strategy.bind(named)))
             case _:
@@ -137,10 +139,7 @@ class Host:
         unknown = [name for name in named if name not in given]
         if unknown:
             raise TypeError(f"the call has no argument {unknown[0][:40]!r}; it has {', '.join(given)}")
-        try:
-            hints = get_type_hints(self._call.boundary.function)
-        except Exception:  # annotations that cannot be resolved here say nothing
-            hints = {}
+        hints = _hints(self._call.boundary.function)
         changed: dict[str, Any] = {}
         for name, value in named.items():
             if name in self._arguments and same(value, self._arguments[name]):
@@ -159,7 +158,7 @@ class Host:
     ) -> object:
         """Return the operand that a repairer would use instead; what needs no repair is returned as it is."""
         if name not in self._step.repairers:
-            raise AdapterFailed(f"it asked for repairer {name!r:.40}, which its step does not allow")
+            raise AdapterFailed("it asked for a repairer that its step does not allow")
         chosen = repairer(name)
         try:
             parameters = chosen.parameters.model_validate({"accept": accept})
@@ -214,6 +213,14 @@ class Host:
     def seen(self) -> list[Any]:
         """Return what crossed inwards as answers."""
         return [copied for copied, _ in self._results]
+
+
+@functools.lru_cache(maxsize=256)
+def _hints(function: Callable[..., Any] | None) -> Mapping[str, Any]:
+    try:
+        return get_type_hints(function)
+    except Exception:  # annotations that cannot be resolved here say nothing
+        return {}
 
 
 def _failure(operation: str, operand: object, key: object, error: Exception, parameters: Any) -> Failure:

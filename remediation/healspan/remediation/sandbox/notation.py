@@ -198,9 +198,12 @@ def decode(written: Any) -> Any:
         raise Unplain(f"not in the notation of plain values ({type(error).__name__})") from None
 
 
+_WRITER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+
+
 def dumps(message: dict[str, Any]) -> bytes:
     """Return a message as bytes, its length before it."""
-    body = json.dumps(message, separators=(",", ":")).encode()
+    body = _WRITER.encode(message).encode()
     if len(body) > MOST_FRAME:
         raise Unplain("the message is too large")
     return len(body).to_bytes(4) + body

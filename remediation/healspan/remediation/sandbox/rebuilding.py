@@ -106,7 +106,7 @@ def _known(value: dict[Any, Any], declared: type, known: Mapping[str, bool]) -> 
     """Return the rebuilt fields that a constructor takes; a field that it makes itself is left to it."""
     unknown = [key for key in value if key not in known]
     if unknown:
-        raise Unplain(f"{declared.__qualname__} has no field {str(unknown[0])[:40]!r}")
+        raise Unplain(f"it has {len(unknown)} fields that {declared.__qualname__} has not")
     hints = _hints(declared)
     return {key: rebuild(one, hints.get(key)) for key, one in value.items() if known[key]}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -42,6 +43,7 @@ _CHUNK = 1 << 20
 _TOO_LONG = "it took longer than the sandbox allows"
 
 
+@functools.cache
 def is_installed() -> bool:
     """Whether the extra ``sandbox`` is installed; imports nothing."""
     try:
