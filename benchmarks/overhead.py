@@ -7,7 +7,9 @@ Prints value, budget and verdict of each figure (`budgets`), or JSON.
 Keys: `boundary_ns`, `wrapper_ns` (a bare ``functools.wraps`` try/except wrapper), `ratio` (budget 1.5),
 `capture_us` (four frames, locals on), `repair_install_ms`, `tier1_ms.{p50,p99}` (exception to healed value, the
 incident durable; budget 1 and 5), `repair_us` (a repaired input over a clean one; budget 20), `capture_to_sentry`
-(where sentry-sdk is installed: our capture over its own; budget 1).
+(where sentry-sdk is installed: our capture over its own; budget 1), `adapter_ms.{p50,p99}` (a failing call that a warm
+sandboxed adapter heals by calling it again, everything included; budget 1), with `bare_p50` and `bare_p99` (the same
+text and host call in the sandbox alone, in this process).
 """
 
 from __future__ import annotations
@@ -21,14 +23,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pydantic_monty
 from budgets import report
 
 from healspan.instrumentation import error_boundary
 from healspan.instrumentation.capture import capture
+from healspan.remediation.fix import Fix, FixDraft, FixState, Match, RiskLevel, Scope, StateChange
 from healspan.remediation.runtime import runtime, shut_down
+from healspan.remediation.signing import Reviewer, enrol
+from healspan.remediation.step import AdapterStep
 
 
 def identity(value: object) -> object:
@@ -199,6 +206,72 @@ def installed_repair(rounds: int) -> dict[str, float]:
     }
 
 
+ADAPTER = """def heal(call, arguments, error):
+    return call(text=arguments["text"].strip("$"))
+"""
+
+adapted = error_boundary("overhead_adapted", retry_safe=True)(read_amount)
+
+
+def adapter_ms(rounds: int, keys: Path) -> dict[str, float]:
+    """Time whole failing calls that a sandboxed adapter heals, and the bare sandbox beside them, turn by turn."""
+    live = runtime()
+    reviewer = Reviewer.open(keys / "reviewer.pem", name="bench", create=True)
+    enrol(live.settings.keys_dir, reviewer)
+    draft = FixDraft(
+        pattern="overhead_adapted::dollars",
+        scope=Scope(module="overhead_adapted", match=Match.BOUNDARY),
+        diagnosis="The amount has a sign of its currency.",
+        fix_type="adapter",
+        fix_instruction="Read the amount without the sign.",
+        affected_module=__name__,
+        confidence=0.9,
+        risk_level=RiskLevel.MEDIUM,
+        risk_assessment="Measured only.",
+        steps=(AdapterStep(text=ADAPTER),),
+        origin="human:bench",
+    )
+    now = datetime.now(UTC)
+    fix = reviewer.sign_fix(Fix.from_draft(draft, created_at=now))
+    change = StateChange(
+        fix_id=fix.fix_id,
+        sequence=1,
+        state=FixState.ACTIVE,
+        policy="guarded",
+        actor="human:bench",
+        reason="measured",
+        at=now,
+    )
+    live.index.add(fix, reviewer.sign_change(change))
+
+    def call(text: str) -> float:
+        return float(text)
+
+    with pydantic_monty.Monty(max_processes=1) as pool:
+
+        def bare() -> float:
+            inputs = {"arguments": {"text": "$12.5"}, "error": {}}
+            with pool.checkout() as session:
+                found = session.feed_run(
+                    f"{ADAPTER}heal(call, arguments, error)", inputs=inputs, external_lookup={"call": call}
+                )
+                return float(found)
+
+        times: dict[str, list[float]] = {"": [], "bare_": []}
+        for number in range(rounds + 10):
+            for name, made in (("", lambda: adapted("$12.5")), ("bare_", bare)):
+                started = time.perf_counter()
+                if made() != 12.5:
+                    sys.exit("the adapter did not heal the call")
+                if number >= 10:  # the first ones start the processes
+                    times[name].append((time.perf_counter() - started) * 1e3)
+    figures = {}
+    for name, milliseconds in times.items():
+        cuts = statistics.quantiles(milliseconds, n=100)
+        figures |= {f"{name}p50": round(cuts[49], 3), f"{name}p99": round(cuts[98], 3)}
+    return figures
+
+
 def main() -> None:
     """Measure in a data directory of its own and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -215,6 +288,7 @@ def main() -> None:
             **to_sentry(rounds // 4, ours),
             "tier1_ms": tier1(rounds),
             **installed_repair(rounds),
+            "adapter_ms": adapter_ms(rounds // 2, Path(directory)),
         }
         shut_down()
     report(figures, as_json=options.json, out=options.out)

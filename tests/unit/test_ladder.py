@@ -23,6 +23,7 @@ from healspan.remediation.lessons import Lessons
 from healspan.remediation.repair import FiredRepair, Probe, Repairs, current_probe
 from healspan.remediation.repairers import Loss
 from healspan.remediation.reservoir import GoodCall, Reservoir
+from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.step import FramePath, ParametersStep, RepairStep, Step
 from healspan.remediation.validation import Outcome, Rung, RungResult, Validation
 
@@ -135,6 +136,7 @@ def climb(
 ) -> Climbed:
     ladder = Ladder(
         cast("Repairs", FakeRepairs(refusal)),
+        Sandbox(),
         replay_seconds=replay_seconds,
         clock=call.clock,
         now=lambda: NOW,

@@ -79,6 +79,16 @@ class Contract:
         """Whether anything is really checked: an annotation may say nothing, or what cannot be validated."""
         return bool(self._checks) or (self._adapter if self._resolved else self._resolve()) is not None
 
+    @property
+    def output(self) -> Any:
+        """The declared type of the result; `UNSET` where none is, or none that can be resolved."""
+        if self._output is not UNSET:
+            return self._output
+        try:
+            return get_type_hints(self._function).get("return", UNSET)
+        except Exception:  # annotations are the application's code
+            return UNSET
+
     def verify(self, value: object, arguments: Mapping[str, Any]) -> ContractResult:
         """Check a value, strictly and without replacing it."""
         adapter = self._adapter if self._resolved else self._resolve()

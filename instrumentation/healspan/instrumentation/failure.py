@@ -13,10 +13,10 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from healspan.instrumentation.capture import capture
-from healspan.instrumentation.contract import Contract, compared
+from healspan.instrumentation.contract import Arguments, Contract, compared
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.frames import frame_path
-from healspan.remediation.boundary import Boundary, ContractResult, FailingFrame
+from healspan.remediation.boundary import UNSET, Boundary, ContractResult, FailingFrame
 from healspan.remediation.engine import Healing
 from healspan.remediation.errors import StepInapplicable
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
@@ -99,6 +99,18 @@ class Failure:
     def path(self) -> FramePath:
         """The way from the boundary down to the failing frame."""
         return self._path
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The call's arguments by name, as they were before the call where the boundary keeps a snapshot."""
+        if self._snapshot is None or self.boundary.function is None:
+            return self._arguments
+        return Arguments(inspect.signature(self.boundary.function), *self._snapshot)
+
+    @property
+    def output(self) -> Any:
+        """The declared type of the result; `UNSET` where none is."""
+        return UNSET if self._contract is None else self._contract.output
 
     def record(self, live: Runtime) -> bool:
         """Capture the incident and make it durable; False if it could not be, and so must not be healed."""

@@ -5,21 +5,27 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, assert_never
 
-from healspan.remediation.boundary import FailedCall
+from healspan.remediation.boundary import FailedCall, Invocation
 from healspan.remediation.errors import StepInapplicable
 from healspan.remediation.fix import Fix, Match
 from healspan.remediation.repair import Probe, Repairs, active_repairs, current_probe, function_hash
-from healspan.remediation.step import FallbackStep, FramePath, ParametersStep, RepairStep, RetryStep, StrategyStep
+from healspan.remediation.sandbox import Sandbox
+from healspan.remediation.step import (
+    AdapterStep,
+    FallbackStep,
+    FramePath,
+    ParametersStep,
+    RepairStep,
+    RetryStep,
+    StrategyStep,
+    used_strategies,
+)
 from healspan.remediation.transience import wait_seconds
 
 __all__ = ["Attempt", "Invocation"]
-
-Invocation = Callable[[], Any]
-"""A call the engine wants made; may return an awaitable."""
-
 
 _CONTAINERS = (list, dict, set, bytearray)
 
@@ -31,13 +37,22 @@ class Attempt:
         fix: what to use.
         call: what failed.
         repairs: of this process.
+        sandbox: applies adapters.
         paths: further ways to its repaired expressions, beside the call's own.
     """
 
-    def __init__(self, fix: Fix, call: FailedCall, repairs: Repairs, paths: Iterable[FramePath] = ()) -> None:
+    def __init__(
+        self,
+        fix: Fix,
+        call: FailedCall,
+        repairs: Repairs,
+        sandbox: Sandbox,
+        paths: Iterable[FramePath] = (),
+    ) -> None:
         self._fix = fix
         self._call = call
         self._repairs = repairs
+        self._sandbox = sandbox
         self._steps = tuple(step for step in fix.steps if isinstance(step, RepairStep))
         self._ways = tuple(dict.fromkeys((call.path, *paths))) if self._steps else ()
         self._probe: Probe | None = None
@@ -123,7 +138,7 @@ class Attempt:
 
     def _applied(
         self,
-        step: RetryStep | ParametersStep | StrategyStep | FallbackStep,
+        step: RetryStep | AdapterStep | ParametersStep | StrategyStep | FallbackStep,
         error: Exception,
     ) -> Generator[Invocation, Any, Any]:
         match step:
@@ -132,6 +147,8 @@ class Attempt:
             case ParametersStep():
                 arguments = self._call.boundary.tuned(step.arguments)
                 return (yield functools.partial(self._call.again_with, arguments))
+            case AdapterStep():
+                return (yield from self._sandbox.apply(step, self._call))
             case StrategyStep():
                 strategy = self._call.boundary.strategies[step.strategy]
                 bound = strategy.bind(step.arguments)
@@ -156,14 +173,13 @@ class Attempt:
 
     def _refuse_stale(self) -> None:
         for step in self._fix.steps:
-            if not isinstance(step, StrategyStep):
-                continue
-            target, digest = function_hash(self._call.boundary.strategies[step.strategy].function)
-            known = self._fix.source_hash.get(target)
-            if known != digest:
-                raise StepInapplicable(
-                    f"stale: strategy {step.strategy!r} ({target}) changed since the fix was made; review it again",
-                )
+            for name in used_strategies(step):
+                target, digest = function_hash(self._call.boundary.strategies[name].function)
+                known = self._fix.source_hash.get(target)
+                if known != digest:
+                    raise StepInapplicable(
+                        f"stale: strategy {name!r} ({target}) changed since the fix was made; review it again",
+                    )
 
     def _repaired(self) -> Generator[Invocation, Any, Any]:
         try:

@@ -29,6 +29,7 @@ __all__ = [
     "ContractResult",
     "FailedCall",
     "FailingFrame",
+    "Invocation",
     "OneOf",
     "Strategy",
     "Tunable",
@@ -40,6 +41,9 @@ BoundaryMode = Literal["heal", "background", "observe"]
 
 UNSET: Any = object()
 """Stands for 'no fallback declared', since None may be one."""
+
+Invocation = Callable[[], Any]
+"""A call the engine wants made; may return an awaitable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,18 @@ class FailedCall(Protocol):
     @property
     def incident(self) -> Incident:
         """The captured failure."""
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The call's arguments by parameter name, as they were before the call where the boundary keeps a snapshot."""
+
+    @property
+    def output(self) -> Any:
+        """The declared type of the result; `UNSET` where none is."""
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether an invocation may return an awaitable."""
 
     @property
     def frames(self) -> tuple[FailingFrame, ...]:

@@ -18,7 +18,7 @@ from healspan.remediation.adoption import Adoption
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import ContractResult, FailedCall
 from healspan.remediation.diagnosis import Diagnoser
-from healspan.remediation.errors import FixError, RepairDeclined, StepInapplicable
+from healspan.remediation.errors import AdapterFailed, FixError, RepairDeclined, StepInapplicable
 from healspan.remediation.fix import Fix, FixState, RiskLevel, StateChange
 from healspan.remediation.flight import Flights
 from healspan.remediation.ids import uuid7
@@ -34,6 +34,7 @@ from healspan.remediation.proving import Prover
 from healspan.remediation.record import Record
 from healspan.remediation.repair import Repairs
 from healspan.remediation.run import Applied, Heal
+from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.selection import HARM, SELECTION, Arm, Selection
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Candidate, FixIndex, context_text
@@ -71,6 +72,7 @@ class Engine:
         index: the fixes that serve in this process.
         keys: sign what the engine finds.
         repairs: installs repairs into live functions.
+        sandbox: applies adapters.
         diagnosers: asked in order in tier 2.
         probation: told of every verdict on a fix.
         preset: the policy.
@@ -95,6 +97,7 @@ class Engine:
         diagnosers: Sequence[Diagnoser],
         probation: Probation,
         preset: Preset = "guarded",
+        sandbox: Sandbox,
         adoptions_per_day: int,
         selection: Selection = SELECTION,
         chance: Random | None = None,
@@ -109,6 +112,7 @@ class Engine:
         self._index = index
         self._adoption = Adoption(index=index, keys=keys, preset=preset, per_day=adoptions_per_day, now=now)
         self._repairs = repairs
+        self._sandbox = sandbox
         self._diagnosers = tuple(diagnosers)
         self._probation = probation
         self._selection = selection
@@ -119,7 +123,7 @@ class Engine:
         self._prover = Prover(
             index=index,
             adoption=self._adoption,
-            ladder=Ladder(repairs, replay_seconds=replay_seconds, clock=clock, now=now),
+            ladder=Ladder(repairs, sandbox, replay_seconds=replay_seconds, clock=clock, now=now),
             lessons=Lessons(lesson_rest),
             preset=preset,
             search_seconds=search_seconds,
@@ -263,7 +267,7 @@ class Engine:
             progress.decide(fix, refusal.gate, refusal.reason)
             return None
         started = self._clock()
-        attempt = Attempt(fix, call, self._repairs, () if change is None else change.paths)
+        attempt = Attempt(fix, call, self._repairs, self._sandbox, () if change is None else change.paths)
         try:
             with attempt.in_force():
                 value = yield from attempt.run()
@@ -271,7 +275,9 @@ class Engine:
             progress.decide(fix, "apply", str(inapplicable))
             return None
         except Exception as error:
-            progress.decide(fix, "apply", f"it raised {type(error).__qualname__}", applied=True)
+            # An adapter's failure is told in our own words; an exception's may hold what must not leave.
+            told = str(error) if isinstance(error, AdapterFailed) else f"it raised {type(error).__qualname__}"
+            progress.decide(fix, "apply", told, applied=True)
             progress.raised[fix.fix_id] = error, attempt.acted
             self._failed(call, progress, fix, change, self._clock() - started, valid=None)
             return None

@@ -13,6 +13,7 @@ The tree::
     │   ├── StaleFix            the code changed since the fix was made
     │   ├── StateConflict       somebody else changed the state first, or the change is not allowed
     │   └── UnknownRepairer     a step names a repairer that is not installed
+    ├── AdapterFailed           an adapter gave no result that can be used
     ├── CannotReplay            the call of a stored incident cannot be made again
     ├── NotPlain                a value that cannot be stored without losing something
     ├── RepairDeclined          an expression that must not, or cannot, be guarded
@@ -25,6 +26,7 @@ Every message says what to do next.
 from __future__ import annotations
 
 __all__ = [
+    "AdapterFailed",
     "CannotReplay",
     "ConfigurationError",
     "FixError",
@@ -85,6 +87,10 @@ class StateConflict(FixError):
 
 class UnknownRepairer(FixError):
     """A step names a repairer that is not installed."""
+
+
+class AdapterFailed(HealspanError):
+    """An adapter gave no result that can be used: it raised, was stopped, or gave what is no plain value."""
 
 
 class CannotReplay(HealspanError):

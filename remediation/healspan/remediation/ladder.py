@@ -17,13 +17,14 @@ from uuid import UUID
 
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import ContractResult, FailedCall
-from healspan.remediation.errors import FixError, RepairDeclined, StepInapplicable
+from healspan.remediation.errors import AdapterFailed, FixError, RepairDeclined, StepInapplicable
 from healspan.remediation.fix import Fix, parse_fix
 from healspan.remediation.ids import uuid7
 from healspan.remediation.repair import Repairs
 from healspan.remediation.repairers import Loss
 from healspan.remediation.reservoir import GoodCall
-from healspan.remediation.step import FramePath, ParametersStep, RepairStep
+from healspan.remediation.sandbox import Sandbox
+from healspan.remediation.step import AdapterStep, FramePath, ParametersStep, RepairStep
 from healspan.remediation.validation import Outcome, Rung, RungResult, Validation
 
 __all__ = ["Climbed", "Ladder"]
@@ -77,6 +78,8 @@ class _State:
     call: FailedCall
     attempt: Attempt
     stack: contextlib.ExitStack
+    problems: Callable[[str], str]
+    """What is wrong with the types of an adapter's text."""
     replay_seconds: float
     clock: Callable[[], float]
     serves: bool
@@ -98,6 +101,7 @@ class Ladder:
 
     Args:
         repairs: of this process.
+        sandbox: runs adapters, and checks their texts.
         replay_seconds: how long the replay of good calls may take, for one fix.
         clock: monotonic, in seconds.
         now: the wall clock, in UTC.
@@ -106,6 +110,7 @@ class Ladder:
     def __init__(
         self,
         repairs: Repairs,
+        sandbox: Sandbox,
         *,
         replay_seconds: float,
         clock: Callable[[], float],
@@ -113,6 +118,7 @@ class Ladder:
         new_id: Callable[[], UUID] = uuid7,
     ) -> None:
         self._repairs = repairs
+        self._sandbox = sandbox
         self._replay_seconds = replay_seconds
         self._clock = clock
         self._now = now
@@ -134,10 +140,20 @@ class Ladder:
             paths: further ways to its repaired expressions, beside the call's own.
             serves: whether it will serve if it passes; otherwise a human has to approve it first.
         """
-        attempt = Attempt(fix, call, self._repairs, paths)
+        attempt = Attempt(fix, call, self._repairs, self._sandbox, paths)
         with contextlib.ExitStack() as stack:
             repairs = tuple(step for step in fix.steps if isinstance(step, RepairStep))
-            state = _State(fix, call, attempt, stack, self._replay_seconds, self._clock, serves, repairs=repairs)
+            state = _State(
+                fix,
+                call,
+                attempt,
+                stack,
+                self._sandbox.problems,
+                self._replay_seconds,
+                self._clock,
+                serves,
+                repairs=repairs,
+            )
             results: list[RungResult] = []
             for rung, ask in RUNGS:
                 started = self._clock()
@@ -173,6 +189,9 @@ def _parse(state: _State) -> _Climbing:
     fix = state.fix
     if parse_fix(fix.model_dump_json()) != fix or fix.address() != fix.fix_id:
         return Answer(Outcome.FAILED, "its stored form does not read back as the same fix")
+    for step in fix.steps:
+        if isinstance(step, AdapterStep) and (problems := state.problems(step.text)):
+            return Answer(Outcome.FAILED, f"its text does not pass the type check: {problems}")
     state.stack.enter_context(state.attempt.in_force())
     if state.repairs:
         return Answer(Outcome.PASSED, "it reads back as it was written, and compiles into the function that runs")
@@ -325,4 +344,4 @@ def _gives(state: _State, good: GoodCall) -> Generator[Invocation, Any, bool]:
 
 def _said(error: Exception) -> str:
     """Say what an exception means; the words of the application's own stay out."""
-    return str(error) if isinstance(error, _INAPPLICABLE) else f"it raised {type(error).__qualname__}"
+    return str(error) if isinstance(error, (*_INAPPLICABLE, AdapterFailed)) else f"it raised {type(error).__qualname__}"

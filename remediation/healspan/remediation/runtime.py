@@ -30,6 +30,7 @@ from healspan.remediation.record import Record
 from healspan.remediation.regression import NoRegression, judge_run, verdict
 from healspan.remediation.repair import FiredRepair, Repairs
 from healspan.remediation.run import Applied, Heal, Run
+from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.serving import Serving
 from healspan.remediation.settings import Settings, load_settings
@@ -89,6 +90,12 @@ class Runtime:
         )
         self._unruled: set[str] = set()
         """Fixes whose installed repairs have failed since the last flush."""
+        self.sandbox = Sandbox(
+            seconds=settings.sandbox_seconds,
+            memory=settings.sandbox_memory_mb * 1024 * 1024,
+            host_calls=settings.sandbox_host_calls,
+            workers=settings.sandbox_workers,
+        )
         self.engine = Engine(
             journal=self.spool,
             index=self.index,
@@ -102,6 +109,7 @@ class Runtime:
             replay_seconds=settings.replay_ms / 1_000,
             search_seconds=settings.search_ms / 1_000,
             lesson_rest=timedelta(minutes=settings.lesson_minutes),
+            sandbox=self.sandbox,
         )
         self.later = Later(on_error=lambda error: report("diagnose", error), on_drop=self.metrics.dropped)
         self.exchange = Exchange(
@@ -132,6 +140,7 @@ class Runtime:
             self.exchange.exchange(look=False)
             self.exchange.close()
         self.drainer.stop(timeout)
+        self.sandbox.close()
         self.spool.close()
 
     def _serve(self, snapshot: Snapshot) -> None:

@@ -161,6 +161,22 @@ class Settings(BaseSettings):
 
     # Where humans look
 
+    # The sandbox of adapters
+
+    sandbox_seconds: float = Field(default=1.0, gt=0, le=60)
+    """An adapter's own time; what it has the host do is not counted."""
+
+    sandbox_memory_mb: int = Field(default=64, ge=16, le=4_096)
+    """Memory that an adapter may use."""
+
+    sandbox_host_calls: int = Field(default=1_000, ge=0, le=100_000)
+    """How often one adapter may ask the host for something."""
+
+    sandbox_workers: int = Field(default=2, ge=0, le=64)
+    """Adapters at once in one process, each in a process of its own; 0 turns adapters off."""
+
+    # Where it listens
+
     console_host: str = "127.0.0.1"
     console_port: int = Field(default=8501, ge=0, le=65_535)
     metrics_host: str = "127.0.0.1"

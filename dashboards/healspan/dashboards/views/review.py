@@ -12,7 +12,15 @@ from healspan.dashboards.decisions import Decision, decide, is_loopback
 from healspan.dashboards.parts import ago, empty, heading, plain, short
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import RiskLevel
-from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, Step, StrategyStep
+from healspan.remediation.step import (
+    AdapterStep,
+    FallbackStep,
+    ParametersStep,
+    RepairStep,
+    RetryStep,
+    Step,
+    StrategyStep,
+)
 from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.review_queue import Escalation, Proposal
 from healspan.remediation.validation import Outcome, Validation
@@ -249,6 +257,8 @@ def describe(step: Step) -> str:
             )
         case StrategyStep():
             return f"strategy: call {step.strategy!r} {_values(step.arguments)}".rstrip()
+        case AdapterStep():
+            return f"adapter: run in the sandbox\n{step.text.rstrip()}"
         case RetryStep():
             return f"retry: make the call again up to {step.attempts} times, waiting {step.longest_wait:g} s at most"
         case ParametersStep():

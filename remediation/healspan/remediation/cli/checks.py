@@ -21,6 +21,7 @@ from healspan.remediation.errors import HealspanError, SignatureRefused
 from healspan.remediation.fix import SERVING_STATES
 from healspan.remediation.golden import UNSTORED
 from healspan.remediation.record import Record
+from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.settings import Settings
 from healspan.remediation.signing import KeyRing, Reviewer
 from healspan.remediation.staleness import why_stale
@@ -38,6 +39,7 @@ _EXTRAS = {
     "claude": ("anthropic",),
     "analytics": ("apscheduler", "numpy", "scipy"),
     "console": ("streamlit", "pandas"),
+    "sandbox": ("pydantic_monty",),
     "examples": ("lxml",),
 }
 _NOT_SETTINGS = frozenset({"HEALSPAN_SERVICE_NAME"})
@@ -85,6 +87,7 @@ def run_checks(
     yield from _store(settings, boundaries)
     yield from _boundaries(boundaries)
     yield from _extras()
+    yield from _sandbox(settings)
 
 
 def _environment(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
@@ -360,6 +363,19 @@ def _extras() -> Iterator[Check]:
         )
     else:
         yield Check(name="extras", status="ok", detail="all installed")
+
+
+def _sandbox(settings: Settings) -> Iterator[Check]:
+    why_off = Sandbox(workers=settings.sandbox_workers).why_off
+    if why_off is not None:
+        yield Check(name="sandbox", status="note", detail=why_off)
+        return
+    yield Check(
+        name="sandbox",
+        status="ok",
+        detail=f"adapters run with {settings.sandbox_seconds:g} s, {settings.sandbox_memory_mb} MiB and "
+        f"{settings.sandbox_host_calls:,} host calls; {settings.sandbox_workers} at once",
+    )
 
 
 def _is_installed(module: str) -> bool:
