@@ -7,16 +7,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
 from healspan.remediation.boundary import Boundary, FailedCall, Strategy
 from healspan.remediation.fix import Fix, FixDraft, FixState, Match, RiskLevel, Scope, StateChange
 from healspan.remediation.policy import Preset, Request, first_refusal
+from healspan.remediation.run import Run
 from healspan.remediation.signing import KeyRing, Reviewer
 from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FAILING = UUID(int=1)
 REPAIR = RepairStep(
     module="app",
     qualname="f",
@@ -41,8 +44,12 @@ def make_call(**declared: Any) -> FailedCall:
         error_type="builtins.KeyError",
         context_keys={"document_type": "10-K"},
         pattern=SimpleNamespace(exact="v1:aa", loose="v1:bb"),
+        error_id=FAILING,
     )
-    return cast("FailedCall", SimpleNamespace(boundary=boundary, incident=incident, repeatable=None, **declared))
+    run = declared.pop("run", Run(None))
+    return cast(
+        "FailedCall", SimpleNamespace(boundary=boundary, incident=incident, repeatable=None, run=run, **declared)
+    )
 
 
 def make_fix(step: Step = StrategyStep(strategy="other"), risk: RiskLevel = RiskLevel.LOW, **scope: Any) -> Fix:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from healspan.remediation.outcome import Verdict
+from healspan.remediation.plan import Plan
 from healspan.remediation.regression import ENOUGH_RUNS, judge_run, no_regression, verdict
 from healspan.remediation.run import Applied, Failed, Run
 
@@ -20,6 +21,34 @@ class Known:
     seen: frozenset[str] = frozenset()
     reached: frozenset[str] = frozenset({"later"})
     earlier: tuple[UUID, ...] = field(default=())
+    acted: int = 2
+    """Runs with the fix."""
+    after: int = 2
+    """Of them, those in which the pattern followed."""
+    escaped: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Boundaries that failed unhealed, with those reached all the same."""
+    known: tuple[Plan, ...] = ()
+
+    def runs_with(self, fix_id: str) -> int:
+        return self.acted
+
+    def followed(self, fix_id: str, pattern: str) -> int:
+        return self.after
+
+    def unfixed(self, boundary: str) -> int:
+        return int(boundary in self.escaped)
+
+    def reached_unfixed(self, boundary: str, later: str) -> bool:
+        return later in self.escaped.get(boundary, frozenset())
+
+    def plans(self) -> tuple[Plan, ...]:
+        return self.known
+
+    def planned(self, fix_id: str, later: str) -> bool:
+        return False
+
+    def verified(self, links: tuple[tuple[str, str], ...]) -> bool:
+        return False
 
     def runs_without(self, fix_id: str) -> int:
         return self.runs
@@ -59,6 +88,30 @@ def test_the_third_unknown_makes_all_three_false() -> None:
     criterion = no_regression(FIX, [Failed(NEW, "later")], frozenset(), known)
     assert criterion.value is False
     assert criterion.overrules == (first, second)
+
+
+def test_three_unknowns_of_a_fix_that_acts_everywhere_are_what_chance_would_have_brought() -> None:
+    known = Known(runs=3, earlier=(uuid4(), uuid4()), acted=40, after=2)
+    assert no_regression(FIX, [Failed(NEW, "later")], frozenset(), known).value is None
+
+
+def test_one_run_names_an_unknown_once_however_often_the_fix_acted_in_it() -> None:
+    run = Run("p")
+    for _ in range(3):
+        run.applied(Applied(FIX, "rows", resolved=True, valid_output=True))
+    run.failed(NEW, "later")
+    judged = [criterion for _, criterion in judge_run(run, Known(runs=3))]
+    assert [criterion.value for criterion in judged] == [None, None, None]
+    assert [criterion.unknown_patterns for criterion in judged] == [(NEW,), (), ()]
+
+
+def test_no_fix_is_credited_in_a_run_that_broke_an_invariant() -> None:
+    run = Run("p")
+    run.applied(Applied(FIX, "b", resolved=True, valid_output=True))
+    run.broken = "check balances is not True of the run"
+    [(_, criterion)] = judge_run(run, Known(runs=ENOUGH_RUNS, seen=frozenset({NEW})))
+    assert criterion.value is False
+    assert "balances" in criterion.reason
 
 
 def test_a_failure_where_no_run_without_the_fix_had_come_is_part_of_a_cascade_if_it_healed() -> None:

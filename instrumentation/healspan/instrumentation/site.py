@@ -272,7 +272,7 @@ def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
             healing = _heal(site, error, args, kwargs, _frame(), snapshot)
             if healing is None:
                 raise
-            return healing.value
+            return healing.value if run is None else run.returned(name, healing.value)
         except BaseException:
             take_fired(_frame())
             raise
@@ -284,12 +284,12 @@ def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
             if violation is not None:
                 healing = _heal(site, violation, args, kwargs, _frame(), snapshot)
                 if healing is not None:
-                    return healing.value
+                    return healing.value if run is None else run.returned(name, healing.value)
                 if site.boundary.mode == "heal":
                     raise violation
         if weight:
             site.sample(weight, args, kwargs, seconds)
-        return result
+        return result if run is None else run.returned(name, result)
 
     return watched
 
@@ -326,7 +326,7 @@ def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any,
             healing = await _heal_async(site, error, args, kwargs, _frame(), snapshot)
             if healing is None:
                 raise
-            return healing.value
+            return healing.value if run is None else run.returned(name, healing.value)
         except BaseException:
             take_fired(_frame())
             raise
@@ -338,12 +338,12 @@ def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any,
             if violation is not None:
                 healing = await _heal_async(site, violation, args, kwargs, _frame(), snapshot)
                 if healing is not None:
-                    return healing.value
+                    return healing.value if run is None else run.returned(name, healing.value)
                 if site.boundary.mode == "heal":
                     raise violation
         if weight:
             site.sample(weight, args, kwargs, seconds)
-        return result
+        return result if run is None else run.returned(name, result)
 
     return watched
 

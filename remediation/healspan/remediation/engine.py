@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from healspan.remediation.adoption import Adoption
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import FailedCall
+from healspan.remediation.cascade import writes
 from healspan.remediation.diagnosis import Diagnoser
 from healspan.remediation.errors import FixError, RepairDeclined, StepInapplicable
 from healspan.remediation.fix import Fix, FixState, StateChange
@@ -285,6 +286,8 @@ class Engine:
                 valid_output=contract.valid,
                 degraded=attempt.degraded,
                 application_id=application.application_id,
+                error_id=call.incident.error_id,
+                writes=writes(fix, call.incident.module),
             ),
         )
         return _Success(fix, value, attempt.degraded, attempt.new_path)

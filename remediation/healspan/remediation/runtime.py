@@ -23,7 +23,7 @@ from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.metrics import Metrics, host_metrics
 from healspan.remediation.outcome import Exposure, Judgement
 from healspan.remediation.record import Record
-from healspan.remediation.regression import NoRegression, judge_run, verdict
+from healspan.remediation.regression import NoRegression, judge_plans, judge_run, verdict
 from healspan.remediation.repair import FiredRepair, Repairs
 from healspan.remediation.run import Applied, Heal, Run
 from healspan.remediation.scrubbing import Scrubber
@@ -133,8 +133,13 @@ class Runtime:
         now = datetime.now(UTC)
         view = self.history.view(run.pipeline or "", run.context_keys)
         facts: list[tuple[str, Record]] = []
-        for applied, criterion in judge_run(run, view):
+        judged = judge_run(run, view)
+        for applied, criterion in judged:
             facts += self._judged(applied, criterion, run, now)
+        for one in judge_plans(run, judged, view, at=now):
+            facts += [("plan", one.plan), ("plan_outcome", one.outcome)]
+            self.history.add_plan(one.plan)
+            self.history.add_plan_outcome(one.outcome)
         if run.pipeline is not None:
             fact = run.fact(now)
             facts.append(("run", fact))

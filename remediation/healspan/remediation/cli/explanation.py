@@ -17,7 +17,7 @@ from healspan.remediation.signing import KeyRing
 from healspan.remediation.staleness import why_stale
 from healspan.remediation.store.facts import Refusal
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView
+from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView, PlanView
 
 __all__ = ["Explanation", "explain_fix"]
 
@@ -67,6 +67,8 @@ class Explanation(Record):
     bucket: str | None
     last_applied: datetime | None
     decisions: tuple[DecisionCount, ...]
+    plans: tuple[PlanView, ...]
+    """Cascades in which it is one of the fixes."""
     candidates: tuple[Decision, ...]
     """All decisions on the incident, if one was asked for."""
 
@@ -119,6 +121,7 @@ def explain_fix(store: Store, settings: Settings, view: FixView, asked: Incident
         bucket=None if solution is None else solution.bucket,
         last_applied=None if solution is None else solution.last_applied,
         decisions=_decisions(fix.fix_id, recent),
+        plans=store.plans.list(fix_id=fix.fix_id),
         candidates=() if asked is None or asked.resolution is None else asked.resolution.decisions,
     )
 

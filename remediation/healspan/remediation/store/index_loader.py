@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, func, select
 
 from healspan.remediation.outcome import Judgement, RunFact
+from healspan.remediation.plan import Plan, PlanOutcome
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import Refusal
 from healspan.remediation.store.history import WINDOW
@@ -22,6 +23,8 @@ from healspan.remediation.store.tables import (
     FixRow,
     FixScoreRow,
     JudgementRow,
+    PlanOutcomeRow,
+    PlanRow,
     RevisionRow,
     RunRow,
     StateChangeRow,
@@ -32,7 +35,7 @@ __all__ = ["KILL_SWITCH", "Delta", "Marks", "StoredFix", "load", "record_refusal
 
 logger = logging.getLogger("healspan.store")
 
-_Fact = TypeVar("_Fact", RunFact, Judgement)
+_Fact = TypeVar("_Fact", RunFact, Judgement, Plan, PlanOutcome)
 
 KILL_SWITCH = "disabled"
 """Name of the stored kill switch among the controls."""
@@ -48,6 +51,7 @@ class Marks:
     revision: int = 0
     run: int = 0
     judgement: int = 0
+    plan_outcome: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,9 @@ class Delta:
     scores: Sequence[tuple[str, float]]
     runs: Sequence[RunFact]
     judgements: Sequence[Judgement]
+    plans: Sequence[Plan]
+    """Those of the outcomes."""
+    plan_outcomes: Sequence[PlanOutcome]
 
 
 def load(database: Database, since: Marks, *, now: datetime) -> Delta:
@@ -87,13 +94,16 @@ def load(database: Database, since: Marks, *, now: datetime) -> Delta:
         changed = revision > since.revision
         run, runs = _runs(connection, since.run, now)
         judgement, judgements = _judgements(connection, since.judgement, now)
+        plan_outcome, plans, plan_outcomes = _plans(connection, since.plan_outcome, now)
         return Delta(
-            marks=Marks(revision=revision, run=run, judgement=judgement),
+            marks=Marks(revision=revision, run=run, judgement=judgement, plan_outcome=plan_outcome),
             disabled=_is_on(switch),
             fixes=_fixes(connection, since.revision) if changed else (),
             scores=_scores(connection, since.revision) if changed else (),
             runs=runs,
             judgements=judgements,
+            plans=plans,
+            plan_outcomes=plan_outcomes,
         )
 
 
@@ -136,6 +146,21 @@ def _judgements(connection: Connection, after: int, now: datetime) -> tuple[int,
     )
     rows = connection.execute(query).fetchall()
     return (rows[-1][0] if rows else after), _readable(Judgement, [row[1] for row in rows])
+
+
+def _plans(connection: Connection, after: int, now: datetime) -> tuple[int, list[Plan], list[PlanOutcome]]:
+    plan, outcome = table_of(PlanRow), table_of(PlanOutcomeRow)
+    query = (
+        select(outcome.c.position, outcome.c.body, plan.c.plan_id, plan.c.body)
+        .join(plan, plan.c.plan_id == outcome.c.plan_id)
+        .where(outcome.c.position > after, outcome.c.at >= now - WINDOW)
+        .order_by(outcome.c.position.desc())
+        .limit(MOST_RUNS)
+    )
+    rows = connection.execute(query).fetchall()
+    plans = {row[2]: row[3] for row in rows}
+    outcomes = _readable(PlanOutcome, [row[1] for row in reversed(rows)])
+    return (rows[0][0] if rows else after), _readable(Plan, plans.values()), outcomes
 
 
 def _is_on(switch: str | None) -> bool:
