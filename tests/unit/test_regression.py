@@ -10,7 +10,7 @@ import pytest
 from healspan.remediation.outcome import Verdict
 from healspan.remediation.plan import Plan
 from healspan.remediation.regression import ENOUGH_RUNS, judge_run, no_regression, verdict
-from healspan.remediation.run import Applied, Failed, Run
+from healspan.remediation.run import Applied, Failed, Run, given, steady
 
 FIX, NEW, OLD = "fix", "v1:new", "v1:old"
 
@@ -21,19 +21,9 @@ class Known:
     seen: frozenset[str] = frozenset()
     reached: frozenset[str] = frozenset({"later"})
     earlier: tuple[UUID, ...] = field(default=())
-    acted: int = 2
-    """Runs with the fix."""
-    after: int = 2
-    """Of them, those in which the pattern followed."""
     escaped: dict[str, frozenset[str]] = field(default_factory=dict)
     """Boundaries that failed unhealed, with those reached all the same."""
     known: tuple[Plan, ...] = ()
-
-    def runs_with(self, fix_id: str) -> int:
-        return self.acted
-
-    def followed(self, fix_id: str, pattern: str) -> int:
-        return self.after
 
     def unfixed(self, boundary: str) -> int:
         return int(boundary in self.escaped)
@@ -90,9 +80,33 @@ def test_the_third_unknown_makes_all_three_false() -> None:
     assert criterion.overrules == (first, second)
 
 
-def test_three_unknowns_of_a_fix_that_acts_everywhere_are_what_chance_would_have_brought() -> None:
-    known = Known(runs=3, earlier=(uuid4(), uuid4()), acted=40, after=2)
-    assert no_regression(FIX, [Failed(NEW, "later")], frozenset(), known).value is None
+def test_a_call_that_was_given_the_same_unchanging_input_does_not_speak_against_the_fix() -> None:
+    page = Page("one")
+
+    def judged(first: object, second: object) -> bool | None:
+        run = Run("p")
+        error_id = uuid4()
+        run.note(Failed(OLD, "a", error_id=error_id, given=given([first]), steady=steady([first])))
+        run.applied(Applied(FIX, "a", resolved=True, valid_output=True, error_id=error_id))
+        run.note(Failed(NEW, "later", given=given([second]), steady=steady([second])))
+        [(_, criterion)] = judge_run(run, Known(runs=ENOUGH_RUNS))
+        return criterion.value
+
+    assert judged(page, page) is True
+    assert judged("one", "one") is True
+    assert judged(page, Page("one")) is False
+    assert judged("one", "two") is False
+    changing = Changing()
+    assert judged(changing, changing) is False
+
+
+@dataclass(frozen=True)
+class Page:
+    name: str
+
+
+class Changing:
+    pass
 
 
 def test_one_run_names_an_unknown_once_however_often_the_fix_acted_in_it() -> None:

@@ -19,7 +19,7 @@ from healspan.remediation.boundary import Boundary, ContractResult, FailingFrame
 from healspan.remediation.engine import Healing
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 from healspan.remediation.repair import FiredRepair, take_fired, way_down
-from healspan.remediation.run import Failed, Run, given
+from healspan.remediation.run import Failed, Run, given, steady
 from healspan.remediation.runtime import Runtime, internal_error
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
@@ -134,6 +134,7 @@ class Failure:
         if self.run.pipeline is not None and self._wrapper_frame is not None:
             way, within = way_down(self._wrapper_frame.f_back, self.run.opened_in)
         args, kwargs = self._call
+        values = (*args, *(part for pair in sorted(kwargs.items()) for part in pair))
         return Failed(
             pattern=incident.pattern.exact,
             boundary=self.boundary.name,
@@ -141,7 +142,8 @@ class Failure:
             error_type=incident.error_type,
             call=id(self._wrapper_frame) if self._wrapper_frame is not None else 0,
             within=within,
-            given=given((*args, *(part for pair in sorted(kwargs.items()) for part in pair))),
+            given=given(values),
+            steady=steady(values),
             way=way,
         )
 

@@ -3,14 +3,14 @@
 A later incident, or an exception leaving the run, speaks against the fix unless its exact pattern is an old
 acquaintance: seen in the last 30 days in runs of this pipeline and context in which the fix had not been
 applied before it. With too few such runs nothing is known; the third unknown of one fix and pattern settles
-all three as false, if the pattern follows the fix more often than not. A failure at a boundary that was reached
-only because the fix had acted belongs to a cascade: its fixes are judged as one.
+all three as false. A failure at a boundary that was reached only because the fix had acted belongs to a cascade:
+its fixes are judged as one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -18,7 +18,7 @@ from uuid import UUID
 from healspan.remediation.cascade import Chain, LeavesTheRun, chains, depends, leaves_the_run
 from healspan.remediation.outcome import Verdict
 from healspan.remediation.plan import DEEPEST, Plan, PlanOutcome
-from healspan.remediation.run import Applied, Evidence, Failed, Run, unhealed
+from healspan.remediation.run import Applied, Evidence, Failed, Run, same_input, unhealed
 
 __all__ = [
     "ENOUGH_RUNS",
@@ -41,12 +41,6 @@ LAST_UNKNOWN = 3
 
 class History(Evidence, Protocol):
     """What runs of one pipeline and context have shown in the last 30 days."""
-
-    def runs_with(self, fix_id: str) -> int:
-        """Return the number of closed runs in which the fix was applied."""
-
-    def followed(self, fix_id: str, pattern: str) -> int:
-        """Return the number of them in which the exact pattern occurred, and only after the fix was applied."""
 
     def plans(self) -> tuple[Plan, ...]:
         """Return the plans that are known."""
@@ -81,6 +75,7 @@ def no_regression(
     history: History,
     *,
     behind: frozenset[str] = frozenset(),
+    healed: Failed | None = None,
 ) -> NoRegression:
     """Judge one application by what failed after it in its run.
 
@@ -90,6 +85,7 @@ def no_regression(
         healed_boundaries: boundaries whose later failures were all healed in this run.
         history: of this pipeline and context.
         behind: boundaries that this run reached only because the fix had acted.
+        healed: the failure that the fix healed.
     """
     unknown: list[str] = []
     for failure in later:
@@ -103,13 +99,15 @@ def no_regression(
                 False,
                 f"{failure.boundary}, which the run reached only because of this fix, failed and was not healed",
             )
+        if healed is not None and _side_by_side(healed, failure):
+            continue
         if runs >= ENOUGH_RUNS:
             return NoRegression(
                 False,
                 f"{failure.boundary} failed afterwards with a pattern that {runs} runs without this fix never showed",
             )
         earlier = history.unknowns(fix_id, failure.pattern)
-        if len(set(earlier)) >= LAST_UNKNOWN - 1 and _follows(fix_id, failure.pattern, history):
+        if len(set(earlier)) >= LAST_UNKNOWN - 1:
             return NoRegression(
                 False,
                 f"{failure.boundary} failed afterwards with the same new pattern for the third time",
@@ -126,13 +124,13 @@ def no_regression(
     return NoRegression(True, "nothing new went wrong in the rest of the run")
 
 
-def _follows(fix_id: str, pattern: str, history: History) -> bool:
-    """Tell whether a pattern comes after a fix in at least half of the runs with the fix, this one included.
+def _side_by_side(healed: Failed, failure: Failed) -> bool:
+    """Tell whether a call was given exactly what the healed call was given, and nothing in it can change.
 
-    A fix that serves in hundreds of runs meets every rare failure a third time before twenty runs without it are
-    there to compare with. What a fix breaks, it breaks where it acts.
+    What the fix returned has then not come to the other call. Two questions about one page mostly fail for the same
+    reason, one after the other and never apart, so that no number of runs could tell this from a regression.
     """
-    return 2 * (history.followed(fix_id, pattern) + 1) >= history.runs_with(fix_id) + 1
+    return healed.steady and failure.steady and healed.given != () and same_input(healed.given, failure.given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +155,7 @@ def judge_run(
         )
         for member in run.members()
     }
+    failures = {one.error_id: one for one in events if isinstance(one, Failed) and one.error_id is not None}
     first_seen: dict[str, int] = {}
     first_acted: dict[str, int] = {}
     for position, event in enumerate(events):
@@ -166,22 +165,23 @@ def judge_run(
             first_acted.setdefault(event.fix_id, position)
     judged: list[tuple[Applied, NoRegression]] = []
     # From the end, each different failure once: a run may have ten thousand of one kind.
-    later: dict[Failed, None] = {}
+    later: dict[Failed, Failed] = {}
     healed: set[str] = set()
     for event in reversed(events):
         if isinstance(event, Failed):
-            later.pop(event, None)
-            later[event] = None
+            same = later.pop(event, None)
+            alike = same is None or same_input(same.given, event.given)
+            later[event] = event if alike else replace(event, given=None)
             continue
-        place = event.fix_id, event.boundary
         # What this very run showed before the fix first acted is no news either: the next row of the same document.
-        news = [one for one in reversed(later) if first_seen[one.pattern] > first_acted[event.fix_id]]
+        news = [one for one in reversed(later.values()) if first_seen[one.pattern] > first_acted[event.fix_id]]
         criterion = no_regression(
             event.fix_id,
             news,
             frozenset(healed - failed_for_good),
             history,
-            behind=behind.get(place, frozenset()),
+            behind=behind.get((event.fix_id, event.boundary), frozenset()),
+            healed=None if event.error_id is None else failures.get(event.error_id),
         )
         judged.append((event, _unbroken(criterion, run)))
         if event.resolved:

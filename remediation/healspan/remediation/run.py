@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import CodeType
 from typing import Any, Protocol
 from uuid import UUID
+
+from pydantic import BaseModel
 
 from healspan.remediation.ids import uuid7
 from healspan.remediation.outcome import RunFact
@@ -32,6 +34,7 @@ __all__ = [
     "given",
     "open_runs",
     "same_input",
+    "steady",
     "unhealed",
 ]
 
@@ -58,6 +61,8 @@ class Failed:
     """Calls of other boundaries in the midst of which it failed."""
     given: Given | None = field(default=None, compare=False)
     """What the call was given; None where two inputs cannot be told apart."""
+    steady: bool = field(default=False, compare=False)
+    """Whether nothing in what it was given can change: plain values, and instances of frozen classes."""
     way: FramePath = field(default=(), compare=False)
     """From the block that opened the run down to the boundary's caller; empty where that is not known, or where
     the same failure happened before."""
@@ -296,7 +301,7 @@ def unhealed(events: tuple[Failed | Applied, ...]) -> list[tuple[int, Failed]]:
 _PLAIN = (str, bytes, int, float, bool, type(None))
 
 
-def given(values: tuple[object, ...]) -> Given | None:
+def given(values: Iterable[object]) -> Given | None:
     """Return what tells one input from another without keeping it alive; None if something in it cannot say."""
     told: list[object] = []
     for value in values:
@@ -309,6 +314,18 @@ def given(values: tuple[object, ...]) -> Given | None:
             # A list or a dict: its address may be used again, and its content may have changed.
             return None
     return tuple(told)
+
+
+def steady(values: Iterable[object]) -> bool:
+    """Tell whether nothing that a value holds itself can be set: plain values, and instances of frozen classes."""
+    return all(type(value) in _PLAIN or _is_frozen(type(value)) for value in values)
+
+
+def _is_frozen(kind: type) -> bool:
+    settings = vars(kind).get("__dataclass_params__")
+    return bool(getattr(settings, "frozen", False)) or (
+        issubclass(kind, BaseModel) and bool(kind.model_config.get("frozen"))
+    )
 
 
 def same_input(one: Given | None, other: Given | None) -> bool:

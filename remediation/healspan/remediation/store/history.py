@@ -206,14 +206,6 @@ class HistoryView:
         """Return the number of closed runs in which the fix was not applied."""
         return self._history._runs_without(self._group, fix_id)
 
-    def runs_with(self, fix_id: str) -> int:
-        """Return the number of closed runs in which the fix was applied."""
-        return self._history._sum(self._group, lambda day: day.with_fix[fix_id])
-
-    def followed(self, fix_id: str, pattern: str) -> int:
-        """Return the number of them in which the exact pattern occurred, and only after the fix was applied."""
-        return self._history._sum(self._group, lambda day: day.patterns_after[(pattern, fix_id)])
-
     def unfixed(self, boundary: str) -> int:
         """Return the number of runs in which the boundary failed and nothing healed it."""
         return self._history._sum(self._group, lambda day: day.unfixed[boundary])
