@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,7 +11,17 @@ from typing import Any
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation.run import Run
 
-__all__ = ["adds_up", "read_rows", "report", "report_and", "report_async", "report_catching", "report_in_threads"]
+__all__ = [
+    "adds_up",
+    "read_rows",
+    "report",
+    "report_and",
+    "report_async",
+    "report_catching",
+    "report_in_threads",
+    "report_or_none",
+    "report_quietly",
+]
 
 
 @error_boundary("unit", checks=[lambda result, arguments: result > 0])
@@ -88,6 +99,24 @@ def report_catching(page: Mapping[str, Any]) -> tuple[list[object], Run]:
             except ValueError as error:
                 found.append(error)
     return found, run
+
+
+def report_or_none(page: Mapping[str, Any]) -> float | None:
+    """A failure leaves the run, and is handled outside it."""
+    try:
+        with pipeline("report", key="one", context={"form": "10-K"}):
+            one = unit(page)
+            return section(page, numbers(page, one))
+    except Exception:
+        return None
+
+
+def report_quietly(page: Mapping[str, Any]) -> float | None:
+    """A failure is swallowed before it can leave the run."""
+    with pipeline("report", key="one", context={"form": "10-K"}), contextlib.suppress(Exception):
+        one = unit(page)
+        return section(page, numbers(page, one))
+    return None
 
 
 def report_and(page: Mapping[str, Any], afterwards: Callable[[], object]) -> tuple[float | None, object]:

@@ -17,6 +17,8 @@ from tests.report_service import (
     report_async,
     report_catching,
     report_in_threads,
+    report_or_none,
+    report_quietly,
 )
 
 from healspan.instrumentation import ContractViolation, error_boundary, pipeline
@@ -94,6 +96,16 @@ def test_failures_that_the_application_carries_on_after_are_no_cascade(live: Run
     assert plans(live) == ()
 
 
+def test_what_handles_a_failure_outside_the_run_does_not_hide_a_cascade(live: Runtime) -> None:
+    assert report_or_none(TWO) == 1_002_000_000
+    assert [boundaries_of(one) for one in plans(live)] == [["unit", "numbers"]]
+
+
+def test_what_swallows_a_failure_inside_the_run_does(live: Runtime) -> None:
+    assert report_quietly(TWO) == 1_002_000_000
+    assert plans(live) == ()
+
+
 def test_a_process_that_starts_later_knows_the_plans(live: Runtime) -> None:
     report(TWO)
     [plan] = plans(live)
@@ -101,7 +113,7 @@ def test_a_process_that_starts_later_knows_the_plans(live: Runtime) -> None:
     view = runtime().history.view("report", {"form": "10-K"})
     links = tuple((link.boundary, link.fix_id) for link in plan.plan.links)
     assert view.verified(links)
-    assert view.planned(links[0][1], "numbers")
+    assert [one.plan_id for one in view.plans()] == [plan.plan.plan_id]
 
 
 def test_asynchronous_runs_are_seen_through_as_well(live: Runtime) -> None:

@@ -34,9 +34,6 @@ class Known:
     def plans(self) -> tuple[Plan, ...]:
         return self.known
 
-    def planned(self, fix_id: str, later: str) -> bool:
-        return False
-
     def verified(self, links: tuple[tuple[str, str], ...]) -> bool:
         return False
 

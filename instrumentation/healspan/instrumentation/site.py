@@ -215,6 +215,7 @@ class Site:
                 current_run.get(),
                 resolved=result is not None and valid is not False,
                 valid=valid,
+                frame=frame,
             )
         except Exception as error:
             report("settle", error)

@@ -64,11 +64,7 @@ def depends(run: Run, member: Member, later: str, evidence: Evidence, leaves: Le
         )
     if evidence.reached_unfixed(member.boundary, later):
         return False
-    return (
-        evidence.unfixed(member.boundary) > 0
-        or evidence.planned(member.fix_id, later)
-        or (member.failure is not None and leaves(member.failure))
-    )
+    return evidence.unfixed(member.boundary) > 0 or (member.failure is not None and leaves(member.failure))
 
 
 def _around(run: Run, inner: Failed, healed_at: int, outer: str) -> bool:
@@ -110,7 +106,7 @@ def chains(run: Run, evidence: Evidence, leaves: LeavesTheRun) -> list[Chain]:
 @functools.lru_cache(maxsize=1_000)
 def _unhandled(way: FramePath, error_type: str) -> bool:
     try:
-        way_unhandled(way, error_type)
+        way_unhandled(way, error_type, block="pipeline")
     except (RepairDeclined, StaleFix):
         return False
     return True

@@ -278,10 +278,15 @@ def judge_plans(
         found[plan.plan_id] = JudgedPlan(plan, PlanOutcome.of(plan, run.run_id, reward, reason, at=at))
     acted = {(member.boundary, member.fix_id) for member in run.members()}
     failed = {failure.boundary for _, failure in unhealed(run.events())}
+    begun = []
     for plan in history.plans() if acted and failed else ():
         healed = [(link.boundary, link.fix_id) in acted for link in plan.links]
         done = healed.index(False) if False in healed else len(healed)
         if plan.plan_id not in found and 0 < done < len(healed) and plan.links[done].boundary in failed:
+            begun.append((done, plan))
+    for done, plan in begun:
+        # A shorter plan is a part of the longer one; it has not been tried for itself.
+        if done == max(furthest for furthest, _ in begun):
             reason = f"{plan.links[done].boundary} failed and was not healed"
             found[plan.plan_id] = JudgedPlan(plan, PlanOutcome.of(plan, run.run_id, 0, reason, at=at))
     return list(found.values())

@@ -81,6 +81,8 @@ class Applied:
     """None for an installed repair, whose applications are tallied."""
     error_id: UUID | None = None
     """The incident it healed; None for an installed repair."""
+    instead_of: Failed | None = field(default=None, compare=False)
+    """The failure that an installed repair kept from happening; given once for each boundary of a run."""
     writes: frozenset[Write] = frozenset()
     context_keys: tuple[tuple[str, str], ...] = ()
     elapsed_ms: float = 0.0
@@ -95,7 +97,7 @@ class Member:
     position: int
     """Of its event in the run."""
     failure: Failed | None
-    """What it healed; None for an installed repair, which acts before there is a failure."""
+    """What it healed, or kept from happening; None where that is not known."""
 
 
 class Evidence(Protocol):
@@ -106,9 +108,6 @@ class Evidence(Protocol):
 
     def reached_unfixed(self, boundary: str, later: str) -> bool:
         """Tell whether one of them went on to reach another boundary."""
-
-    def planned(self, fix_id: str, later: str) -> bool:
-        """Tell whether a known plan goes from the fix on to the other boundary."""
 
     def verified(self, links: tuple[tuple[str, str], ...]) -> bool:
         """Tell whether a plan of exactly these (boundary, fix) has succeeded, and never failed."""
@@ -186,7 +185,9 @@ class Run:
         """Note a fix that acted on a call; its verdict is given when the run closes."""
         with self._lock:
             if applied.resolved:
-                failure = None if applied.error_id is None else self._open.pop(applied.error_id, None)
+                failure = applied.instead_of
+                if applied.error_id is not None:
+                    failure = self._open.pop(applied.error_id, None)
                 self._members.setdefault(
                     (applied.fix_id, applied.boundary),
                     Member(applied.fix_id, applied.boundary, len(self._events), failure),
@@ -225,6 +226,10 @@ class Run:
         """Return the fixes that acted with a result so far, each once for each boundary, in order."""
         with self._lock:
             return tuple(self._members.values())
+
+    def has_acted(self, fix_id: str, boundary: str) -> bool:
+        """Tell whether a fix has acted with a result at a boundary so far."""
+        return (fix_id, boundary) in self._members
 
     def open_failures(self) -> tuple[Failed, ...]:
         """Return the failures that nothing has healed so far, in order."""

@@ -218,14 +218,6 @@ class HistoryView:
         """Return the plans that are known."""
         return self._history._plans_of(self._group)
 
-    def planned(self, fix_id: str, later: str) -> bool:
-        """Tell whether a known plan goes from the fix on to a boundary."""
-        return any(
-            one.fix_id == fix_id and later in {link.boundary for link in plan.links[place + 1 :]}
-            for plan in self.plans()
-            for place, one in enumerate(plan.links)
-        )
-
     def verified(self, links: tuple[tuple[str, str], ...]) -> bool:
         """Tell whether a plan of exactly these (boundary, fix) has succeeded, and never failed."""
         return any(
