@@ -7,10 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from healspan.remediation.given import given, steady
+from healspan.remediation.judging import judge_run
 from healspan.remediation.outcome import Verdict
 from healspan.remediation.plan import Plan
-from healspan.remediation.regression import ENOUGH_RUNS, judge_run, no_regression, verdict
-from healspan.remediation.run import Applied, Failed, Run, given, steady
+from healspan.remediation.regression import ENOUGH_RUNS, no_regression, verdict
+from healspan.remediation.run import Applied, Failed, Run
 
 FIX, NEW, OLD = "fix", "v1:new", "v1:old"
 

@@ -17,9 +17,10 @@ from healspan.instrumentation.contract import Contract
 from healspan.instrumentation.frames import frame_path
 from healspan.remediation.boundary import Boundary, ContractResult, FailingFrame
 from healspan.remediation.engine import Healing
+from healspan.remediation.given import given, steady
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 from healspan.remediation.repair import FiredRepair, take_fired, way_down
-from healspan.remediation.run import Failed, Run, given, steady
+from healspan.remediation.run import Failed, Run
 from healspan.remediation.runtime import Runtime, internal_error
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath

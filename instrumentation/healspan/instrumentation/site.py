@@ -290,7 +290,7 @@ def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
                     raise violation
         if weight:
             site.sample(weight, args, kwargs, seconds)
-        return result if run is None else run.returned(name, result)
+        return result if run is None or run.results is None else run.returned(name, result)
 
     return watched
 
@@ -344,7 +344,7 @@ def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any,
                     raise violation
         if weight:
             site.sample(weight, args, kwargs, seconds)
-        return result if run is None else run.returned(name, result)
+        return result if run is None or run.results is None else run.returned(name, result)
 
     return watched
 

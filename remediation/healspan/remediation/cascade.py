@@ -13,9 +13,10 @@ from typing import assert_never
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
 from healspan.remediation.fix import Fix
+from healspan.remediation.given import same_input
 from healspan.remediation.plan import DEEPEST, Link
 from healspan.remediation.repair import way_unhandled
-from healspan.remediation.run import Applied, Evidence, Failed, Member, Run, Write, same_input
+from healspan.remediation.run import Applied, Evidence, Failed, Member, Run, Write
 from healspan.remediation.step import (
     FallbackStep,
     FramePath,

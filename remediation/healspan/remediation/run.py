@@ -6,8 +6,7 @@ Its scope decides "no regression". A call outside any pipeline has a run of its 
 from __future__ import annotations
 
 import threading
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,8 +14,7 @@ from types import CodeType
 from typing import Any, Protocol
 from uuid import UUID
 
-from pydantic import BaseModel
-
+from healspan.remediation.given import Given
 from healspan.remediation.ids import uuid7
 from healspan.remediation.outcome import RunFact
 from healspan.remediation.step import FramePath
@@ -25,24 +23,17 @@ __all__ = [
     "Applied",
     "Evidence",
     "Failed",
-    "Given",
     "Heal",
     "Member",
     "Run",
     "Write",
     "current_run",
-    "given",
     "open_runs",
-    "same_input",
-    "steady",
     "unhealed",
 ]
 
 Write = tuple[str, ...]
 """Something that a fix sets: what kind of thing it is, and where."""
-
-Given = tuple[object, ...]
-"""What a call was given, for `same_input`: plain values, and weak references to objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,50 +292,6 @@ def unhealed(events: tuple[Failed | Applied, ...]) -> list[tuple[int, Failed]]:
         for position, event in enumerate(events)
         if isinstance(event, Failed) and (event.error_id is None or event.error_id not in healed)
     ]
-
-
-_PLAIN = (str, bytes, int, float, bool, type(None))
-
-
-def given(values: Iterable[object]) -> Given | None:
-    """Return what tells one input from another without keeping it alive; None if something in it cannot say."""
-    told: list[object] = []
-    for value in values:
-        if type(value) in _PLAIN:
-            told.append(value)
-            continue
-        try:
-            told.append(weakref.ref(value))
-        except TypeError:
-            # A list or a dict: its address may be used again, and its content may have changed.
-            return None
-    return tuple(told)
-
-
-def steady(values: Iterable[object]) -> bool:
-    """Tell whether nothing that a value holds itself can be set: plain values, and instances of frozen classes."""
-    return all(type(value) in _PLAIN or _is_frozen(type(value)) for value in values)
-
-
-def _is_frozen(kind: type) -> bool:
-    settings = vars(kind).get("__dataclass_params__")
-    return bool(getattr(settings, "frozen", False)) or (
-        issubclass(kind, BaseModel) and bool(kind.model_config.get("frozen"))
-    )
-
-
-def same_input(one: Given | None, other: Given | None) -> bool:
-    """Tell whether two calls were certainly given the same: equal plain values, and the same living objects."""
-    if one is None or other is None or len(one) != len(other):
-        return False
-    return all(_same(a, b) for a, b in zip(one, other, strict=True))
-
-
-def _same(one: object, other: object) -> bool:
-    if isinstance(one, weakref.ref) and isinstance(other, weakref.ref):
-        alive = one()
-        return alive is not None and alive is other()
-    return type(one) is type(other) and one == other
 
 
 current_run: ContextVar[Run | None] = ContextVar("healspan_run", default=None)

@@ -21,10 +21,11 @@ from healspan.remediation.engine import Engine
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixState
 from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.judging import judge_plans, judge_run
 from healspan.remediation.metrics import Metrics, host_metrics
 from healspan.remediation.outcome import Exposure, Judgement
 from healspan.remediation.record import Record
-from healspan.remediation.regression import NoRegression, judge_plans, judge_run, verdict
+from healspan.remediation.regression import NoRegression, verdict
 from healspan.remediation.repair import FiredRepair, Repairs, way_down
 from healspan.remediation.run import Applied, Failed, Heal, Run
 from healspan.remediation.scrubbing import Scrubber
