@@ -19,10 +19,11 @@ from healspan.instrumentation.frames import frame_path
 from healspan.remediation.boundary import UNSET, Boundary, ContractResult, FailingFrame
 from healspan.remediation.engine import Healing
 from healspan.remediation.errors import StepInapplicable
+from healspan.remediation.given import given, steady
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
-from healspan.remediation.repair import FiredRepair, take_fired
+from healspan.remediation.repair import FiredRepair, take_fired, way_down
 from healspan.remediation.reservoir import GoodCall, used_up
-from healspan.remediation.run import Run
+from healspan.remediation.run import Failed, Run
 from healspan.remediation.runtime import Runtime, internal_error
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
@@ -115,7 +116,7 @@ class Failure:
     def record(self, live: Runtime) -> bool:
         """Capture the incident and make it durable; False if it could not be, and so must not be healed."""
         self._capture(live)
-        self.run.failed(self.incident.pattern.exact, self.boundary.name, self.error)
+        self.run.note(self._failed(self.incident), self.error)
         live.metrics.incident(self.incident)
         return live.spool.append("incident", self.incident)
 
@@ -150,15 +151,41 @@ class Failure:
         )
         self._path = frame_path(captured.frames)
 
+    def _failed(self, incident: Incident) -> Failed:
+        way: FramePath = ()
+        within: tuple[int, ...] = ()
+        if self.run.pipeline is not None and self._wrapper_frame is not None:
+            way, within = way_down(self._wrapper_frame.f_back, self.run.opened_in)
+        args, kwargs = self._call
+        values = (*args, *(part for pair in sorted(kwargs.items()) for part in pair))
+        return Failed(
+            pattern=incident.pattern.exact,
+            boundary=self.boundary.name,
+            error_id=incident.error_id,
+            error_type=incident.error_type,
+            call=id(self._wrapper_frame) if self._wrapper_frame is not None else 0,
+            within=within,
+            given=given(values),
+            steady=steady(values),
+            way=way,
+        )
+
     def observe(self, live: Runtime) -> None:
         """Capture only."""
+        self._leave(live, IncidentStatus.OBSERVED)
+
+    def escalate(self, live: Runtime) -> None:
+        """Capture what no fix may heal, for a human."""
+        self._leave(live, IncidentStatus.ESCALATED)
+
+    def _leave(self, live: Runtime, status: IncidentStatus) -> None:
         if not self.record(live):
             return
         incident = self.incident
         resolution = Resolution(
             error_id=incident.error_id,
             timestamp=incident.timestamp,
-            status=IncidentStatus.OBSERVED,
+            status=status,
             tier=Tier.HUMAN,
         )
         live.spool.append("resolution", resolution)

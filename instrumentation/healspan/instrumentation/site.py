@@ -278,6 +278,7 @@ class Site:
                 current_run.get(),
                 resolved=result is not None and valid is not False,
                 valid=valid,
+                frame=frame,
             )
         except Exception as error:
             report("settle", error)
@@ -330,7 +331,7 @@ def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
             healing = _heal(site, error, args, kwargs, _frame(), snapshot)
             if healing is None:
                 raise
-            return healing.value
+            return healing.value if run is None else run.returned(name, healing.value)
         except BaseException:
             take_fired(_frame())
             raise
@@ -341,12 +342,12 @@ def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
             if violation is not None:
                 healing = _heal(site, violation, args, kwargs, _frame(), snapshot)
                 if healing is not None:
-                    return healing.value
+                    return healing.value if run is None else run.returned(name, healing.value)
                 if site.boundary.mode == "heal":
                     raise violation
         if weight:
             site.sample(weight, args, kwargs, seconds, None if acted else good, result)
-        return result
+        return result if run is None or run.results is None else run.returned(name, result)
 
     return watched
 
@@ -384,7 +385,7 @@ def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any,
             healing = await _heal_async(site, error, args, kwargs, _frame(), snapshot)
             if healing is None:
                 raise
-            return healing.value
+            return healing.value if run is None else run.returned(name, healing.value)
         except BaseException:
             take_fired(_frame())
             raise
@@ -395,12 +396,12 @@ def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any,
             if violation is not None:
                 healing = await _heal_async(site, violation, args, kwargs, _frame(), snapshot)
                 if healing is not None:
-                    return healing.value
+                    return healing.value if run is None else run.returned(name, healing.value)
                 if site.boundary.mode == "heal":
                     raise violation
         if weight:
             site.sample(weight, args, kwargs, seconds, None if acted else good, result)
-        return result
+        return result if run is None or run.results is None else run.returned(name, result)
 
     return watched
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from healspan.remediation.adoption import Adoption
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import ContractResult, FailedCall
+from healspan.remediation.cascade import writes
 from healspan.remediation.diagnosis import Diagnoser
 from healspan.remediation.errors import AdapterFailed, FixError, RepairDeclined, StepInapplicable
 from healspan.remediation.fix import Fix, FixState, RiskLevel, StateChange
@@ -328,6 +329,8 @@ class Engine:
                 context_keys=tuple(sorted(application.context_keys.items())),
                 elapsed_ms=application.added_latency_ms,
                 at=application.timestamp,
+                error_id=call.incident.error_id,
+                writes=writes(fix, call.incident.module),
             ),
         )
         return _Success(fix, value, attempt.degraded, attempt.new_path)

@@ -103,6 +103,8 @@ class RunFact(Record):
     """Fixes applied anywhere in the run."""
     reached: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """(boundary, fixes applied before it was first reached), in order."""
+    unfixed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(boundary that failed and was not healed, boundaries reached after its first such failure)."""
 
 
 class Exposure(Record):

@@ -102,6 +102,11 @@ class _StoredCall:
     incident: Incident
 
     @property
+    def run(self) -> Run:
+        """Of the call alone: what else its run had brought is not asked again."""
+        return Run(None)
+
+    @property
     def repeatable(self) -> str | None:
         if self.boundary.retry_safe:
             return None

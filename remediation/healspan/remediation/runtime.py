@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import FrameType
 
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.diagnosis import Playbooks
@@ -22,14 +23,15 @@ from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixState
 from healspan.remediation.golden import Exchange
 from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.judging import judge_plans, judge_run
 from healspan.remediation.later import Later
 from healspan.remediation.metrics import Metrics, host_metrics
 from healspan.remediation.outcome import Exposure, Judgement
 from healspan.remediation.probation import Probation
 from healspan.remediation.record import Record
-from healspan.remediation.regression import NoRegression, judge_run, verdict
-from healspan.remediation.repair import FiredRepair, Repairs
-from healspan.remediation.run import Applied, Heal, Run
+from healspan.remediation.regression import NoRegression, verdict
+from healspan.remediation.repair import FiredRepair, Repairs, way_down
+from healspan.remediation.run import Applied, Failed, Heal, Run
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.serving import Serving
@@ -172,6 +174,10 @@ class Runtime:
         for applied, criterion in judged:
             facts += self._judged(applied, criterion, run, now)
         facts += self.probation.ruled({one.fix_id for one, _ in judged if one.application_id is not None})
+        for one in judge_plans(run, judged, view, at=now):
+            facts += [("plan", one.plan), ("plan_outcome", one.outcome)]
+            self.history.add_plan(one.plan)
+            self.history.add_plan_outcome(one.outcome)
         if run.pipeline is not None:
             fact = run.fact(now)
             facts.append(("run", fact))
@@ -225,8 +231,19 @@ class Runtime:
         *,
         resolved: bool,
         valid: bool | None,
+        frame: FrameType | None = None,
     ) -> None:
-        """Take in a call in which installed repairs acted; judged with its run, or at once without one."""
+        """Take in a call in which installed repairs acted; judged with its run, or at once without one.
+
+        Args:
+            boundary: its name.
+            mine: what acted.
+            context_keys: of the call.
+            run: the pipeline run it belongs to.
+            resolved: whether it returned with a result that keeps its contract.
+            valid: whether that keeps the contract; None without one.
+            frame: of the boundary's wrapper, where the call is still going on.
+        """
         context = tuple(sorted(self._scrubbed(context_keys).items()))
         elapsed: dict[str, int] = {}
         for one in mine:
@@ -240,6 +257,7 @@ class Runtime:
                 valid_output=valid,
                 context_keys=context,
                 elapsed_ms=nanoseconds / 1e6,
+                instead_of=None if run is None else _kept_from_happening(run, fix_id, boundary, mine, frame),
             )
             if run is not None:
                 run.applied(applied)
@@ -293,6 +311,21 @@ class Runtime:
                 self.serving.retry()
             with internal_error("golden"):
                 self.exchange.exchange()
+
+
+def _kept_from_happening(
+    run: Run,
+    fix_id: str,
+    boundary: str,
+    mine: Sequence[FiredRepair],
+    frame: FrameType | None,
+) -> Failed | None:
+    """Say what would have left the boundary; once for each of a run, since a repaired call must cost microseconds."""
+    if frame is None or run.has_acted(fix_id, boundary):
+        return None
+    step = next(one.step for one in mine if one.fix_id == fix_id)
+    way, within = way_down(frame.f_back, run.opened_in)
+    return Failed("", boundary, error_type=step.error_type, call=id(frame), within=within, way=way)
 
 
 def _heal(applied: Applied, mine: Sequence[FiredRepair]) -> Heal:

@@ -17,7 +17,7 @@ from healspan.remediation.signing import KeyRing
 from healspan.remediation.staleness import why_stale
 from healspan.remediation.store.facts import Refusal
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView
+from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView, PlanView
 from healspan.remediation.trial import Standing
 from healspan.remediation.validation import Validation
 
@@ -72,6 +72,8 @@ class Explanation(Record):
     decisions: tuple[DecisionCount, ...]
     validations: tuple[Validation, ...]
     """How far it came on the validation ladder, latest first."""
+    plans: tuple[PlanView, ...]
+    """Cascades in which it is one of the fixes."""
     candidates: tuple[Decision, ...]
     """All decisions on the incident, if one was asked for."""
 
@@ -126,6 +128,7 @@ def explain_fix(store: Store, settings: Settings, view: FixView, asked: Incident
         trial=None if solution is None else solution.trial,
         decisions=_decisions(fix.fix_id, recent),
         validations=store.fixes.validations(fix.fix_id),
+        plans=store.plans.list(fix_id=fix.fix_id),
         candidates=() if asked is None or asked.resolution is None else asked.resolution.decisions,
     )
 

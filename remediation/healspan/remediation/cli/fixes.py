@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,11 +31,13 @@ from healspan.remediation.cli.tools import (
     settings,
 )
 from healspan.remediation.fix import FixState
+from healspan.remediation.store.facts import context_text
 from healspan.remediation.trial import IN_A_ROW, NO_HELP, REGRESSIONS
 
 if TYPE_CHECKING:
     from healspan.remediation.cli.explanation import Explanation
     from healspan.remediation.solution import Solution
+    from healspan.remediation.store.views import PlanView
     from healspan.remediation.trial import Standing
 
 __all__ = ["app"]
@@ -187,6 +190,9 @@ def _print_explanation(one: Explanation) -> None:
         print_heading("What was decided about it")
         counts = [(d.gate, "yes" if d.applied else "no", str(d.incidents), d.reason) for d in one.decisions]
         print_table(("gate", "applied", "incidents", "why"), counts)
+    if one.plans:
+        print_heading("The plans it belongs to: fixes of one run that heal only together")
+        print_plans(one.plans)
     if one.candidates:
         print_heading(f"What was decided about each candidate for incident {one.incident}")
         print_decisions(one.candidates)
@@ -201,6 +207,44 @@ def _trial_fields(trial: Standing, state: FixState) -> list[tuple[str, str]]:
         ("without help", f"{trial.no_help} calls in a row; {NO_HELP} suspend it unless a human approved it"),
         ("regressions", f"{trial.regressions}; {REGRESSIONS} in a trial suspend it"),
     ]
+
+
+@app.command("plans")
+def list_plans(
+    pipeline: Annotated[str | None, typer.Option(help="Only those of this pipeline.", show_default=False)] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List plans: chains of fixes in which one lets a run reach the failure that the next one heals.
+
+    A plan is rewarded as one: a run counts for it only if every fix of it helped and nothing went wrong afterwards.
+    'lift' compares that with what its fixes would give if they had nothing to do with each other.
+    """
+    known = settings()
+    with open_store(known) as store:
+        found = () if store is None else store.plans.list(pipeline=pipeline, limit=limit)
+    if as_json:
+        print_json(found)
+    elif found:
+        print_plans(found)
+    else:
+        print_line("No plan is known yet: no fix has let a run reach a failure that another fix healed.")
+
+
+def print_plans(plans: Sequence[PlanView]) -> None:
+    """Print plans with their records, one line for each fix in them."""
+    for one in plans:
+        context = context_text(one.plan.context_keys)
+        print_line(f"{short(one.plan.plan_id)}  {one.plan.pipeline}{f' ({context})' if context else ''}", style="bold")
+        print_line(
+            f"  {one.successes} good, {one.failures} bad, {one.unknown} unknown; expected {one.reward.expected:.2f}, "
+            f"its fixes apart {one.reward.prior:.2f}, lift {one.reward.lift:.2f}"
+            f"{'; last ' + when(one.last_at) + ' UTC' if one.last_at else ''}",
+        )
+        print_fields(
+            (f"  {number}. {fix.boundary}", f"{short(fix.fix_id)}: {fix.does}")
+            for number, fix in enumerate(one.fixes, start=1)
+        )
 
 
 @app.command()

@@ -15,7 +15,17 @@ from healspan.remediation.fingerprint import source_key
 from healspan.remediation.repair.find import outermost
 from healspan.remediation.step import FramePath
 
-__all__ = ["Entry", "PathTree", "Way", "boundary_frame", "is_own", "path_entry", "register_boundary", "ways_to"]
+__all__ = [
+    "Entry",
+    "PathTree",
+    "Way",
+    "boundary_frame",
+    "is_own",
+    "path_entry",
+    "register_boundary",
+    "way_down",
+    "ways_to",
+]
 
 Entry = tuple[str, str, str]
 """Module, qualified name, source line with white space collapsed."""
@@ -97,6 +107,32 @@ def boundary_frame(frame: FrameType | None, tree: PathTree, boundary: str) -> Fr
                 node = node.above.get(place)
         frame = frame.f_back
     return None
+
+
+_HIGHEST = 200
+"""Frames looked at for the block that opened a run."""
+
+
+def way_down(frame: FrameType | None, block: CodeType | None) -> tuple[FramePath, tuple[int, ...]]:
+    """Return the way from a block of code down to this frame, and the calls of boundaries that are on the stack.
+
+    The way is empty if the block is not found above: it runs in another thread or task, or its frame is gone.
+    A call is named by the id of its wrapper's frame, which is alive as long as the call is going on.
+    """
+    entries: list[Entry] = []
+    calls: list[int] = []
+    for _ in range(_HIGHEST):
+        if frame is None:
+            break
+        code = frame.f_code
+        if id(code) in _boundaries:
+            calls.append(id(frame))
+        elif (place := _place(frame, code)) is not None:
+            entries.append(place[0])
+            if code is block:
+                return tuple(reversed(entries)), tuple(calls)
+        frame = frame.f_back
+    return (), tuple(calls)
 
 
 def forget_lines() -> None:

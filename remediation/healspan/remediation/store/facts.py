@@ -19,6 +19,7 @@ from healspan.remediation.fix import Fix, StateChange
 from healspan.remediation.golden import GoldenSample
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.outcome import Application, Exposure, Judgement, RunFact
+from healspan.remediation.plan import Plan, PlanOutcome
 from healspan.remediation.record import Record
 from healspan.remediation.validation import Validation
 
@@ -46,6 +47,8 @@ class Kind(StrEnum):
     APPLICATION = "application"
     JUDGEMENT = "judgement"
     RUN = "run"
+    PLAN = "plan"
+    PLAN_OUTCOME = "plan_outcome"
     EXPOSURE = "exposure"
     AUDIT = "audit"
     REFUSAL = "refusal"
@@ -119,6 +122,8 @@ RECORD_OF: dict[Kind, type[Record]] = {
     Kind.APPLICATION: Application,
     Kind.JUDGEMENT: Judgement,
     Kind.RUN: RunFact,
+    Kind.PLAN: Plan,
+    Kind.PLAN_OUTCOME: PlanOutcome,
     Kind.EXPOSURE: Exposure,
     Kind.AUDIT: AuditEntry,
     Kind.REFUSAL: Refusal,

@@ -292,6 +292,10 @@ class FixIndex:
             self._history.add(fact)
         for judgement in delta.judgements:
             self._history.add_judgement(judgement)
+        for plan in delta.plans:
+            self._history.add_plan(plan)
+        for outcome in delta.plan_outcomes:
+            self._history.add_plan_outcome(outcome)
         with self._lock:
             changed = set(fresh)
             for fix_id, known in fresh.items():

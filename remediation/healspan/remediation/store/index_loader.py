@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, func, select
 
 from healspan.remediation.outcome import Judgement, RunFact
+from healspan.remediation.plan import Plan, PlanOutcome
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import Refusal
 from healspan.remediation.store.history import WINDOW
@@ -23,6 +24,8 @@ from healspan.remediation.store.tables import (
     FixRow,
     FixScoreRow,
     JudgementRow,
+    PlanOutcomeRow,
+    PlanRow,
     RevisionRow,
     RunRow,
     StateChangeRow,
@@ -33,7 +36,7 @@ __all__ = ["KILL_SWITCH", "Delta", "Marks", "StoredFix", "load", "record_refusal
 
 logger = logging.getLogger("healspan.store")
 
-_Fact = TypeVar("_Fact", RunFact, Judgement)
+_Fact = TypeVar("_Fact", RunFact, Judgement, Plan, PlanOutcome)
 
 KILL_SWITCH = "disabled"
 """Name of the stored kill switch among the controls."""
@@ -51,6 +54,7 @@ class Marks:
     revision: int = 0
     run: int = 0
     judgement: int = 0
+    plan_outcome: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,9 @@ class Delta:
     """(fix id, evidence as JSON)."""
     shown: Sequence[str]
     """Of the applications that were asked about, those whose verdicts are in the store."""
+    plans: Sequence[Plan]
+    """Those of the outcomes."""
+    plan_outcomes: Sequence[PlanOutcome]
 
 
 def load(database: Database, since: Marks, *, now: datetime, pending: Collection[str] = ()) -> Delta:
@@ -100,8 +107,9 @@ def load(database: Database, since: Marks, *, now: datetime, pending: Collection
         changed = revision > since.revision
         run, runs = _runs(connection, since.run, now)
         judgement, judgements = _judgements(connection, since.judgement, now)
+        plan_outcome, plans, plan_outcomes = _plans(connection, since.plan_outcome, now)
         return Delta(
-            marks=Marks(revision=revision, run=run, judgement=judgement),
+            marks=Marks(revision=revision, run=run, judgement=judgement, plan_outcome=plan_outcome),
             disabled=_is_on(switch),
             fixes=_fixes(connection, since.revision) if changed else (),
             scores=_scores(connection, since.revision) if changed else (),
@@ -109,6 +117,8 @@ def load(database: Database, since: Marks, *, now: datetime, pending: Collection
             judgements=judgements,
             evidence=_evidence(connection, since.revision) if changed else (),
             shown=_shown(connection, pending) if changed else (),
+            plans=plans,
+            plan_outcomes=plan_outcomes,
         )
 
 
@@ -165,6 +175,21 @@ def _judgements(connection: Connection, after: int, now: datetime) -> tuple[int,
     )
     rows = connection.execute(query).fetchall()
     return (rows[-1][0] if rows else after), _readable(Judgement, [row[1] for row in rows])
+
+
+def _plans(connection: Connection, after: int, now: datetime) -> tuple[int, list[Plan], list[PlanOutcome]]:
+    plan, outcome = table_of(PlanRow), table_of(PlanOutcomeRow)
+    query = (
+        select(outcome.c.position, outcome.c.body, plan.c.plan_id, plan.c.body)
+        .join(plan, plan.c.plan_id == outcome.c.plan_id)
+        .where(outcome.c.position > after, outcome.c.at >= now - WINDOW)
+        .order_by(outcome.c.position.desc())
+        .limit(MOST_RUNS)
+    )
+    rows = connection.execute(query).fetchall()
+    plans = {row[2]: row[3] for row in rows}
+    outcomes = _readable(PlanOutcome, [row[1] for row in reversed(rows)])
+    return (rows[0][0] if rows else after), _readable(Plan, plans.values()), outcomes
 
 
 def _is_on(switch: str | None) -> bool:

@@ -13,6 +13,7 @@ from healspan.remediation.store.fixes import Fixes
 from healspan.remediation.store.goldens import Goldens
 from healspan.remediation.store.incidents import Incidents
 from healspan.remediation.store.outcomes import Outcomes
+from healspan.remediation.store.plans import Plans
 from healspan.remediation.store.projections import Projections
 from healspan.remediation.store.retention import purge_before, purge_subject
 from healspan.remediation.store.views import Purged
@@ -32,6 +33,7 @@ class Store:
         self.incidents = Incidents(database)
         self.fixes = Fixes(database)
         self.outcomes = Outcomes(database)
+        self.plans = Plans(database)
         self.projections = Projections(database)
         self.controls = Controls(database)
         self.goldens = Goldens(database)

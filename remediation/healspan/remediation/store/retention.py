@@ -22,6 +22,8 @@ from healspan.remediation.store.tables import (
     GoldenRow,
     IncidentRow,
     JudgementRow,
+    PlanOutcomeRow,
+    PlanRow,
     ResolutionRow,
     RunRow,
     ValidationRow,
@@ -34,6 +36,7 @@ __all__ = ["purge_before", "purge_subject"]
 _INCIDENT, _RESOLUTION, _RUN = table_of(IncidentRow), table_of(ResolutionRow), table_of(RunRow)
 _APPLICATION, _JUDGEMENT = table_of(ApplicationRow), table_of(JudgementRow)
 _EVIDENCE = table_of(FixEvidenceRow)
+_PLAN, _PLAN_OUTCOME = table_of(PlanRow), table_of(PlanOutcomeRow)
 _LETTER, _AUDIT = table_of(DeadLetterRow), table_of(AuditRow)
 _GOLDEN, _VALIDATION = table_of(GoldenRow), table_of(ValidationRow)
 _CHUNK = 500
@@ -85,7 +88,13 @@ def purge_subject(database: Database, subject: str, *, actor: str, now: datetime
         for chunk in _chunks(ids):
             connection.execute(delete(_JUDGEMENT).where(_JUDGEMENT.c.application_id.in_(chunk)))
             connection.execute(delete(_APPLICATION).where(_APPLICATION.c.application_id.in_(chunk)))
+        plans = list(connection.execute(select(_PLAN.c.plan_id).where(_contains(_PLAN, subject))).scalars())
+        for chunk in _chunks(plans):
+            connection.execute(delete(_PLAN_OUTCOME).where(_PLAN_OUTCOME.c.plan_id.in_(chunk)))
+            connection.execute(delete(_PLAN).where(_PLAN.c.plan_id.in_(chunk)))
+        _delete(connection, _PLAN_OUTCOME, _contains(_PLAN_OUTCOME, subject))
         purged = Purged(
+            plans=len(plans),
             incidents=_incidents(connection, _contains(_INCIDENT, subject)),
             runs=_delete(connection, _RUN, _contains(_RUN, subject)),
             applications=len(ids),

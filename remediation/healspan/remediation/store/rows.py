@@ -16,6 +16,7 @@ from healspan.remediation.fix import Fix, StateChange
 from healspan.remediation.golden import GoldenSample
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.outcome import Application, Exposure, Judgement, RunFact
+from healspan.remediation.plan import Plan, PlanOutcome
 from healspan.remediation.record import Record
 from healspan.remediation.store import tables
 from healspan.remediation.store.facts import AuditEntry, Refusal, context_text, encode
@@ -133,6 +134,25 @@ def _run(record: RunFact) -> Values:
     }
 
 
+def _plan(record: Plan) -> Values:
+    return {
+        "plan_id": record.plan_id,
+        "pipeline": record.pipeline,
+        "context": context_text(record.context_keys),
+        "found_at": record.found_at,
+    }
+
+
+def _plan_outcome(record: PlanOutcome) -> Values:
+    return {
+        "outcome_id": str(record.outcome_id),
+        "plan_id": record.plan_id,
+        "run_id": str(record.run_id),
+        "at": record.timestamp,
+        "reward": record.reward,
+    }
+
+
 def _exposure(record: Exposure) -> Values:
     return {
         "exposure_id": str(record.exposure_id),
@@ -187,6 +207,8 @@ _ROWS: dict[type[Record], tuple[type[tables.Row], Callable[[Any], Values]]] = {
     Application: (tables.ApplicationRow, _application),
     Judgement: (tables.JudgementRow, _judgement),
     RunFact: (tables.RunRow, _run),
+    Plan: (tables.PlanRow, _plan),
+    PlanOutcome: (tables.PlanOutcomeRow, _plan_outcome),
     Exposure: (tables.ExposureRow, _exposure),
     AuditEntry: (tables.AuditRow, _audit),
     Refusal: (tables.RefusalRow, _refusal),

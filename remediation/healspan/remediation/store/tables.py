@@ -49,6 +49,8 @@ __all__ = [
     "JudgementRow",
     "LeaseRow",
     "OverruleRow",
+    "PlanOutcomeRow",
+    "PlanRow",
     "RefusalRow",
     "ResolutionRow",
     "RevisionRow",
@@ -287,6 +289,38 @@ class RunRow(Fact, table=True):
     key: str | None = Field(index=True)
     context: str
     closed_at: datetime = _time(index=True)
+    body: str = _body()
+
+
+class PlanRow(Row, table=True):
+    """Fixes of several boundaries that heal only together; its content address is its key."""
+
+    __tablename__ = "plan"
+    __table_args__ = (
+        CheckConstraint("length(plan_id) = 64", name="plan_id"),
+        Index(None, "pipeline", "context"),
+    )
+    plan_id: str = Field(primary_key=True, max_length=64)
+    pipeline: str
+    context: str
+    found_at: datetime = _time(index=True)
+    body: str = _body()
+
+
+class PlanOutcomeRow(Fact, table=True):
+    """How a plan did in one run; `reward` is null where it is censored."""
+
+    __tablename__ = "plan_outcome"
+    __table_args__ = _fact(
+        UniqueConstraint("outcome_id"),
+        CheckConstraint("reward IN (0, 1)", name="reward"),
+        Index(None, "plan_id", "at"),
+    )
+    outcome_id: str = Field(max_length=36)
+    plan_id: str = Field(max_length=64)
+    run_id: str = Field(max_length=36, index=True)
+    at: datetime = _time()
+    reward: int | None
     body: str = _body()
 
 
