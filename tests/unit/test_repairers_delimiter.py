@@ -35,6 +35,7 @@ def test_the_row_is_parted_by_the_delimiter_of_its_header(mark: str) -> None:
         ({"id;amount": "7;12", None: ["5"]}, "amount"),
         ({"id;amount": "7;12", "x": "1"}, "amount"),
         ({"id;a,b": "7;1,2"}, "id"),
+        ({"id;a|b": "7;1|2"}, "id"),
         ({"id;id": "7;12"}, "id"),
         ({"id;": "7;12"}, "id"),
         ({"id;amount": '7;"12'}, "amount"),
