@@ -213,9 +213,27 @@ def _boolean_item(source: Source) -> Operation:
     return Operation("subscript", table, source.pick(_WORDS))
 
 
+def _otherwise(source: Source, name: str) -> str:
+    """Return a name as another system would write it, or nearly so."""
+    styles: list[Callable[[str], str]] = [
+        str.upper,
+        str.title,
+        lambda text: text.replace("_", ""),
+        lambda text: text.replace("_", "-"),
+        lambda text: text.title().replace("_", ""),
+        lambda text: text.replace("quantity", "qty"),
+        lambda text: text + "s",
+        lambda text: text[:-2] + text[:-3:-1],
+    ]
+    return source.pick(styles)(name)
+
+
 def _key_item(source: Source) -> Operation:
     names = {_made(source, _NAMES, 5): number for number in range(source.number(6))}
-    return Operation("subscript", source.pick([dict, OrderedDict])(names), _made(source, _NAMES, 5))
+    asked = _made(source, _NAMES, 5)
+    if names and source.number(2):
+        asked = _otherwise(source, source.pick(list(names)))
+    return Operation("subscript", source.pick([dict, OrderedDict])(names), asked)
 
 
 def _invisible(source: Source) -> Operation:
@@ -292,7 +310,10 @@ def _attribute(source: Source) -> Operation:
     names = {"a" + _made(source, identifiers, 4).replace("\x00", ""): 1 for _ in range(source.number(4))}
     plain = SimpleNamespace(**{name: 1 for name in names if name.isprintable()})
     owner = source.pick([plain, object.__new__(_Older), _Pair(1, 2), _Older()])
-    return Operation("attribute", owner, source.pick(["a", ""]) + _made(source, identifiers, 4))
+    asked = source.pick(["a", ""]) + _made(source, identifiers, 4)
+    if source.number(2):
+        asked = _otherwise(source, source.pick([*names, "user_name", "retries", "count_"]))
+    return Operation("attribute", owner, asked)
 
 
 OPERATIONS: dict[str, Callable[[Source], Operation]] = {

@@ -123,7 +123,10 @@ class Own:
         raise AttributeError(name)
 
 
-class Looks(Own):
+class Looks:
+    def __init__(self) -> None:
+        self.user_name = 1
+
     def __getattribute__(self, name: str) -> Any:
         return object.__getattribute__(self, name)
 
