@@ -227,7 +227,7 @@ def test_a_crowd_of_threads_and_tasks_is_served_right_while_repairs_come_and_go(
     assert stuck == []
     assert failures == []
     assert books.wrong == []
-    assert open_runs == set()
+    assert not open_runs
 
     drained(live)
     assert (live.spool.counts.dropped, live.spool.counts.dropped_counts) == (0, 0)
