@@ -9,6 +9,8 @@ its connections.
 Per fault: `cases`; `healed_correct`, the call failed without healing and returned the truth with it; `wrong`, it
 returned something else; `escalated`, the original failure came through, or the declared contract refused the
 result; `unseen`, healing changed nothing, because nothing failed; `p50_ms` of the healed calls, else of all.
+Faults `by_convention` can be read, but by a convention that does not hold for this service, and that no check of its
+contract can tell from the truth: they are counted apart.
 `controls.touched` counts good calls, and calls whose failure the application handles, that were not as they are
 without healing or left an incident behind. Several seeds are run one after the other, each from an empty store.
 """
