@@ -9,6 +9,8 @@ its connections.
 Per fault: `cases`; `healed_correct`, the call failed without healing and returned the truth with it; `wrong`, it
 returned something else; `escalated`, the original failure came through, or the declared contract refused the
 result; `unseen`, healing changed nothing, because nothing failed; `p50_ms` of the healed calls, else of all.
+Faults `by_convention` can be read, but by a convention that does not hold for this service, and that no check of its
+contract can tell from the truth: they are counted apart.
 `controls.touched` counts good calls, and calls whose failure the application handles, that were not as they are
 without healing or left an incident behind. Several seeds are run one after the other, each from an empty store.
 """
@@ -46,7 +48,12 @@ _COUNTS = ("cases", "healed_correct", "wrong", "escalated", "unseen")
 _SLOW = 4
 """How many times fewer cases of a slow fault there are."""
 _CONTROLS = 0.15
-_KINDS = {"healable": "one fault", "compound": "two at once", "lasting": "not to be healed"}
+_KINDS = {
+    "healable": "one fault",
+    "compound": "two at once",
+    "lasting": "not to be healed",
+    "convention": "conventions that do not hold here",
+}
 
 
 @dataclass(frozen=True)
@@ -190,6 +197,7 @@ def count(results: list[Result]) -> dict[str, Any]:
         "compound": _row(by_kind.get("compound", [])),
         "healable": _row(healable),
         "not_healable": _row(by_kind.get("lasting", [])),
+        "by_convention": _row(by_kind.get("convention", [])),
     }
 
 
@@ -211,14 +219,14 @@ def show(figures: dict[str, Any], title: str, console: Console) -> bool:
     for key in (*_COUNTS, "p50_ms"):
         table.add_column(key.replace("_", " "), justify="right")
     kind = None
-    for name, row in figures["faults"].items():
+    for name, row in sorted(figures["faults"].items(), key=lambda one: tuple(_KINDS).index(one[1]["kind"])):
         if row["kind"] != kind:
             kind = row["kind"]
             table.add_section()
             table.add_row(f"[italic]{_KINDS[kind]}")
         table.add_row(name, *(str(row[key]) for key in (*_COUNTS, "p50_ms")))
     table.add_section()
-    for name in ("single", "compound", "healable", "not_healable"):
+    for name in ("single", "compound", "healable", "not_healable", "by_convention"):
         table.add_row(name, *(str(figures[name][key]) for key in (*_COUNTS, "p50_ms")))
     console.print(table)
     verdicts = aims(figures)
@@ -230,7 +238,7 @@ def show(figures: dict[str, Any], title: str, console: Console) -> bool:
 def aims(figures: dict[str, Any]) -> list[tuple[str, bool]]:
     """Return the aims with the figures, and whether each is met."""
     healable, rest, controls = figures["healable"], figures["not_healable"], figures["controls"]
-    single = figures["single"]
+    single, convention = figures["single"], figures["by_convention"]["wrong"]
 
     def share(row: dict[str, Any]) -> float:
         return 100.0 * int(row["healed_correct"]) / max(1, int(row["cases"]))
@@ -240,6 +248,7 @@ def aims(figures: dict[str, Any]) -> list[tuple[str, bool]]:
         (f"healed correctly, of single faults: {share(single):.1f} % (aim: 95 %)", share(single) >= 95),
         (f"wrong values where healing was possible: {healable['wrong']} (aim: 0)", healable["wrong"] == 0),
         (f"wrong values where it was not: {rest['wrong']} (aim: 0)", rest["wrong"] == 0),
+        (f"wrong values by a convention that checks let pass: {convention} (aim: 0)", convention == 0),
         (f"controls touched: {controls['touched']} of {controls['cases']} (aim: 0)", controls["touched"] == 0),
     ]
 
@@ -292,7 +301,7 @@ def _remarkable(one: Result) -> bool:
     match one.fault.kind:
         case "control":
             return one.touched
-        case "lasting":
+        case "lasting" | "convention":
             return one.outcome not in ("escalated", "unseen")
     return one.outcome != "healed_correct"
 

@@ -13,8 +13,9 @@ from faulty.server import Server
 
 __all__ = ["FAULTS", "Case", "Fault", "Kind", "World", "fault", "plain"]
 
-Kind = Literal["healable", "compound", "lasting", "control"]
-"""``compound``: two faults at once, healable; ``lasting``: nothing but the original failure is right."""
+Kind = Literal["healable", "compound", "lasting", "convention", "control"]
+"""``compound``: two faults at once, healable; ``lasting``: nothing but the original failure is right; ``convention``:
+likewise, but there is a convention of reading it, which does not hold for this service, and no check can tell."""
 
 
 @dataclass(frozen=True)

@@ -108,14 +108,14 @@ def scale_said(world: World) -> Case:
     return plain("amount", f"{value:,} {word}", Decimal(value))
 
 
-@fault("lasting")
+@fault("convention")
 def scale_said_by_a_percent_sign(world: World) -> Case:
     # The sign that a formatter has added does not say whether the field is in points or a fraction; it is in points.
     share = Decimal(world.chance.randint(1, 1_000)) / 10
     return plain("share", {"share": f"{share}%"}, share)
 
 
-@fault("lasting")
+@fault("convention")
 def currency_changed(world: World) -> Case:
     # A subsidiary's feed: amounts of another currency, marked as such, where the service reckons in dollars.
     value = world.chance.randint(1_000, 9_000_000)

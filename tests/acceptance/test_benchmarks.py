@@ -21,9 +21,6 @@ from rich.console import Console
 
 from healspan.remediation.boundary import boundaries
 
-BY_CONVENTION = {"scale_said_by_a_percent_sign", "currency_changed"}
-"""Read by convention where the declared checks see nothing wrong; the benchmark counts them as wrong values."""
-
 ROOT = Path(__file__).parents[2]
 FILINGS = ROOT / ".." / "shared" / "data" / "filings"
 
@@ -72,8 +69,9 @@ def test_of_injected_faults_none_becomes_a_wrong_value_and_controls_are_untouche
         only={one.name for one in FAULTS} - slow,
     )
     figures = faults.count(results)
+    # Readings by convention are counted apart: whether checks may let them pass is a question of policy.
     wrong = [one for one in results if one.outcome in ("wrong", "another exception")]
-    assert [one.detail for one in wrong if one.fault.name not in BY_CONVENTION] == []
+    assert [one.detail for one in wrong if one.fault.kind != "convention"] == []
     assert figures["controls"] == {"cases": figures["controls"]["cases"], "touched": 0}
     assert figures["controls"]["cases"] > 15
     assert figures["single"]["healed_correct"] >= 0.9 * figures["single"]["cases"] > 0

@@ -28,8 +28,8 @@ from healspan.remediation.runtime import Runtime, runtime
 
 OURS = Path(site_module.__file__).parents[3]
 NOTE = "healspan: incident "
-SLOWER = 12
-"""How many times the plain way a call may take; a diagnosis with Claude, or a wait, would be thousands of times."""
+SLOWER = 40
+"""How many times the plain way a call may take: a diagnosis makes some calls; a wait would be thousands of times."""
 
 
 # What fails. The functions stand at the top of the module, as a repair has to find them.
