@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from textwrap import dedent
+from typing import cast
 
 import pytest
 from tests.observe import drained, facts, wait_until
@@ -21,8 +22,10 @@ from tests.service import checked_amount
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.instrumentation.errors import ContractViolation
 from healspan.remediation import review
+from healspan.remediation.boundary import FailedCall
+from healspan.remediation.engine import _Progress
 from healspan.remediation.errors import SignatureRefused, StateConflict
-from healspan.remediation.fix import Fix, FixState, RiskLevel, StateChange
+from healspan.remediation.fix import Fix, FixState, Match, RiskLevel, StateChange
 from healspan.remediation.ids import uuid7
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
 from healspan.remediation.probation import Probation
@@ -647,3 +650,42 @@ def test_a_repair_that_fails_here_is_taken_out_of_other_processes_too(live: Runt
     finally:
         other.kill()
         other.wait(30)
+
+
+def test_chance_has_no_say_in_the_order_a_human_gave(live: Runtime, reviewer: Reviewer) -> None:
+    service = Service("ordered")
+    live.engine._selection = Selection(explore=1.0)
+    first, _ = with_a_rival(live, service)
+    ids = {}
+    with Store.open(live.settings) as store:
+        for confidence, strategy in ((0.9, "other"), (0.8, "rival")):
+            scope = first.scope.model_copy(update={"match": Match.BOUNDARY})
+            steps = (StrategyStep(strategy=strategy),)
+            wide = Fix.from_draft(
+                first.model_copy(update={"scope": scope, "steps": steps, "confidence": confidence, "source_hash": {}}),
+                created_at=first.created_at,
+            )
+            change = live.keys.sign_change(
+                StateChange(
+                    fix_id=wide.fix_id,
+                    sequence=1,
+                    state=FixState.PROPOSED,
+                    policy="guarded",
+                    actor="human:ann",
+                    reason="imported",
+                    at=datetime.now(UTC),
+                ),
+            )
+            store.fixes.add(live.keys.sign_fix(wide), change)
+            review.approve(store.database, wide.fix_id, reviewer, live.settings.keys_dir, reason="in this order")
+            ids[wide.fix_id] = strategy
+    live.index.refresh()
+    incident = facts(live)[-1].incident
+    groups = live.index.groups(incident.pattern, incident.module, incident.context_keys)
+    left = list(groups[-1])
+    assert [ids[one.fix.fix_id] for one in left] == ["other", "rival"]
+    progress = _Progress()
+    for _ in range(20):
+        chosen = live.engine._choose(cast("FailedCall", None), progress, left)
+        assert ids[chosen.fix.fix_id] == "other"
+    assert progress.choice is None
