@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from textwrap import dedent
+from typing import cast
 
 import pytest
 from tests.observe import drained, facts, wait_until
@@ -19,8 +22,10 @@ from tests.service import checked_amount
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.instrumentation.errors import ContractViolation
 from healspan.remediation import review
+from healspan.remediation.boundary import FailedCall
+from healspan.remediation.engine import _Progress
 from healspan.remediation.errors import SignatureRefused, StateConflict
-from healspan.remediation.fix import Fix, FixState, RiskLevel, StateChange
+from healspan.remediation.fix import Fix, FixState, Match, RiskLevel, StateChange
 from healspan.remediation.ids import uuid7
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
 from healspan.remediation.probation import Probation
@@ -573,3 +578,114 @@ def test_when_the_chosen_fix_fails_its_rival_heals_the_same_call(live: Runtime) 
     assert (logged[failed].fix_id, logged[failed].error_id) == (first.fix_id, after.error_id)
     assert (after.resolved, after.propensity, after.candidates) == (True, 1.0, ()), "nothing was left to choose from"
     assert sum(not one.resolved for one in logged) < 3, "what has failed is left before it has to be suspended"
+
+
+# Many at once
+
+
+def test_threads_that_fail_at_once_end_a_trial_once(live: Runtime) -> None:
+    service = Service("crowded")
+    service.call(1)
+    service.good = False
+    start = threading.Barrier(16)
+
+    def fail() -> None:
+        start.wait()
+        for _ in range(4):
+            with contextlib.suppress(LookupError):
+                service.call(1)
+
+    threads = [threading.Thread(target=fail) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    fix, change = only_fix(live)
+    assert change.state is SUSPENDED
+    with Store.open(live.settings) as store:
+        view = store.fixes.get(fix.fix_id)
+        assert view is not None
+        assert [one.state for one in view.changes].count(SUSPENDED) == 1
+        assert len(store.controls.audits(action="suspend")) == 1
+        bad = [one for one in store.outcomes.list(limit=1_000) if one.reward == 0]
+    assert 3 <= len(bad) <= 16 + 2, "each thread was at most once past the gate when the third verdict came"
+
+
+OTHER = """
+import sys, time
+from healspan.instrumentation import pipeline
+from healspan.remediation.boundary import boundaries
+from healspan.remediation.runtime import runtime
+from tests.service import checked_amount
+boundaries()["checked_amount"].retry_safe = False
+runtime()
+while True:
+    try:
+        value = checked_amount("$1,234")
+    except ValueError:
+        value = None
+    print(value, len(runtime().repairs.verify_uninstalled()), flush=True)
+    time.sleep(0.02)
+"""
+
+
+def test_a_repair_that_fails_here_is_taken_out_of_other_processes_too(live: Runtime, tmp_path: Path) -> None:
+    log = tmp_path / "other.log"
+    with log.open("w") as out:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        other = subprocess.Popen([sys.executable, "-c", OTHER], stdout=out, cwd=ROOT, env=environment)
+
+    def says(line: str) -> bool:
+        return (log.read_text().splitlines() or [""])[-1] == line
+
+    try:
+        assert checked_amount("$1,234") == 1234.0
+        wait_until(lambda: says("1234.0 1"), "the other process to use the repair")
+        wait_until(live.repairs.installed, "the repair to be installed here")
+        for _ in range(3):
+            with pytest.raises(ContractViolation):
+                checked_amount("$-5")
+        live.flush()
+        wait_until(lambda: says("None 0"), "the other process to have its original code again")
+    finally:
+        other.kill()
+        other.wait(30)
+
+
+def test_chance_has_no_say_in_the_order_a_human_gave(live: Runtime, reviewer: Reviewer) -> None:
+    service = Service("ordered")
+    live.engine._selection = Selection(explore=1.0)
+    first, _ = with_a_rival(live, service)
+    ids = {}
+    with Store.open(live.settings) as store:
+        for confidence, strategy in ((0.9, "other"), (0.8, "rival")):
+            scope = first.scope.model_copy(update={"match": Match.BOUNDARY})
+            steps = (StrategyStep(strategy=strategy),)
+            wide = Fix.from_draft(
+                first.model_copy(update={"scope": scope, "steps": steps, "confidence": confidence, "source_hash": {}}),
+                created_at=first.created_at,
+            )
+            change = live.keys.sign_change(
+                StateChange(
+                    fix_id=wide.fix_id,
+                    sequence=1,
+                    state=FixState.PROPOSED,
+                    policy="guarded",
+                    actor="human:ann",
+                    reason="imported",
+                    at=datetime.now(UTC),
+                ),
+            )
+            store.fixes.add(live.keys.sign_fix(wide), change)
+            review.approve(store.database, wide.fix_id, reviewer, live.settings.keys_dir, reason="in this order")
+            ids[wide.fix_id] = strategy
+    live.index.refresh()
+    incident = facts(live)[-1].incident
+    groups = live.index.groups(incident.pattern, incident.module, incident.context_keys)
+    left = list(groups[-1])
+    assert [ids[one.fix.fix_id] for one in left] == ["other", "rival"]
+    progress = _Progress()
+    for _ in range(20):
+        chosen = live.engine._choose(cast("FailedCall", None), progress, left)
+        assert ids[chosen.fix.fix_id] == "other"
+    assert progress.choice is None

@@ -20,7 +20,7 @@ from healspan.remediation.boundary import ContractResult, FailedCall
 from healspan.remediation.cascade import writes
 from healspan.remediation.diagnosis import Diagnoser
 from healspan.remediation.errors import AdapterFailed, FixError, RepairDeclined, StepInapplicable
-from healspan.remediation.fix import Fix, FixState, RiskLevel, StateChange
+from healspan.remediation.fix import Fix, FixState, Match, RiskLevel, StateChange
 from healspan.remediation.flight import Flights
 from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import IncidentStatus, Resolution, Severity, Tier
@@ -201,7 +201,8 @@ class Engine:
 
     def _choose(self, call: FailedCall, progress: _Progress, left: Sequence[Candidate]) -> Candidate:
         progress.choice, progress.rivals = None, ()
-        if len(left) == 1:
+        if len(left) == 1 or left[0].fix.scope.match is Match.BOUNDARY:
+            # Fixes for a whole boundary are alternatives that a human has put in an order; chance has no say in it.
             return left[0]
         incident, now = call.incident, self._now()
         context = context_text(incident.context_keys)

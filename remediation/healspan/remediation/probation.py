@@ -119,7 +119,8 @@ class Probation:
                 return []
         self._index.add(fix, change)
         self._on_decision(fix, ruling.decision)
-        logger.warning("fix %s of %s: %s, since %s", fix.fix_id[:12], fix.scope.module, change.state, ruling.reason)
+        level = logging.INFO if ruling.decision is Decision.ACTIVATE else logging.WARNING
+        logger.log(level, "fix %s of %s: %s, since %s", fix.fix_id[:12], fix.scope.module, change.state, ruling.reason)
         entry = AuditEntry(
             audit_id=uuid5(_NAMESPACE, f"{change.fix_id}/{change.sequence}/{change.state}"),
             at=change.at,

@@ -70,6 +70,9 @@ def add_facts(
             rows[table_of(OverruleRow)] += [
                 {"application_id": str(one), "by_application": str(record.application_id)} for one in record.overrules
             ]
+    if any(isinstance(record, Judgement | StateChange) for record, _ in facts):
+        # First of all, since it makes those who fold verdicts and change states wait for each other on every database.
+        next_revision(connection)
     folding = _folding(connection, [record for record, _ in facts])
     for table, values_of_table in rows.items():
         inserts.add(connection, table, values_of_table)
@@ -92,8 +95,6 @@ def _folding(connection: Connection, records: Sequence[Record]) -> Folding | Non
     judgements = [record for record in records if isinstance(record, Judgement)]
     if not judgements:
         return None
-    # First of all, since it makes those who fold verdicts wait for each other on every database.
-    next_revision(connection)
     return Folding(
         connection,
         judgements,
