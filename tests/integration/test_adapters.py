@@ -327,7 +327,7 @@ class TestAround:
 
         async def main() -> None:
             task = asyncio.ensure_future(waiting("x"))
-            while not service.sandbox.pool.size:
+            while not any(worker.ready for worker in service.sandbox.pool._lent):
                 await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

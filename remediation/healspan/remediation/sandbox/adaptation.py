@@ -31,8 +31,11 @@ NOT_INSTALLED = "sandboxed adapters are off: install them with pip install 'heal
 _GRACE = 0.5
 """Seconds beyond the adapter's own until its worker is killed from outside."""
 
-_START = 10.0
-"""Seconds that a new worker has to come up."""
+_START = 3.0
+"""Seconds that a failing call waits for a new worker at most; one that takes longer serves the next call."""
+
+_CHECK = 30.0
+"""Seconds for a type check, which a human waits for."""
 
 _HALF_A_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 """What a lone surrogate becomes in the sandbox."""
@@ -114,7 +117,10 @@ class Sandbox:
             self.pool.give_back(worker, sound=sound)
         if reply["event"] != "done":
             raise AdapterFailed(_why(reply))
-        return _result(decode(reply["value"]), host, call, [arguments, facts])
+        try:
+            return _result(decode(reply["value"]), host, call, [arguments, facts])
+        except Unplain as reason:
+            raise AdapterFailed(f"its result cannot be used: {reason}") from None
 
     def problems(self, text: str) -> str:
         """Type-check a text; an empty string if there is nothing to say.
@@ -132,8 +138,10 @@ class Sandbox:
             raise StepInapplicable(f"no sandbox worker can be started ({error})") from error
         sound = False
         try:
-            self._greet(worker)
-            reply = worker.exchange({"do": "check", "text": text, **self._limits()}, _START, asynchronous=False)()
+            if not worker.ready:
+                worker.exchange(None, _CHECK, asynchronous=False)()
+                worker.ready = True
+            reply = worker.exchange({"do": "check", "text": text, **self._limits()}, _CHECK, asynchronous=False)()
             sound = True
         except AdapterFailed as broken:
             raise StepInapplicable(f"the text cannot be checked: {broken}") from None
@@ -148,11 +156,6 @@ class Sandbox:
     def _limits(self) -> dict[str, Any]:
         return {"seconds": self._seconds, "memory": self._memory, "calls": self._host_calls}
 
-    def _greet(self, worker: Worker) -> None:
-        if not worker.ready:
-            worker.exchange(None, _START, asynchronous=False)()
-            worker.ready = True
-
     def _worker(self, call: FailedCall) -> Generator[Invocation, Any, Worker]:
         """Take a worker that is ready, waiting no longer than an adapter may take for one that is free."""
         until = self._clock() + self._seconds
@@ -166,13 +169,13 @@ class Sandbox:
             yield from self._wait(call, taken, until)
         if not taken.ready:
             try:
-                yield taken.exchange(None, _START, asynchronous=call.asynchronous)
+                yield taken.exchange(None, max(_START, self._seconds), asynchronous=call.asynchronous)
                 taken.ready = True
             except AdapterFailed:
-                raise StepInapplicable("the sandbox's worker did not come up") from None
+                raise StepInapplicable("the sandbox's worker is not up yet") from None
             finally:
                 if not taken.ready:
-                    self.pool.give_back(taken, sound=False)
+                    self.pool.give_back(taken, sound=taken.alive)
         return taken
 
     def _wait(self, call: FailedCall, event: threading.Event, until: float) -> Generator[Invocation, Any, None]:
@@ -266,7 +269,4 @@ def _result(value: Any, host: Host, call: FailedCall, crossed: list[Any]) -> Any
     ):
         raise AdapterFailed("its result cannot be used: a text in it holds half a character, replaced")
     value = host.restored(value)
-    try:
-        return value if call.output is UNSET else rebuild(value, call.output)
-    except Unplain as reason:
-        raise AdapterFailed(f"its result cannot be used: {reason}") from None
+    return value if call.output is UNSET else rebuild(value, call.output)

@@ -68,11 +68,11 @@ def _healspan_unplain(value, depth):
     if kind is str or kind is bytes:
         _healspan_room[1] -= len(value)
     if _healspan_room[0] < 0 or _healspan_room[1] < 0:
-        return 'it is too large'
+        return 'large'
     if value is None or kind is str or kind in _healspan_scalars or kind.__name__ == '_Handle':
         return ''
     if depth > {MOST_DEPTH}:
-        return 'it is nested too deeply, or holds itself'
+        return 'deep'
     if isinstance(value, dict):
         for key in value:
             why = _healspan_unplain(key, depth + 1) or _healspan_unplain(value[key], depth + 1)
@@ -85,8 +85,7 @@ def _healspan_unplain(value, depth):
             if why:
                 return why
         return ''
-    what = 'a ' + kind.__name__ if kind.__name__ in {_TOLD!r} else 'an object'
-    return 'it holds ' + what + ', which would leave the sandbox as something else'
+    return kind.__name__
 _healspan_why = _healspan_unplain(_healspan_result, 0)
 (_healspan_why, None if _healspan_why else _healspan_result)
 """
@@ -203,7 +202,7 @@ class Broker:
             if simple is not True:
                 why, value = session.feed_run(_LOOK, print_callback=printed)
                 if why:
-                    raise Unplain(str(why)[:200])
+                    raise Unplain(_reason(why))
             return {"event": "done", "value": _plain(value)}
 
     def _host_call(self, wanted: monty.FunctionSnapshot) -> monty.ExternalSettledResult:
@@ -251,6 +250,17 @@ def repair() -> None:
 
 
 _HOST = {"call": call, "strategy": strategy, "repair": repair}
+
+
+def _reason(why: object) -> str:
+    """Say why a result cannot leave, in words of ours only: they are kept, and what the adapter made is not."""
+    match why:
+        case "large":
+            return "it is too large"
+        case "deep":
+            return "it is nested too deeply, or holds itself"
+    held = f"a {why}" if why in _TOLD else "an object"
+    return f"it holds {held}, which would leave the sandbox as something else"
 
 
 def _limits(request: dict[str, Any]) -> monty.ResourceLimits:

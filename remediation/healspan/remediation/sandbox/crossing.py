@@ -156,6 +156,8 @@ def same(one: object, other: object) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         both_nan = math.isnan(one) and math.isnan(other)
         return both_nan or (one == other and math.copysign(1, one) == math.copysign(1, other))
+    if isinstance(one, complex) and isinstance(other, complex):
+        return same(one.real, other.real) and same(one.imag, other.imag)
     if isinstance(one, Decimal) and isinstance(other, Decimal):
         return str(one) == str(other)
     if isinstance(one, datetime | time) and isinstance(other, datetime | time):
