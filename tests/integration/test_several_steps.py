@@ -115,3 +115,14 @@ def test_a_repair_below_a_strategy(live: Runtime) -> None:
     assert [one.resolution.tier for one in facts(live)] == ["2", "1"]
     with pytest.raises(ValueError, match="could not convert"):
         several.read_price("$7")
+
+
+def test_a_step_that_only_a_human_may_let_act_is_proposed_with_the_one_before_it(live: Runtime) -> None:
+    with pytest.raises(ValueError, match="could not convert"):
+        two_faults("-", SWAPPED)
+    drained(live)
+    with Store.open(live.settings) as store:
+        proposals = store.fixes.proposed()
+    assert [[step.kind for step in view.fix.steps] for view in proposals] == [["repair", "repair"]]
+    assert [len(view.changes[0].paths) for view in proposals] == [2]
+    assert live.repairs.installed() == ()
