@@ -119,3 +119,22 @@ async def behind_async(text: str) -> float:
 def behind_list(rows: list[str]) -> float:
     """Read a row that the caller takes away."""
     return float(rows[0])
+
+
+@error_boundary("inner", retry_safe=True)
+def inner(text: str) -> str:
+    """Reached by good calls only."""
+    return text
+
+
+@error_boundary("outer", retry_safe=True)
+def outer(text: str, *, further: bool = False) -> float:
+    """Read an amount; a good call also reaches another boundary."""
+    return float(inner(text) if further else text)
+
+
+@error_boundary("outer_async", retry_safe=True)
+async def outer_async(text: str, *, further: bool = False) -> float:
+    """Likewise, awaiting."""
+    await asyncio.sleep(0)
+    return float(inner(text) if further else text)

@@ -115,3 +115,29 @@ def test_a_repair_below_a_strategy(live: Runtime) -> None:
     assert [one.resolution.tier for one in facts(live)] == ["2", "1"]
     with pytest.raises(ValueError, match="could not convert"):
         several.read_price("$7")
+
+
+def test_a_step_that_only_a_human_may_let_act_is_proposed_with_the_one_before_it(live: Runtime) -> None:
+    with pytest.raises(ValueError, match="could not convert"):
+        two_faults("-", SWAPPED)
+    drained(live)
+    with Store.open(live.settings) as store:
+        proposals = store.fixes.proposed()
+    assert [[step.kind for step in view.fix.steps] for view in proposals] == [["repair", "repair"]]
+    assert [len(view.changes[0].paths) for view in proposals] == [2]
+    assert live.repairs.installed() == ()
+
+
+def test_a_known_fix_that_does_not_reach_far_enough_is_extended(live: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As on a host where it is not installed yet: it acts when the pattern shows.
+    monkeypatch.setattr(live.serving, "serve", lambda snapshot: None)
+    assert two_faults("$2", RIGHT) == 6.0
+    assert two_faults("$3", SWAPPED) == 9.0
+    assert two_faults("$4", SWAPPED) == 12.0
+    assert two_faults("$5", RIGHT) == 15.0
+    drained(live)
+    with Store.open(live.settings) as store:
+        steps = {view.fix.fix_id: len(view.fix.steps) for view in store.fixes.list()}
+    found = [(one.resolution.tier, steps[one.resolution.fix_id or ""]) for one in facts(live)]
+    assert found[:3] == [("2", 1), ("2", 2), ("1", 2)]
+    assert found[3][0] == "1"

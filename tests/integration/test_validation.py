@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 
 import pytest
-from tests.kept import changed, counted, kept, passing, restless, tuned, unasked, undeclared
+from tests.kept import changed, counted, kept, outer, outer_async, passing, restless, tuned, unasked, undeclared
 from tests.observe import drained, facts, wait_until
 from typer.testing import CliRunner
 
+from healspan.instrumentation import pipeline
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.cli.app import app
 from healspan.remediation.incident import Decision
@@ -190,3 +192,24 @@ def test_what_waits_for_a_human_brings_its_climb_along(live: Runtime) -> None:
     assert rungs(validation)[Rung.TRIAL] is Outcome.SKIPPED
     assert validation.rungs[-1].reason == "a human has to approve it before it serves"
     wait_until(lambda: not live.repairs.installed(), "nothing to be installed")
+
+
+def test_a_replayed_call_is_no_part_of_the_callers_pipeline(live: Runtime) -> None:
+    outer.golden("1", further=True)
+    with pipeline("p") as run:
+        assert outer("$2") == 2.0
+    assert list(run.boundaries) == ["outer"]
+    [validation] = validations(live)
+    assert rungs(validation)[Rung.GOLDEN] is Outcome.PASSED
+
+
+def test_a_coroutine_is_replayed_likewise(live: Runtime) -> None:
+    async def main() -> list[str]:
+        await outer_async.golden("1", further=True)
+        with pipeline("p") as run:
+            assert await outer_async("$2") == 2.0
+        return list(run.boundaries)
+
+    assert asyncio.run(main()) == ["outer_async"]
+    [validation] = validations(live)
+    assert rungs(validation)[Rung.GOLDEN] is Outcome.PASSED

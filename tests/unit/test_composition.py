@@ -42,6 +42,7 @@ class Call:
     line: int
     then: list[int] = field(default_factory=list)
     incident: Incident = field(default_factory=make_incident)
+    repeatable: str | None = None
 
     @property
     def path(self) -> FramePath:
@@ -127,6 +128,12 @@ def test_an_error_of_our_own_is_nothing_to_diagnose() -> None:
 def test_a_failure_that_cannot_be_looked_at_ends_the_search_and_nothing_else() -> None:
     told = Told(draft(OTHER))
     assert beyond(Call(1, []), told, STEP, acted=(STEP,)) == []
+    assert told.asked == []
+
+
+def test_a_call_that_must_not_be_made_again_is_not_searched() -> None:
+    told = Told(draft(OTHER))
+    assert beyond(Call(1, [2], repeatable="not retry_safe"), told, STRATEGY) == []
     assert told.asked == []
 
 

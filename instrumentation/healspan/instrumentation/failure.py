@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import inspect
 import threading
@@ -23,7 +24,7 @@ from healspan.remediation.given import given, steady
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 from healspan.remediation.repair import FiredRepair, take_fired, way_down
 from healspan.remediation.reservoir import GoodCall, used_up
-from healspan.remediation.run import Failed, Run
+from healspan.remediation.run import Failed, Run, current_run
 from healspan.remediation.runtime import Runtime, internal_error
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
@@ -247,7 +248,9 @@ class Failure:
     def replay(self, good: GoodCall) -> Any:
         """Make a call that is known to be good again, with copies of its arguments."""
         args, kwargs = good.arguments()
-        return self._function()(*args, **kwargs)
+        if self.asynchronous:
+            return _outside_any_run_async(self._function(), args, kwargs)
+        return _outside_any_run(self._function(), args, kwargs)
 
     def later(
         self,
@@ -334,6 +337,28 @@ class Failure:
         result = compared(result, self.boundary, value, self._arguments)
         # The words may be a validator's of the application, with the value in them.
         return replace(result, reason=self._scrubber.scrub_text(result.reason, 500))
+
+
+def _outside_any_run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function; what happens in it is no part of the caller's pipeline."""
+    token = current_run.set(None)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        current_run.reset(token)
+
+
+async def _outside_any_run_async(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    token = current_run.set(None)
+    try:
+        return await function(*args, **kwargs)
+    finally:
+        with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
+            current_run.reset(token)
 
 
 async def _landing(event: threading.Event, seconds: float) -> None:

@@ -72,6 +72,9 @@ class Composer:
         """
         if len(fix.steps) >= MOST_STEPS or isinstance(error, _NOT_THE_CALL) or not _took_part(fix, acted):
             return
+        if self._call.repeatable is not None:
+            # Whatever is joined here makes the call again.
+            return
         try:
             after = self._call.after(error)
         except Exception as own:

@@ -23,6 +23,8 @@ class Progress:
     """Fixes decided upon already, by id."""
     raised: dict[str, tuple[Exception, tuple[RepairStep, ...]]] = field(default_factory=dict)
     """What known fixes that acted have left raised, with the repairs that had acted by then."""
+    proposed: list[str] = field(default_factory=list)
+    """Fixes that would have helped, and that wait for a human, by id."""
     tier: Tier = Tier.KNOWN_FIX
     diagnosed: bool = False
     later: bool = False

@@ -129,6 +129,8 @@ class Prover:
     ) -> Generator[Invocation, Any, Success | None]:
         """Gate and validate one candidate; where it lets the call reach another failure, those that answer both."""
         fix = Fix.from_draft(draft, created_at=self._now())
+        error: Exception | None = None
+        acted: tuple[RepairStep, ...] = ()
         if fix.fix_id in progress.tried:
             error, acted = progress.raised.get(fix.fix_id, (None, ()))
         else:
@@ -138,24 +140,29 @@ class Prover:
             refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
             if refusal is not None:
                 progress.decide(fix, refusal.gate, refusal.reason)
-                if refusal.gate == "policy":
-                    yield from self._show(call, progress, fix, lead)
-                return None
-            started = self._clock()
-            climbed = yield from self._ladder.climb(fix, call, lead.paths)
-            seconds = self._clock() - started
-            if climbed.passed:
-                taken = self._took(call, progress, fix, None, climbed.attempt, climbed.value, climbed.contract, seconds)
-                progress.facts += self._adoption.adopt(fix, known, climbed.attempt.ways)
-                progress.facts.append(("validation", climbed.validation))
-                return taken
-            self._not_passed(call, progress, fix, climbed, seconds)
-            error, acted = climbed.error, climbed.attempt.acted
-        if error is not None:
-            for further, beyond in composer.beyond(fix, error, acted, lead):
-                success = yield from self._candidate(call, progress, further, beyond, composer, turned_down)
-                if success is not None:
-                    return success
+                climbed = (yield from self._show(call, progress, fix, lead)) if refusal.gate == "policy" else None
+            else:
+                started = self._clock()
+                climbed = yield from self._ladder.climb(fix, call, lead.paths)
+                seconds = self._clock() - started
+                if climbed.passed:
+                    taken = self._took(
+                        call, progress, fix, None, climbed.attempt, climbed.value, climbed.contract, seconds
+                    )
+                    progress.facts += self._adoption.adopt(fix, known, climbed.attempt.ways)
+                    progress.facts.append(("validation", climbed.validation))
+                    return taken
+                self._not_passed(call, progress, fix, climbed, seconds)
+            if climbed is not None:
+                error, acted = climbed.error, climbed.attempt.acted
+        proposals = len(progress.proposed)
+        for further, beyond in composer.beyond(fix, error, acted, lead) if error is not None else ():
+            success = yield from self._candidate(call, progress, further, beyond, composer, turned_down)
+            if success is not None:
+                return success
+            if len(progress.proposed) > proposals:
+                # One answer to a question is enough for the human who has to read it.
+                break
         return None
 
     def _may_be_tried(
@@ -188,7 +195,7 @@ class Prover:
         progress: Progress,
         fix: Fix,
         lead: Lead,
-    ) -> Generator[Invocation, Any, None]:
+    ) -> Generator[Invocation, Any, Climbed | None]:
         """Propose a fix that only a human may let act, if it would have helped here; its result is thrown away.
 
         The policy `suggest` runs nothing for it, and neither does a call that must not be made again.
@@ -197,15 +204,17 @@ class Prover:
         paths = (call.path, *lead.paths) if _places(fix) else ()
         if self._preset == "suggest":
             progress.facts += self._adoption.propose(fix, paths)
-            return
+            return None
         unapproved = tuple(one for one in GATES if one[0] != "policy")
         if first_refusal(Request(fix, None, call, self._preset, self._now()), unapproved) is not None:
-            return
+            return None
         climbed = yield from self._ladder.climb(fix, call, lead.paths, serves=False)
         if climbed.passed:
+            progress.proposed.append(fix.fix_id)
             progress.facts += self._adoption.propose(fix, paths)
         if climbed.passed or self._lessons.learn(climbed.validation, call.incident.pattern.exact):
             progress.facts.append(("validation", climbed.validation))
+        return climbed
 
     def _not_passed(
         self,

@@ -32,7 +32,7 @@ ROOM = 32
 """Good calls kept of one boundary."""
 
 _MOST_BYTES = 1024 * 1024
-_MOST_PARTS = 20_000
+_MOST_PARTS = 5_000
 _PATIENCE = 3
 """Samples in a row that could not be kept, after which fewer are tried: each costs a good call its time."""
 _TRY_EVERY = 50
