@@ -13,6 +13,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from healspan.instrumentation.contract import Check
 from healspan.instrumentation.failure import Failure
+from healspan.instrumentation.form import with_boundary
 from healspan.instrumentation.site import ContextFunction, Site
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Tunable
 from healspan.remediation.errors import ConfigurationError
@@ -115,23 +116,21 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
             raise ConfigurationError(
                 f"boundary {self.name!r} needs a function; put @error_boundary below @staticmethod or @classmethod",
             )
-        return cast(
-            "BoundaryFunction[P, R]",
-            Site(
-                function,
-                name=self.name,
-                output=self.output,
-                checks=self.checks,
-                retry_safe=self.retry_safe,
-                context=self.context,
-                tunable=self.tunable,
-                fallback=self.fallback,
-                mode=self.mode,
-                capture_locals=self.capture_locals,
-                partial_output=self.partial_output,
-                in_app=self.in_app,
-            ).wrapper,
+        site = Site(
+            function,
+            name=self.name,
+            output=self.output,
+            checks=self.checks,
+            retry_safe=self.retry_safe,
+            context=self.context,
+            tunable=self.tunable,
+            fallback=self.fallback,
+            mode=self.mode,
+            capture_locals=self.capture_locals,
+            partial_output=self.partial_output,
+            in_app=self.in_app,
         )
+        return cast("BoundaryFunction[P, R]", with_boundary(site))
 
     def __enter__(self) -> error_boundary:
         """Observe a block: its failure is captured and goes on."""

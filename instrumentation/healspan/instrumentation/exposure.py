@@ -6,9 +6,12 @@ The number of calls is exact; contexts and durations are sampled, all of the fir
 from __future__ import annotations
 
 import itertools
+import operator
+import os
 import random
 import threading
 from collections import deque
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from healspan.remediation.ids import uuid7
@@ -29,59 +32,57 @@ _MOST_SAMPLES = 16_384
 Sample = tuple[int, tuple[tuple[str, str], ...], float]
 """Calls it stands for, sorted context keys, seconds."""
 
+_lock = threading.RLock()  # a signal's handler may call a boundary while its thread is in here
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()  # the thread that held it did not come along
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
 
 class CallCounter:
-    """Counts the calls of one boundary exactly, at the price of one C call each.
+    """Counts the calls of one boundary exactly, at the price of one item of an iterator each.
 
-    `tick` takes the next of an endless sequence 0, 0, ..., 0, k, ..., 63, 0, 1, ..., 63, 0, ... and a zero
-    means: sample this call. Taking an item is atomic under the interpreter lock; the zeros that were taken
-    and one look at the present item give the exact number of items taken.
+    A call takes an item of `ticks`, which is atomic under the interpreter lock: ``for () in counter.ticks: break``.
+    When none is left it calls `look`, is counted there, and is the one to be sampled. What the iterator has given
+    away, and the number of looks, make the exact number.
     """
 
     def __init__(self, boundary: str, *, offset: int | None = None) -> None:
         self._boundary = boundary
         # A random start keeps many boundaries, or many processes, from sampling the same request.
-        self._offset = random.randrange(1, _EVERY) if offset is None else offset  # noqa: S311 - no secret
-        self.tick = itertools.chain(
-            itertools.repeat(0, _FIRST),
-            range(self._offset, _EVERY),
-            itertools.cycle(range(_EVERY)),
-        ).__next__
-        self._lock = threading.Lock()
-        # Likewise the zeros that calls have noted: the next of 0, 1, 2, ... without a lock.
-        self._next_zero = itertools.count().__next__
-        self._zero_looks = 0
+        self._offset = random.randrange(_EVERY) if offset is None else offset  # noqa: S311 - no secret
+        self.ticks: Iterator[tuple[()]] = itertools.repeat((), 0)
+        self._given = 0
+        """Items that the iterators before this one had."""
+        self._size = 0
+        """Items that this iterator had."""
         self._looks = 0
         self._flushed = 0
         self.samples: deque[Sample] = deque(maxlen=_MOST_SAMPLES)
         """Sampled good calls since the last take; appending needs no lock."""
 
-    def zero(self) -> int:
-        """Note that a call took a zero; return how many calls its sample stands for."""
-        return 1 if self._next_zero() < _FIRST else _EVERY
+    def look(self) -> int:
+        """Count a call that found no item; return how many calls its sample stands for."""
+        with _lock:
+            self._looks += 1
+            # Threads may look at once; only one of them may bring a new iterator.
+            if self._looks >= _FIRST and not operator.length_hint(self.ticks):
+                self._given += self._size
+                self._size = self._offset if self._looks == _FIRST else _EVERY - 1
+                self.ticks = itertools.repeat((), self._size)
+            return 1 if self._looks <= _FIRST else _EVERY
 
     def calls(self) -> int:
         """Return the number of calls so far.
 
-        Exact once every call that took a zero has noted it; a call between the two is counted a moment later.
+        A call that found no item is counted a moment later, when it looks.
         """
-        item = self.tick()
-        with self._lock:
-            self._looks += 1
-            if item == 0:
-                self._next_zero()
-            zeros = self._next_zero() - self._zero_looks
-            self._zero_looks += 1
-            return self._taken(zeros, item) - self._looks
-
-    def _taken(self, zeros: int, item: int) -> int:
-        """Return how many items have been taken, given the zeros among them and the last item."""
-        if zeros < _FIRST or (zeros == _FIRST and item == 0):
-            return zeros
-        if zeros == _FIRST:
-            return _FIRST + item - self._offset + 1
-        started = _FIRST + (_EVERY - self._offset)
-        return started + _EVERY * (zeros - _FIRST - 1) + item + 1
+        with _lock:
+            return self._given + self._size - operator.length_hint(self.ticks) + self._looks
 
     def _samples(self) -> dict[tuple[tuple[str, str], ...], tuple[int, float]]:
         """Take the samples, as (calls they stand for, milliseconds) by context."""
@@ -94,8 +95,8 @@ class CallCounter:
 
     def take(self, now: datetime | None = None) -> list[Exposure]:
         """Return what has come since the last take, the sampled contexts scaled to the exact number of calls."""
-        calls = self.calls()
-        with self._lock:
+        with _lock:
+            calls = self.calls()
             fresh = calls - self._flushed
             if fresh <= 0:
                 return []

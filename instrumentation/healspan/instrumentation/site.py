@@ -1,20 +1,15 @@
-"""The site of a boundary: the object behind one wrapped function, and what runs at each of its calls.
+"""The site of a boundary: its declaration, its counter, and what there is to do about one of its calls.
 
-Without a fault a call pays for one counter item and two truth tests. Calls that are sampled, belong to a
-pipeline run, or have a contract take the watched way; everything else happens after an exception.
+What runs at each call is elsewhere: inside the function (`hook`), or in front of it (`wrapper`, `generators`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import inspect
-import sys
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextvars import ContextVar
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType, FunctionType
 from typing import Any, Literal
 
 from healspan.instrumentation.contract import Arguments, Check, Contract
@@ -22,30 +17,21 @@ from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
-from healspan.instrumentation.wrapper import compile_wrapper
 from healspan.remediation.boundary import Boundary, BoundaryMode, Strategy, Tunable, register
-from healspan.remediation.driver import drive, drive_async
-from healspan.remediation.engine import Healing
 from healspan.remediation.errors import ConfigurationError
-from healspan.remediation.repair import FiredRepair, fired, register_boundary, take_fired
-from healspan.remediation.run import current_run, open_runs
+from healspan.remediation.repair import FiredRepair, take_fired
+from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, report, runtime, start_soon, when_flushing
 
-__all__ = ["ContextFunction", "Site"]
+__all__ = ["Args", "ContextFunction", "Kwargs", "Site"]
 
 ContextFunction = Callable[..., Mapping[str, str]]
 
-_Args = tuple[Any, ...]
-_Kwargs = dict[str, Any]
-
-_healing: ContextVar[frozenset[str]] = ContextVar("healspan_healing", default=frozenset())
-"""Boundaries whose failure is being healed in this context: a failure inside the attempt is not healed again."""
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
 
 _READ_AHEAD = 1_000
 """Characters of a context key taken before scrubbing, which keeps fewer."""
-
-_clock = time.perf_counter
-_frame = sys._getframe
 
 
 class Site:
@@ -56,7 +42,7 @@ class Site:
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: FunctionType,
         *,
         name: str,
         output: Any,
@@ -98,21 +84,6 @@ class Site:
         self._in_app = in_app
         register(self.boundary)
         when_flushing(self.counter.take)
-        self.wrapper = self._wrap()
-
-    def _wrap(self) -> Any:
-        make = (_watched_async, _plain_async) if inspect.iscoroutinefunction(self.function) else (_watched, _plain)
-        watched = self._own(make[0](self))
-        wrapper: Any = self._own(make[1](self, watched))
-        wrapper.boundary = self.boundary
-        wrapper.strategy = self.strategy
-        return wrapper
-
-    def _own(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Give a function a code object of its own, by which the guard knows this boundary on a stack."""
-        function.__code__ = function.__code__.replace(co_name=f"boundary {self.boundary.name}")
-        register_boundary(function.__code__, self.boundary.name)
-        return function
 
     def strategy(self, name: str, *, automatic: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a named alternative."""
@@ -135,7 +106,7 @@ class Site:
                 "await it; make both of them async, or none",
             )
 
-    def keys(self, args: _Args, kwargs: _Kwargs) -> dict[str, str]:
+    def keys(self, args: Args, kwargs: Kwargs) -> dict[str, str]:
         """Return the context keys of a call; a context function that fails gives none."""
         keys: dict[str, str] = {}
         if self._context is not None:
@@ -144,7 +115,7 @@ class Site:
                 keys = {str(key)[:_READ_AHEAD]: str(value)[:_READ_AHEAD] for key, value in found}
         return keys
 
-    def sample(self, weight: int, args: _Args, kwargs: _Kwargs, seconds: float) -> None:
+    def sample(self, weight: int, args: Args, kwargs: Kwargs, seconds: float) -> None:
         """Take a sampled good call into the exposure."""
         # Written out where `internal_error` would do: a sample is paid for by the 63 calls before it.
         try:
@@ -154,7 +125,7 @@ class Site:
         except Exception as error:
             report("exposure", error)
 
-    def violation(self, result: object, args: _Args, kwargs: _Kwargs) -> ContractViolation | None:
+    def violation(self, result: object, args: Args, kwargs: Kwargs) -> ContractViolation | None:
         """Return the error that a result gives rise to, if it breaks the contract."""
         error: ContractViolation | None = None
         with internal_error("contract"):
@@ -163,18 +134,49 @@ class Site:
                 error = ContractViolation(f"{self.boundary.name}: {verdict.reason}")
         return error
 
+    def reach(self) -> None:
+        """Note in the pipeline run of this call, if it has one, that the boundary was reached."""
+        run = current_run.get()
+        if run is not None:
+            run.reach(self.boundary.name)
+
+    def snapshot(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
+        """Return a deep copy of the arguments; None where none is wanted, or they cannot be copied."""
+        if self.boundary.retry_safe == "snapshot":
+            with contextlib.suppress(Exception):
+                return copy.deepcopy((args, kwargs))
+        return None
+
+    def returned(
+        self,
+        result: object,
+        args: Args,
+        kwargs: Kwargs,
+        frame: FrameType,
+        weight: int,
+        seconds: float,
+    ) -> ContractViolation | None:
+        """Take in a call that returned; return the error that its result gives rise to, if it breaks the contract."""
+        self.settle(frame, args, kwargs, result=(result,))
+        violation = self.violation(result, args, kwargs) if self.contract.declared else None
+        if weight and violation is None:
+            self.sample(weight, args, kwargs, seconds)
+        return violation
+
     def failure(
         self,
         error: Exception,
-        args: _Args,
-        kwargs: _Kwargs,
+        args: Args,
+        kwargs: Kwargs,
         frame: FrameType,
-        snapshot: tuple[_Args, _Kwargs] | None,
+        snapshot: tuple[Args, Kwargs] | None = None,
+        *,
+        observe: bool = False,
     ) -> Failure | None:
         """Capture a failing call and make its incident durable; None if it must go on untouched."""
         with internal_error("capture"):
             live = runtime()
-            if live.disabled or self.boundary.name in _healing.get():
+            if live.disabled:
                 return None
             self.boundary.has_contract = self.contract.checkable
             failure = Failure(
@@ -192,13 +194,13 @@ class Site:
                 call=(args, kwargs),
                 snapshot=snapshot,
             )
-            if self.boundary.mode == "observe":
+            if observe or self.boundary.mode == "observe":
                 failure.observe(live)
             elif failure.record(live):
                 return failure
         return None
 
-    def settle(self, frame: FrameType, args: _Args, kwargs: _Kwargs, *, result: tuple[object] | None) -> None:
+    def settle(self, frame: FrameType, args: Args, kwargs: Kwargs, *, result: tuple[object] | None) -> None:
         """Verify and count a call in which installed repairs acted; `result` is None if it failed all the same."""
         # Written out where `internal_error` would do: a repaired call must cost microseconds.
         try:
@@ -218,188 +220,3 @@ class Site:
             )
         except Exception as error:
             report("settle", error)
-
-
-def _copied(args: _Args, kwargs: _Kwargs) -> tuple[_Args, _Kwargs] | None:
-    """Return a deep copy of the arguments; None where they cannot be copied."""
-    with contextlib.suppress(Exception):
-        return copy.deepcopy((args, kwargs))
-    return None
-
-
-def _plain(site: Site, watched: Callable[..., Any]) -> Callable[..., Any]:
-    function, tick = site.function, site.counter.tick
-    if site.contract.declared or site.boundary.retry_safe == "snapshot":
-
-        @functools.wraps(function)
-        def always_watched(*args: Any, **kwargs: Any) -> Any:
-            return watched(tick(), args, kwargs)
-
-        return always_watched
-
-    return compile_wrapper(
-        function,
-        {
-            "tick": tick,
-            "watched": watched,
-            "settle": site.settle,
-            "heal": functools.partial(_heal_plain, site),
-            "frame": _frame,
-            "open_runs": open_runs,
-            "fired": fired,
-            "take_fired": take_fired,
-            "Exception": Exception,
-            "BaseException": BaseException,
-        },
-    )
-
-
-def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
-    function, checked, name = site.function, site.contract.declared, site.boundary.name
-    snapshotting = site.boundary.retry_safe == "snapshot"
-
-    def watched(mark: int, args: _Args, kwargs: _Kwargs) -> Any:
-        weight = site.counter.zero() if not mark else 0
-        run = current_run.get()
-        if run is not None:
-            run.reach(name)
-        snapshot = _copied(args, kwargs) if snapshotting else None
-        started = _clock()
-        try:
-            result = function(*args, **kwargs)
-        except Exception as error:
-            site.settle(_frame(), args, kwargs, result=None)
-            healing = _heal(site, error, args, kwargs, _frame(), snapshot)
-            if healing is None:
-                raise
-            return healing.value
-        except BaseException:
-            take_fired(_frame())
-            raise
-        seconds = _clock() - started
-        if fired:
-            site.settle(_frame(), args, kwargs, result=(result,))
-        if checked:
-            violation = site.violation(result, args, kwargs)
-            if violation is not None:
-                healing = _heal(site, violation, args, kwargs, _frame(), snapshot)
-                if healing is not None:
-                    return healing.value
-                if site.boundary.mode == "heal":
-                    raise violation
-        if weight:
-            site.sample(weight, args, kwargs, seconds)
-        return result
-
-    return watched
-
-
-def _plain_async(
-    site: Site,
-    watched: Callable[..., Coroutine[Any, Any, Any]],
-) -> Callable[..., Coroutine[Any, Any, Any]]:
-    # An await costs more than the watched way, so one way is enough.
-    tick = site.counter.tick
-
-    @functools.wraps(site.function)
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return await watched(tick(), args, kwargs)
-
-    return wrapper
-
-
-def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any, Any, Any]]:
-    function, checked, name = site.function, site.contract.declared, site.boundary.name
-    snapshotting = site.boundary.retry_safe == "snapshot"
-
-    async def watched(mark: int, args: _Args, kwargs: _Kwargs) -> Any:
-        weight = site.counter.zero() if not mark else 0
-        run = current_run.get()
-        if run is not None:
-            run.reach(name)
-        snapshot = _copied(args, kwargs) if snapshotting else None
-        started = _clock()
-        try:
-            result = await function(*args, **kwargs)
-        except Exception as error:
-            site.settle(_frame(), args, kwargs, result=None)
-            healing = await _heal_async(site, error, args, kwargs, _frame(), snapshot)
-            if healing is None:
-                raise
-            return healing.value
-        except BaseException:
-            take_fired(_frame())
-            raise
-        seconds = _clock() - started
-        if fired:
-            site.settle(_frame(), args, kwargs, result=(result,))
-        if checked:
-            violation = site.violation(result, args, kwargs)
-            if violation is not None:
-                healing = await _heal_async(site, violation, args, kwargs, _frame(), snapshot)
-                if healing is not None:
-                    return healing.value
-                if site.boundary.mode == "heal":
-                    raise violation
-        if weight:
-            site.sample(weight, args, kwargs, seconds)
-        return result
-
-    return watched
-
-
-def _heal_plain(site: Site, error: Exception, args: _Args, kwargs: _Kwargs, frame: FrameType) -> Healing | None:
-    return _heal(site, error, args, kwargs, frame, None)
-
-
-def _heal(
-    site: Site,
-    error: Exception,
-    args: _Args,
-    kwargs: _Kwargs,
-    frame: FrameType,
-    snapshot: tuple[_Args, _Kwargs] | None,
-) -> Healing | None:
-    failure = site.failure(error, args, kwargs, frame, snapshot)
-    if failure is None:
-        return None
-    healing: Healing | None = None
-    token = _healing.set(_healing.get() | {site.boundary.name})
-    try:
-        with internal_error("heal"):
-            healing = drive(runtime().engine.heal(failure))
-    finally:
-        take_fired(frame)  # what a call made again has left, where nobody asked for it
-        _healing.reset(token)
-    return _ended(failure, healing)
-
-
-async def _heal_async(
-    site: Site,
-    error: Exception,
-    args: _Args,
-    kwargs: _Kwargs,
-    frame: FrameType,
-    snapshot: tuple[_Args, _Kwargs] | None,
-) -> Healing | None:
-    failure = site.failure(error, args, kwargs, frame, snapshot)
-    if failure is None:
-        return None
-    failure.asynchronous = True
-    healing: Healing | None = None
-    token = _healing.set(_healing.get() | {site.boundary.name})
-    try:
-        with internal_error("heal"):
-            healing = await drive_async(runtime().engine.heal(failure))
-    finally:
-        take_fired(frame)
-        with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
-            _healing.reset(token)
-    return _ended(failure, healing)
-
-
-def _ended(failure: Failure, healing: Healing | None) -> Healing | None:
-    """Say how it ended; None if the original exception goes on."""
-    with internal_error("end"):
-        failure.end(runtime(), healing)
-    return healing if healing is not None and healing.healed else None

@@ -1,52 +1,129 @@
-"""The wrapper of a boundary without a contract, compiled for the one signature it stands in front of.
+"""The wrapper of a boundary, compiled for the one signature it stands in front of.
 
 A wrapper that takes ``*args, **kwargs`` spends most of its time packing and unpacking them. One with the
-function's own parameters calls it straight through, and costs less than a bare try/except by hand.
+function's own parameters calls it straight through.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
+import sys
+import time
 from collections.abc import Callable, Mapping
+from types import CodeType, FunctionType
 from typing import Any
 
-__all__ = ["compile_wrapper"]
+from healspan.instrumentation.exceptions import drop_frame
+from healspan.instrumentation.healing import heal, heal_async
+from healspan.instrumentation.hook import BoundaryHook
+from healspan.instrumentation.site import Site
+from healspan.remediation.repair import RunningCalls, enclose, placeholders, register_boundary
+from healspan.remediation.run import open_runs
 
-_TEMPLATE = """
+__all__ = ["plain_wrapper", "watched_wrapper"]
+
+_PLAIN = """
 def {p}make({names}, {p}defaults):
-    def wrapper({parameters}):
-        if not {p}tick():
-            return {p}watched(0, {args}, {kwargs})
-        if {p}open_runs:
-            return {p}watched(1, {args}, {kwargs})
+    {define} wrapper({parameters}):
+        return {wait}{p}function({call})
+    return wrapper
+"""
+
+_WATCHED = """
+def {p}make({names}, {p}defaults):
+    {define} wrapper({parameters}):
+        for () in {p}counter.ticks:
+            {p}weight = 0
+            break
+        else:
+            {p}weight = {p}counter.look()
+        if {p}runs.any:
+            {p}reach()
+        {p}call = {args}, {kwargs}
+        {p}snapshot = {p}copy(*{p}call)
+        {p}started = {p}clock()
         try:
-            {p}result = {p}function({call})
-        except {p}Exception as {p}error:
-            if {p}fired:
-                {p}settle({p}frame(), {args}, {kwargs}, result=None)
-            {p}healing = {p}heal({p}error, {args}, {kwargs}, {p}frame())
+            {p}result = {wait}{p}function({call})
+        except {p}BaseException as {p}error:
+            {p}drop({p}error, {p}frame())
+            {p}healing = {wait}{p}heal({p}site, {p}error, *{p}call, {p}frame(), {p}snapshot)
             if {p}healing is None:
                 raise
             return {p}healing.value
-        except {p}BaseException:
-            if {p}fired:
-                {p}take_fired({p}frame())
-            raise
-        if {p}fired:
-            {p}settle({p}frame(), {args}, {kwargs}, result=({p}result,))
+        {p}violation = {p}returned({p}result, *{p}call, {p}frame(), {p}weight, {p}clock() - {p}started)
+        if {p}violation is not None:
+            {p}healing = {wait}{p}heal({p}site, {p}violation, *{p}call, {p}frame(), {p}snapshot)
+            if {p}healing is not None:
+                return {p}healing.value
+            if {p}insists:
+                raise {p}violation
         return {p}result
     return wrapper
 """
 
 
-def compile_wrapper(function: Callable[..., Any], environment: Mapping[str, Any]) -> Callable[..., Any]:
+def plain_wrapper(site: Site) -> FunctionType:
+    """Return a wrapper for a boundary without a contract, with the instructions that also stand inside functions."""
+    hook = BoundaryHook(site, wrapping=True)
+
+    def compiled(tree: ast.Module) -> CodeType:
+        [definition] = (node for node in ast.walk(tree) if getattr(node, "name", None) == "wrapper")
+        assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)  # noqa: S101 - the template's
+        enclose(definition, definition.lineno)
+        return compile(tree, "<healspan boundary>", "exec")
+
+    wrapper = _made(_PLAIN, site.function, {}, compiled)
+    objects = placeholders(hook.enclosure)
+    wrapper.__code__ = wrapper.__code__.replace(
+        co_consts=tuple(
+            objects.get(each, each) if isinstance(each, str) else each for each in wrapper.__code__.co_consts
+        ),
+    )
+    return _known(wrapper, site, hook.enclosure.calls)
+
+
+def watched_wrapper(site: Site) -> FunctionType:
+    """Return a wrapper for a boundary of which every call is looked at: it has a contract, or copies its arguments."""
+    environment = {
+        "counter": site.counter,
+        "runs": open_runs,
+        "reach": site.reach,
+        "copy": site.snapshot,
+        "clock": time.perf_counter,
+        "drop": drop_frame,
+        "frame": sys._getframe,
+        "heal": heal_async if inspect.iscoroutinefunction(site.function) else heal,
+        "site": site,
+        "returned": site.returned,
+        "insists": site.boundary.mode == "heal",
+        "BaseException": BaseException,
+    }
+    wrapper = _made(_WATCHED, site.function, environment, lambda tree: compile(tree, "<healspan boundary>", "exec"))
+    return _known(wrapper, site, RunningCalls())
+
+
+def _known(wrapper: FunctionType, site: Site, calls: RunningCalls) -> FunctionType:
+    """Give a wrapper a code object of its own, by which the guard knows this boundary on a stack."""
+    wrapper.__code__ = wrapper.__code__.replace(co_name=f"boundary {site.boundary.name}")
+    register_boundary(wrapper.__code__, site.boundary.name, calls)
+    return wrapper
+
+
+def _made(
+    template: str,
+    function: Callable[..., Any],
+    environment: Mapping[str, Any],
+    compiled: Callable[[ast.Module], CodeType],
+) -> FunctionType:
     """Return a wrapper with the function's own parameters.
 
     Args:
+        template: its text.
         function: the boundary's function.
-        environment: what the wrapper uses: ``tick``, ``watched``, ``settle``, ``heal``, ``frame``, ``take_fired``,
-            the containers ``open_runs`` and ``fired``, and the classes that a parameter's name could hide.
+        environment: what the template uses beside, classes among it whose name a parameter could hide.
+        compiled: compiles the tree.
     """
     signature = inspect.signature(function)
     prefix = "_healspan_"
@@ -55,19 +132,23 @@ def compile_wrapper(function: Callable[..., Any], environment: Mapping[str, Any]
     parameters, arguments, defaults = _written(signature, prefix)
     positional = [text for kind, text, _ in arguments if kind != "keyword"]
     keywords = [(kind, text, name) for kind, text, name in arguments if kind == "keyword"]
-    source = _TEMPLATE.format(
+    asynchronous = inspect.iscoroutinefunction(function)
+    source = template.format(
         p=prefix,
+        define="async def" if asynchronous else "def",
+        wait="await " if asynchronous else "",
         names=", ".join(f"{prefix}{name}" for name in ("function", *environment)),
         parameters=", ".join(parameters),
         args=f"({', '.join(positional)}{',' if positional else ''})",
         kwargs="{" + ", ".join(text if name is None else f"{name!r}: {name}" for _, text, name in keywords) + "}",
         call=", ".join(text for _, text, _ in arguments),
     )
-    namespace: dict[str, Any] = {}
+    namespace: dict[str, Any] = {"__name__": __name__}
     # Only names of the function's own parameters go into the text, and Python has checked those already.
-    exec(compile(source, "<healspan boundary>", "exec"), namespace)  # noqa: S102
-    wrapper = namespace[f"{prefix}make"](function, *environment.values(), defaults)
-    return functools.wraps(function)(wrapper)
+    exec(compiled(ast.parse(source)), namespace)  # noqa: S102
+    wrapper: FunctionType = namespace[f"{prefix}make"](function, *environment.values(), defaults)
+    functools.update_wrapper(wrapper, function)
+    return wrapper
 
 
 def _written(

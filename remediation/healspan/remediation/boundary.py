@@ -24,6 +24,7 @@ __all__ = [
     "UNSET",
     "Between",
     "Boundary",
+    "BoundaryForm",
     "BoundaryMode",
     "ContractResult",
     "FailedCall",
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 BoundaryMode = Literal["heal", "observe"]
+
+BoundaryForm = Literal["compiled", "wrapper"]
+"""Where the boundary is: inside the function, or in front of it."""
 
 UNSET: Any = object()
 """Stands for 'no fallback declared', since None may be one."""
@@ -147,6 +151,9 @@ class Boundary:
     strategies: dict[str, Strategy] = field(default_factory=dict)
     tunable: dict[str, Tunable] = field(default_factory=dict)
     """Arguments for which a fix may choose other values."""
+    form: BoundaryForm = "wrapper"
+    form_reason: str = ""
+    """Why it has this form."""
 
     def tuned(self, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """Check a fix's values against what is declared tunable.

@@ -15,18 +15,20 @@ exception being handled. Hiding them needs bytecode written by hand.
 from __future__ import annotations
 
 import ast
+import dis
 import operator
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from types import CodeType
 from typing import TypeVar
 
 from healspan.remediation.errors import RepairDeclined
+from healspan.remediation.repair.enclosure import Enclosure, enclose, placeholders
 from healspan.remediation.repair.expression import Guardable, Span, definition, position_of, span_of
 from healspan.remediation.repair.guard import Guard
 from healspan.remediation.repair.operators import FUNCTIONS, symbol_of
 from healspan.remediation.repair.source import FunctionSource
 
-__all__ = ["compile_guarded"]
+__all__ = ["compile_enclosed", "compile_guarded"]
 
 _Node = TypeVar("_Node", bound=ast.expr)
 
@@ -56,17 +58,63 @@ def compile_guarded(source: FunctionSource, guards: Mapping[Span, Guard]) -> Cod
     """
     tree = source.tree()
     definition(source, tree)
+    placing = _Placing(_guard(tree, guards), _where(source))
+    code = placing.merged(source.code, _compiled(source, tree))
+    if len(placing.placed) != len(guards):
+        raise RepairDeclined(f"{_where(source)}: an expression to guard is never evaluated")
+    return code
+
+
+def compile_enclosed(
+    source: FunctionSource,
+    bare: CodeType,
+    guards: Mapping[Span, Guard],
+    enclosure: Enclosure,
+) -> CodeType:
+    """Return the function's code with the boundary inside, and the same guards as its bare code.
+
+    Args:
+        source: of the function without repairs.
+        bare: the code without the boundary; the code objects inside it are taken as they are.
+        guards: those in the bare code, by the position of the expression in the file.
+        enclosure: the boundary.
+
+    Raises:
+        RepairDeclined: the result would differ from the bare code in more than the boundary.
+    """
+    tree = source.tree()
+    node = definition(source, tree)
+    if isinstance(node, ast.Lambda):
+        raise RepairDeclined(f"{_where(source)} is a lambda, which has no room for statements")
+    placing = _Placing(_guard(tree, guards) | placeholders(enclosure), _where(source))
+    enclose(node, _first_line(source.code))
+    return placing.filled(bare, _compiled(source, tree))
+
+
+def _guard(tree: ast.Module, guards: Mapping[Span, Guard]) -> dict[str, object]:
+    """Guard the expressions in a tree; return the guards by their placeholders."""
     spans = {span: _placeholder(index) for index, span in enumerate(guards)}
     _Guarding(spans, _decisive(tree)).visit(tree)
+    return {spans[span]: guard for span, guard in guards.items()}
+
+
+def _compiled(source: FunctionSource, tree: ast.Module) -> CodeType:
     fresh = source.compile(tree)
-    where = f"{source.code.co_qualname} at {source.filename}"
     if fresh is None:
-        raise RepairDeclined(f"{where}: the guarded function is not found in its own source")
-    placing = _Placing({spans[span]: guard for span, guard in guards.items()}, where)
-    code = placing.merged(source.code, fresh)
-    if len(placing.placed) != len(guards):
-        raise RepairDeclined(f"{where}: an expression to guard is never evaluated")
-    return code
+        raise RepairDeclined(f"{_where(source)}: the changed function is not found in its own source")
+    return fresh
+
+
+def _where(source: FunctionSource) -> str:
+    return f"{source.code.co_qualname} at {source.filename}"
+
+
+def _first_line(code: CodeType) -> int:
+    """Return the line of the first instruction of a function's body."""
+    instructions = iter(dis.get_instructions(code))
+    begun = any(each.opname == "RESUME" for each in instructions)
+    lines = (each.positions.lineno for each in instructions if begun and each.positions is not None)
+    return next((line for line in lines if line is not None), code.co_firstlineno)
 
 
 def _placeholder(what: int | str) -> str:
@@ -241,30 +289,44 @@ def _place(node: _Node, span: Span) -> _Node:
 
 
 class _Placing:
-    """Puts guards in the place of their placeholders, and keeps every code object that holds none."""
+    """Puts objects in the place of their placeholders, and keeps every code object that holds none."""
 
-    def __init__(self, guards: Mapping[str, Guard], where: str) -> None:
-        self._guards = guards
+    def __init__(self, objects: Mapping[str, object], where: str) -> None:
+        self._objects = {**_OPERATIONS, **objects}
         self._where = where
         self.placed: set[str] = set()
+        """Placeholders found, those of operators aside."""
 
     def merged(self, original: CodeType, fresh: CodeType) -> CodeType:
-        """Return the fresh code with its guards; the original itself where there are none."""
-        originals = [each for each in original.co_consts if isinstance(each, CodeType)]
-        inner = [each for each in fresh.co_consts if isinstance(each, CodeType)]
-        if _UNCHANGED(fresh) != _UNCHANGED(original) or len(inner) != len(originals):
-            raise RepairDeclined(f"{self._where}: the guarded function would have another signature or closure")
-        merged = map(self.merged, originals, inner)
+        """Return the fresh code, filled at every depth; the original itself where nothing was to be filled in."""
+        inner = map(self.merged, _inside(original), _inside(fresh))
+        code = self._filled(original, fresh, inner)
+        changed = any(map(operator.is_not, _inside(code), _inside(original)))
+        return code if changed or not self._objects.keys().isdisjoint(_texts(fresh)) else original
+
+    def filled(self, original: CodeType, fresh: CodeType) -> CodeType:
+        """Return the fresh code, filled, with the code objects inside the original in the place of its own."""
+        return self._filled(original, fresh, iter(_inside(original)))
+
+    def _filled(self, original: CodeType, fresh: CodeType, inner: Iterator[CodeType]) -> CodeType:
+        if _UNCHANGED(fresh) != _UNCHANGED(original) or len(_inside(fresh)) != len(_inside(original)):
+            raise RepairDeclined(f"{self._where}: the changed function would have another signature or closure")
         constants = tuple(
-            next(merged) if isinstance(each, CodeType) else self._constant(each) for each in fresh.co_consts
+            next(inner) if isinstance(each, CodeType) else self._constant(each) for each in fresh.co_consts
         )
-        kept = [each for each in constants if isinstance(each, CodeType)]
-        if not any(isinstance(each, Guard) for each in constants) and all(map(operator.is_, kept, originals)):
-            return original
         return fresh.replace(co_consts=constants)
 
     def _constant(self, constant: object) -> object:
-        if isinstance(constant, str) and constant in self._guards:
-            self.placed.add(constant)
-            return self._guards[constant]
-        return _OPERATIONS.get(constant, constant) if isinstance(constant, str) else constant
+        if isinstance(constant, str) and constant in self._objects:
+            if constant not in _OPERATIONS:
+                self.placed.add(constant)
+            return self._objects[constant]
+        return constant
+
+
+def _inside(code: CodeType) -> list[CodeType]:
+    return [each for each in code.co_consts if isinstance(each, CodeType)]
+
+
+def _texts(code: CodeType) -> list[str]:
+    return [each for each in code.co_consts if isinstance(each, str)]

@@ -1,0 +1,58 @@
+"""The form of a boundary: inside its function where that is safe, otherwise in a wrapper in front of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Any
+
+from healspan.instrumentation.hook import BoundaryHook
+from healspan.instrumentation.site import Site
+from healspan.instrumentation.wrapper import plain_wrapper, watched_wrapper
+from healspan.remediation.errors import HealspanError
+from healspan.remediation.repair import enclosed
+
+__all__ = ["with_boundary"]
+
+_OFF = frozenset({"0", "false", "no", "off"})
+
+
+def with_boundary(site: Site, environment: Mapping[str, str] = os.environ) -> Any:
+    """Return the function that the application calls; its ``boundary`` says which form it has, and why.
+
+    Args:
+        site: of the boundary.
+        environment: ``HEALSPAN_COMPILED_BOUNDARIES=0`` keeps every boundary in a wrapper. Read here, when the
+            application is imported: no settings are loaded before the first failure.
+    """
+    made: Any
+    boundary = site.boundary
+    try:
+        made = _inside(site, environment)
+        boundary.form, boundary.form_reason = "compiled", "inside the function"
+    except Exception as error:
+        boundary.form, boundary.form_reason = "wrapper", _reason(error)
+        watched = site.contract.declared or boundary.retry_safe == "snapshot"
+        made = watched_wrapper(site) if watched else plain_wrapper(site)
+    made.boundary = boundary
+    made.strategy = site.strategy
+    return made
+
+
+class _KeptOutside(HealspanError):
+    """A wrapper serves this declaration better."""
+
+
+def _inside(site: Site, environment: Mapping[str, str]) -> FunctionType:
+    if environment.get("HEALSPAN_COMPILED_BOUNDARIES", "").lower() in _OFF:
+        raise _KeptOutside("HEALSPAN_COMPILED_BOUNDARIES is off")
+    if site.contract.declared:
+        raise _KeptOutside("its result is verified")
+    if site.boundary.retry_safe == "snapshot":
+        raise _KeptOutside("its arguments are copied before each call")
+    return enclosed(site.function, BoundaryHook(site, wrapping=False).enclosure)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, HealspanError) else f"it could not be compiled ({type(error).__name__})"

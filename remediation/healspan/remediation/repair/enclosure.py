@@ -1,0 +1,146 @@
+"""The instructions of a boundary, put around the body of a function.
+
+    for () in counter.ticks: break      # takes one item, in one step of the interpreter: an exact count
+    else: hook.look()                   # none was left: a call to look at
+    if runs.any: hook.reach()
+    try:
+        try:
+            ...                         # the body
+        except BaseException:
+            try:
+                if hook.failed(): return hook.value()
+            except Exception: pass
+            raise
+    finally:
+        calls.leaving.look
+
+Everything here is a constant of the code object, so no name is added, and no local variable: the hook reads what it
+needs from the frame. The instructions before the body stand at the line of the body's first one, those of the
+handler at the ``def``, and those at the end have no line: lines are reached in the same order as without.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from healspan.remediation.repair.running import RunningCalls
+
+__all__ = ["Counter", "Enclosure", "Hook", "Runs", "enclose", "placeholders"]
+
+
+_Node = TypeVar("_Node", bound=ast.AST)
+
+
+class Counter(Protocol):
+    """What counts the calls."""
+
+    ticks: Iterator[tuple[()]]
+
+
+class Runs(Protocol):
+    """What knows whether a pipeline run is open."""
+
+    any: bool
+
+
+class Hook(Protocol):
+    """What a boundary does beside calling. Nothing in here may raise an `Exception`."""
+
+    def look(self) -> None:
+        """Look at this call: the counter had no item left."""
+
+    def reach(self) -> None:
+        """Note that the boundary was reached in its run."""
+
+    def failed(self) -> bool:
+        """Take in the exception that is being handled; True if there is a value in the place of the result."""
+
+    async def failed_async(self) -> bool:
+        """Likewise for a coroutine function."""
+
+    def value(self) -> object:
+        """Return, once, that value."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enclosure:
+    """What the instructions of one boundary hold on to."""
+
+    name: str
+    hook: Hook
+    counter: Counter
+    runs: Runs
+    calls: RunningCalls
+
+
+def _mark(what: str) -> str:
+    return f"\0healspan boundary {what}\0"
+
+
+_HOOK, _COUNTER, _RUNS, _CALLS = map(_mark, ("hook", "counter", "runs", "calls"))
+_ANY, _ORDINARY = map(_mark, ("any exception", "an ordinary exception"))
+
+
+def placeholders(enclosure: Enclosure) -> dict[str, object]:
+    """Return what stands for each placeholder among the constants of an enclosed function."""
+    return {
+        _HOOK: enclosure.hook,
+        _COUNTER: enclosure.counter,
+        _RUNS: enclosure.runs,
+        _CALLS: enclosure.calls,
+        _ANY: BaseException,
+        _ORDINARY: Exception,
+    }
+
+
+def enclose(node: ast.FunctionDef | ast.AsyncFunctionDef, first_line: int) -> None:
+    """Put the boundary around the body of a function.
+
+    Args:
+        node: the definition; changed in place.
+        first_line: line of the first instruction of its body.
+    """
+    documented = ast.get_docstring(node, clean=False) is not None
+    docstring, body = node.body[:documented], node.body[documented:]
+    count = ast.For(
+        target=ast.Tuple([], ast.Store()),
+        iter=_attribute(_COUNTER, "ticks"),
+        body=[ast.Break()],
+        orelse=[ast.Expr(_call("look"))],
+    )
+    reach = ast.If(_attribute(_RUNS, "any"), [ast.Expr(_call("reach"))], [])
+    failed: ast.expr = _call("failed")
+    if isinstance(node, ast.AsyncFunctionDef):
+        failed = ast.Await(_call("failed_async"))
+    heal = ast.Try(
+        body=[ast.If(failed, [ast.Return(_call("value"))], [])],
+        handlers=[ast.ExceptHandler(ast.Constant(_ORDINARY), None, [ast.Pass()])],
+        orelse=[],
+        finalbody=[],
+    )
+    caught = ast.ExceptHandler(ast.Constant(_ANY), None, [heal, ast.Raise()])
+    end = ast.Expr(ast.Attribute(_attribute(_CALLS, "leaving"), "look", ast.Load()))
+    for instructions, line in ((count, first_line), (reach, first_line), (caught, node.lineno), (end, -1)):
+        _place(instructions, line)
+    # A body that is nothing but its docstring still has to be a body.
+    guarded = _place(ast.Try(body or [_place(ast.Pass(), first_line)], [caught], [], []), -1, deep=False)
+    node.body = [*docstring, count, reach, _place(ast.Try([guarded], [], [], [end]), -1, deep=False)]
+
+
+def _attribute(mark: str, name: str) -> ast.Attribute:
+    return ast.Attribute(ast.Constant(mark), name, ast.Load())
+
+
+def _call(method: str) -> ast.Call:
+    return ast.Call(_attribute(_HOOK, method), [], [])
+
+
+def _place(node: _Node, line: int, *, deep: bool = True) -> _Node:
+    for each in ast.walk(node) if deep else (node,):
+        if "lineno" in each._attributes:
+            column = min(line, 0)
+            vars(each).update(lineno=line, end_lineno=line, col_offset=column, end_col_offset=column)
+    return node
