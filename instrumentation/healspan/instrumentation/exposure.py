@@ -6,12 +6,9 @@ The number of calls is exact; contexts and durations are sampled, all of the fir
 from __future__ import annotations
 
 import itertools
-import operator
-import os
 import random
 import threading
 from collections import deque
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from healspan.remediation.ids import uuid7
@@ -32,16 +29,6 @@ _MOST_SAMPLES = 16_384
 Sample = tuple[int, tuple[tuple[str, str], ...], float]
 """Calls it stands for, sorted context keys, seconds."""
 
-_lock = threading.RLock()  # a signal's handler may call a boundary while its thread is in here
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.RLock()  # the thread that held it did not come along
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-
 
 class CallCounter:
     """Counts the calls of one boundary exactly, at the price of one item of an iterator each.
@@ -49,40 +36,49 @@ class CallCounter:
     A call takes an item of `ticks`, which is atomic under the interpreter lock: ``for () in counter.ticks: break``.
     When none is left it calls `look`, is counted there, and is the one to be sampled. What the iterator has given
     away, and the number of looks, make the exact number.
+
+    Calls take no lock: the interpreter turns to another thread at calls and at jumps backwards only, so a few
+    instructions without either are one step.
     """
 
     def __init__(self, boundary: str, *, offset: int | None = None) -> None:
         self._boundary = boundary
         # A random start keeps many boundaries, or many processes, from sampling the same request.
         self._offset = random.randrange(_EVERY) if offset is None else offset  # noqa: S311 - no secret
-        self.ticks: Iterator[tuple[()]] = itertools.repeat((), 0)
+        self.ticks: itertools.repeat[tuple[()]] = itertools.repeat((), 0)
         self._given = 0
         """Items that the iterators before this one had."""
         self._size = 0
         """Items that this iterator had."""
+        self._next_size = self._offset
         self._looks = 0
         self._flushed = 0
+        self._flushing = threading.Lock()
         self.samples: deque[Sample] = deque(maxlen=_MOST_SAMPLES)
         """Sampled good calls since the last take; appending needs no lock."""
 
     def look(self) -> int:
         """Count a call that found no item; return how many calls its sample stands for."""
-        with _lock:
-            self._looks += 1
-            # Threads may look at once; only one of them may bring a new iterator.
-            if self._looks >= _FIRST and not operator.length_hint(self.ticks):
-                self._given += self._size
-                self._size = self._offset if self._looks == _FIRST else _EVERY - 1
-                self.ticks = itertools.repeat((), self._size)
-            return 1 if self._looks <= _FIRST else _EVERY
+        looks = self._looks = self._looks + 1
+        ticks, size = self.ticks, self._next_size
+        if looks < _FIRST or ticks.__length_hint__():
+            return 1 if looks <= _FIRST else _EVERY
+        fresh = itertools.repeat((), size)
+        if self.ticks is ticks:  # otherwise another thread has been faster
+            self._given += self._size
+            self._size, self._next_size, self.ticks = size, _EVERY - 1, fresh
+        return 1 if looks == _FIRST else _EVERY
 
     def calls(self) -> int:
         """Return the number of calls so far.
 
         A call that found no item is counted a moment later, when it looks.
         """
-        with _lock:
-            return self._given + self._size - operator.length_hint(self.ticks) + self._looks
+        while True:
+            ticks = self.ticks
+            left = ticks.__length_hint__()
+            if self.ticks is ticks:
+                return self._given + self._size - left + self._looks
 
     def _samples(self) -> dict[tuple[tuple[str, str], ...], tuple[int, float]]:
         """Take the samples, as (calls they stand for, milliseconds) by context."""
@@ -95,7 +91,7 @@ class CallCounter:
 
     def take(self, now: datetime | None = None) -> list[Exposure]:
         """Return what has come since the last take, the sampled contexts scaled to the exact number of calls."""
-        with _lock:
+        with self._flushing:
             calls = self.calls()
             fresh = calls - self._flushed
             if fresh <= 0:

@@ -74,10 +74,11 @@ def _failure(
     frame: FrameType,
     snapshot: tuple[Args, Kwargs] | None,
 ) -> Failure | None:
+    uses = take_fired(frame)
     if not isinstance(error, Exception):
-        take_fired(frame)
         return None
-    site.settle(frame, args, kwargs, result=None)
+    if uses:
+        site.settle(uses, args, kwargs, result=None)
     if site.boundary.name in _healing.get():
         return None
     return site.failure(error, args, kwargs, frame, snapshot)

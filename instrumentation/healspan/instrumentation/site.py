@@ -79,6 +79,7 @@ class Site:
                 f"boundary {name!r}: {', '.join(sorted(unknown))} is declared tunable but no parameter",
             )
         self._context = context
+        self.has_context = context is not None
         self._capture_locals = capture_locals
         self._partial_output = partial_output
         self._in_app = in_app
@@ -157,7 +158,9 @@ class Site:
         seconds: float,
     ) -> ContractViolation | None:
         """Take in a call that returned; return the error that its result gives rise to, if it breaks the contract."""
-        self.settle(frame, args, kwargs, result=(result,))
+        uses = take_fired(frame)
+        if uses:
+            self.settle(uses, args, kwargs, result=(result,))
         violation = self.violation(result, args, kwargs) if self.contract.declared else None
         if weight and violation is None:
             self.sample(weight, args, kwargs, seconds)
@@ -200,19 +203,23 @@ class Site:
                 return failure
         return None
 
-    def settle(self, frame: FrameType, args: Args, kwargs: Kwargs, *, result: tuple[object] | None) -> None:
+    def settle(
+        self,
+        uses: Sequence[FiredRepair],
+        args: Args,
+        kwargs: Kwargs,
+        *,
+        result: tuple[object] | None,
+    ) -> None:
         """Verify and count a call in which installed repairs acted; `result` is None if it failed all the same."""
         # Written out where `internal_error` would do: a repaired call must cost microseconds.
         try:
-            mine: list[FiredRepair] = take_fired(frame)
-            if not mine:
-                return
             valid: bool | None = None
             if result is not None:
                 valid = self.contract.verify(result[0], Arguments(self._signature, args, kwargs)).valid
             runtime().repaired(
                 self.boundary.name,
-                mine,
+                uses,
                 self.keys(args, kwargs),
                 current_run.get(),
                 resolved=result is not None and valid is not False,

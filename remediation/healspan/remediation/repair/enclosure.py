@@ -1,11 +1,11 @@
 """The instructions of a boundary, put around the body of a function.
 
-    for () in counter.ticks: break      # takes one item, in one step of the interpreter: an exact count
-    else: hook.look()                   # none was left: a call to look at
-    if runs.any: hook.reach()
     try:
         try:
-            ...                         # the body
+            for () in counter.ticks: break  # takes one item, in one step of the interpreter: an exact count
+            else: hook.look()               # none was left: a call to look at
+            if runs.any: hook.reach()
+            ...                             # the body
         except BaseException:
             try:
                 if hook.failed(): return hook.value()
@@ -37,7 +37,9 @@ _Node = TypeVar("_Node", bound=ast.AST)
 class Counter(Protocol):
     """What counts the calls."""
 
-    ticks: Iterator[tuple[()]]
+    @property
+    def ticks(self) -> Iterator[tuple[()]]:
+        """What each call takes an item of."""
 
 
 class Runs(Protocol):
@@ -125,9 +127,9 @@ def enclose(node: ast.FunctionDef | ast.AsyncFunctionDef, first_line: int) -> No
     end = ast.Expr(ast.Attribute(_attribute(_CALLS, "leaving"), "look", ast.Load()))
     for instructions, line in ((count, first_line), (reach, first_line), (caught, node.lineno), (end, -1)):
         _place(instructions, line)
-    # A body that is nothing but its docstring still has to be a body.
-    guarded = _place(ast.Try(body or [_place(ast.Pass(), first_line)], [caught], [], []), -1, deep=False)
-    node.body = [*docstring, count, reach, _place(ast.Try([guarded], [], [], [end]), -1, deep=False)]
+    # All of it is inside: an interrupt at the first step must leave no note of a call that will never end.
+    guarded = _place(ast.Try([count, reach, *body], [caught], [], []), -1, deep=False)
+    node.body = [*docstring, _place(ast.Try([guarded], [], [], [end]), -1, deep=False)]
 
 
 def _attribute(mark: str, name: str) -> ast.Attribute:

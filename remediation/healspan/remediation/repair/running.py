@@ -7,12 +7,12 @@ branch, which is cheaper, and which would give the function's implicit ``return`
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from healspan.remediation.repairers import Loss
@@ -57,11 +57,14 @@ class _Something:
     @property
     def look(self) -> None:
         """Tell it."""
-        self._tell(sys._getframe(1))
+        self._tell(_frame(1))
 
 
 class RunningCalls:
     """What is to be told of the running calls of one boundary, by their frames.
+
+    There are no locks in here: what must be one step is one call of a dictionary's, or a few instructions without
+    any call between them, where the interpreter does not turn to another thread.
 
     Args:
         tell: called with its frame when a call ends while there is something to tell, of it or of another one;
@@ -79,9 +82,11 @@ class RunningCalls:
 
     def fired(self, use: FiredRepair) -> None:
         """Note that a repair has acted in a call."""
-        with _lock:
-            self._uses.setdefault(id(use.frame), []).append(use)
-            self._note(self._uses)
+        self._uses.setdefault(id(use.frame), []).append(use)
+        self.leaving = self._something
+        if len(self._uses) > _MOST_UNTAKEN:
+            # A boundary that never takes is a defect; it must not become a leak.
+            _drop_oldest(self._uses)
 
     def sampled(self, frame: FrameType, weight: int, started: float) -> None:
         """Note that a call is sampled.
@@ -91,45 +96,32 @@ class RunningCalls:
             weight: how many calls it stands for.
             started: `time.perf_counter` at its beginning, in seconds.
         """
-        with _lock:
-            self._samples[id(frame)] = weight, started
-            self._note(self._samples)
+        self._samples[id(frame)] = weight, started
+        self.leaving = self._something
 
     def take(self, frame: FrameType) -> list[FiredRepair]:
         """Return, once, the repairs that acted in a call."""
         if not self._uses:
             return []
-        with _lock:
-            uses = self._uses.pop(id(frame), [])
-            self._settle()
+        uses = self._uses.pop(id(frame), [])
+        if not self._uses and not self._samples:
+            self.leaving = self._nothing
         return uses
 
     def take_sample(self, frame: FrameType) -> tuple[int, float] | None:
         """Return, once, weight and start of a call if it is sampled."""
-        if not self._samples:
-            return None
-        with _lock:
-            sample = self._samples.pop(id(frame), None)
-            self._settle()
+        sample = self._samples.pop(id(frame), None)
+        if self._samples:
+            if len(self._samples) > _MOST_UNTAKEN:
+                # A call that is interrupted at its first step never takes its note.
+                _drop_oldest(self._samples)
+        elif not self._uses:
+            self.leaving = self._nothing
         return sample
-
-    def concerns(self, frame: FrameType) -> bool:
-        """Whether there is something to tell of this call."""
-        return id(frame) in self._samples or id(frame) in self._uses
 
     def untaken(self) -> int:
         """Return of how many calls a repair has acted in that has not been taken."""
         return len(self._uses)
-
-    def _note(self, notes: dict[int, list[FiredRepair]] | dict[int, tuple[int, float]]) -> None:
-        if len(notes) > _MOST_UNTAKEN:
-            # A call that never takes is a defect, or was interrupted at its first step; it must not become a leak.
-            notes.pop(next(iter(notes)))
-        self.leaving = self._something
-
-    def _settle(self) -> None:
-        if not self._uses and not self._samples:
-            self.leaving = self._nothing
 
     def forget(self) -> None:
         """Forget all calls: their threads did not come along into a child process."""
@@ -139,7 +131,7 @@ class RunningCalls:
 
 
 _all: WeakSet[RunningCalls] = WeakSet()
-_lock = threading.RLock()  # a signal's handler may call a boundary while its thread is in here
+_frame = sys._getframe
 
 
 def untaken() -> int:
@@ -147,9 +139,12 @@ def untaken() -> int:
     return sum(calls.untaken() for calls in list(_all))
 
 
+def _drop_oldest(notes: dict[int, Any]) -> None:
+    with contextlib.suppress(RuntimeError):  # another thread changed it between the two steps
+        notes.pop(next(iter(notes), 0), None)
+
+
 def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.RLock()
     for calls in list(_all):
         calls.forget()
 
