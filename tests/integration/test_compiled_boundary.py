@@ -190,3 +190,274 @@ def test_a_traceback_is_the_text_that_the_bare_function_gives(
             assert outcome(function, "bad") == outcome(bare(function), "bad"), name
         with pipeline("p"):
             assert outcome(function, "bad") == outcome(bare(function), "bad"), name
+
+
+HEALED = """
+@boundary('amount', retry_safe=True)
+def amount(text):
+    return float(text)
+
+@boundary('later', retry_safe=True)
+def later(text, scale=2):
+    if scale > 1:
+        return [float(each) * scale for each in [text]][0]
+
+class Reader:
+    scale = 3
+
+    @boundary('read', retry_safe=True)
+    def read(self, text):
+        return float(text) * self.scale
+
+    @classmethod
+    @boundary('made', retry_safe=True)
+    def made(cls, text):
+        return float(text) * cls.scale
+
+    @staticmethod
+    @boundary('fixed', retry_safe=True)
+    def fixed(text, /, *, __private=4):
+        return float(text) * __private
+
+def helper(text):
+    return float(text)
+
+@boundary('through', retry_safe=True)
+def through(text):
+    return helper(text) + 0
+
+@boundary('recursive', retry_safe=True)
+def recursive(text, depth):
+    return recursive(text, depth - 1) if depth else float(text)
+
+@boundary('waits', retry_safe=True)
+async def waits(text):
+    import asyncio
+    await asyncio.sleep(0)
+    return float(text)
+"""
+
+CALLS: dict[str, Callable[[ModuleType, str], Any]] = {
+    "amount": lambda app, text: app.amount(text),
+    "later": lambda app, text: app.later(text),
+    "read": lambda app, text: app.Reader().read(text),
+    "made": lambda app, text: app.Reader.made(text),
+    "fixed": lambda app, text: app.Reader.fixed(text),
+    "through": lambda app, text: app.through(text),
+    "recursive": lambda app, text: app.recursive(text, 3),
+    "waits": lambda app, text: asyncio.run(app.waits(text)),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_it_heals_and_the_second_time_nothing_leaves_the_function(
+    live: Runtime,
+    form: str,
+    module: Callable[[str], ModuleType],
+    name: str,
+) -> None:
+    app = module(HEALED)
+    call = CALLS[name]
+    assert call(app, "$1,234.50") == call(app, "1234.50")
+    wait_until(live.repairs.installed, "the repair to be installed")
+    assert call(app, "$2,000") == call(app, "2000")
+    [one] = facts(live)
+    assert one.resolution.status is IncidentStatus.HEALED
+    assert not live.repairs.verify_uninstalled() == []
+    live.repairs.uninstall_all()
+    assert live.repairs.verify_uninstalled() == []
+    assert outcome(call, app, "word") == outcome(call, app, "word")
+
+
+def test_a_repaired_function_keeps_its_boundary_and_gets_its_code_back(
+    live: Runtime,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(HEALED)
+    amount, code, bare_code = app.amount, app.amount.__code__, bare(app.amount).__code__
+    assert amount.boundary.form == "compiled"
+    amount("$1")
+    wait_until(live.repairs.installed, "the repair to be installed")
+    assert amount.__code__ is not code
+    assert bare(amount).__code__ is not bare_code
+    amount("$2")
+    wait_until(lambda: live.index.snapshot.serving, "the fix to serve")
+    assert outcome(amount, "word") == outcome(bare(amount), "word")
+    assert len(facts(live)) == 2
+    names = [f"{app.__name__}:amount"] * 2
+    assert live.repairs.verify_uninstalled() == names
+    live.repairs.uninstall_all()
+    assert (amount.__code__, bare(amount).__code__) == (code, bare_code)
+    assert amount.__code__ is code
+    assert bare(amount).__code__ is bare_code
+
+
+def test_code_put_there_by_another_tool_is_left_alone(live: Runtime, module: Callable[[str], ModuleType]) -> None:
+    app = module(HEALED)
+    app.amount("$1")
+    wait_until(live.repairs.installed, "the repair to be installed")
+    [active] = live.repairs.installed()
+    foreign = app.amount.__code__.replace(co_name="foreign")
+    app.amount.__code__ = foreign
+    [report] = live.repairs.install([active])
+    assert "something else replaced its code" in report.reason
+    live.repairs.uninstall_all()
+    assert app.amount.__code__ is foreign
+
+
+EVENTFUL = """
+import contextlib
+
+@boundary('shapes')
+def shapes(v, w=2):
+    \"\"\"Many shapes.\"\"\"
+    total = w
+    if v > 3:
+        for i in range(v):
+            total += i if i else 0
+        return total
+    try:
+        x = 10 / v
+    except ZeroDivisionError:
+        return (
+            [1,
+             2])
+    with open(__file__) as g:
+        if v == 2:
+            return g.name
+    if v == -1:
+        return None
+    if v == -2:
+        raise ValueError(
+            "x" +
+            str(v))
+    if v == -3:
+        x = {}["k"]
+    y = v
+    while y < 0:
+        y += 1
+        if y == -7: break
+    else:
+        x = 3
+
+@boundary('falls')
+def falls(v):
+    if v:
+        with contextlib.suppress(ZeroDivisionError):
+            v / (v - 1)
+
+@boundary('one') 
+def one(v): return v
+
+@boundary('nothing')
+def nothing(v):
+    pass
+
+@boundary('documented')
+def documented(v):
+    "only this"
+
+@boundary('multi')
+def multi(v): return (
+    v +
+    1)
+
+@boundary('tries')
+def tries(v):
+    try:
+        if v == 3:
+            return 1
+        v[0]
+    except TypeError:
+        pass
+    finally:
+        str(v)
+    for i in (1, 2):
+        if v == i:
+            break
+
+@boundary('raising')
+def raising(v):
+    for each in (3, v):
+        print(end=str(1 / each))
+    del each
+
+@boundary('generators')
+def generators(v):
+    return list(x for x in [lambda: v] if [y for y in range(v)])
+
+@boundary('matches')
+def matches(v):
+    match v:
+        case 1: return 1
+        case 2: pass
+        case [a, b]:
+            return a
+
+@boundary('waiting')
+async def waiting(v):
+    import asyncio
+    for i in range(v):
+        await asyncio.sleep(0)
+    if v > 2:
+        return (
+            await waiting(v - 1))
+"""
+
+SHAPES = [
+    "shapes", "falls", "one", "nothing", "documented", "multi", "tries", "raising", "generators", "matches", "waiting",
+]  # fmt: skip
+VALUES = [5, 0, 2, 1, 3, -1, -2, -3, -9, (1, 2)]
+
+
+def events(function: Any, value: object) -> list[tuple[str, str, int | None]]:
+    """What a debugger or a coverage tool is told of a call."""
+    seen: list[tuple[str, str, int | None]] = []
+    file = bare(function).__code__.co_filename
+
+    def trace(frame: Any, event: str, argument: object) -> Any:
+        if frame.f_code.co_filename == file:
+            seen.append((event, frame.f_code.co_qualname, frame.f_lineno))
+            return trace
+        return None
+
+    def run() -> None:
+        result = function(value)
+        if inspect.iscoroutine(result):
+            asyncio.run(result)
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    except Exception:
+        pass
+    finally:
+        sys.settrace(before)
+    return seen
+
+
+def without_the_handler(seen: list[tuple[str, str, int | None]], start: int) -> list[tuple[str, str, int | None]]:
+    """Leave out the step to the ``def`` line that an exception makes before it leaves the function."""
+    return [
+        (event, name, None if event == "return" else line)
+        for event, name, line in seen
+        if event == "return" or line != start
+    ]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_lines_are_reached_in_the_same_order(
+    live: Runtime,
+    module: Callable[[str], ModuleType],
+    name: str,
+) -> None:
+    function = getattr(module(EVENTFUL), name)
+    assert function.boundary.form == "compiled", function.boundary.form_reason
+    for value in VALUES:
+        ours, plain = events(function, value), events(bare(function), value)
+        assert all(line is not None for _, _, line in ours), "a debugger compares lines"
+        if any(event == "exception" for event, _, _ in plain):
+            start = bare(function).__code__.co_firstlineno + 1
+            ours, plain = without_the_handler(ours, start), without_the_handler(plain, start)
+        assert ours == plain, value

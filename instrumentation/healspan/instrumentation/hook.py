@@ -11,7 +11,7 @@ import sys
 import time
 from types import FrameType
 
-from healspan.instrumentation.exceptions import drop_frame
+from healspan.instrumentation.exceptions import drop_frame, traceback_of
 from healspan.instrumentation.healing import heal, heal_async
 from healspan.instrumentation.site import Args, Kwargs, Site
 from healspan.remediation.engine import Healing
@@ -86,10 +86,13 @@ class BoundaryHook:
         return True
 
     def _left(self, frame: FrameType) -> None:
-        """Take in a call that has ended well, or one that `failed` has taken in already."""
+        """Take in a call that has returned; one that fails is left to `failed`."""
         # A sample is paid for by the 63 calls before it, so it takes the shortest way there is.
         ended = _clock()
         try:
+            error = sys.exception()
+            if error is not None and _is_leaving(error, frame):
+                return
             sample, uses = self._calls.take_sample(frame), self._calls.take(frame)
             if uses:
                 self._site.settle(uses, *call_arguments(frame), result=(None,))
@@ -98,6 +101,12 @@ class BoundaryHook:
                 self._site.sample(sample[0], args, kwargs, ended - sample[1])
         except Exception as own:
             report("settle", own)
+
+
+def _is_leaving(error: BaseException, frame: FrameType) -> bool:
+    """Whether an exception is on its way out of a frame: another one may be handled further up all the while."""
+    trace = traceback_of(error)
+    return trace is not None and trace.tb_frame is frame
 
 
 register_hook(BoundaryHook.failed.__code__)

@@ -6,13 +6,13 @@
             else: hook.look()               # none was left: a call to look at
             if runs.any: hook.reach()
             ...                             # the body
-        except BaseException:
-            try:
-                if hook.failed(): return hook.value()
-            except Exception: pass
-            raise
-    finally:
-        calls.leaving.look
+        finally:
+            calls.leaving.look
+    except BaseException:
+        try:
+            if hook.failed(): return hook.value()
+        except Exception: pass
+        raise
 
 Everything here is a constant of the code object, so no name is added, and no local variable: the hook reads what it
 needs from the frame. The instructions before the body stand at the line of the body's first one, those of the
@@ -128,8 +128,8 @@ def enclose(node: ast.FunctionDef | ast.AsyncFunctionDef, first_line: int) -> No
     for instructions, line in ((count, first_line), (reach, first_line), (caught, node.lineno), (end, -1)):
         _place(instructions, line)
     # All of it is inside: an interrupt at the first step must leave no note of a call that will never end.
-    guarded = _place(ast.Try([count, reach, *body], [caught], [], []), -1, deep=False)
-    node.body = [*docstring, _place(ast.Try([guarded], [], [], [end]), -1, deep=False)]
+    ending = _place(ast.Try([count, reach, *body], [], [], [end]), first_line, deep=False)
+    node.body = [*docstring, _place(ast.Try([ending], [caught], [], []), first_line, deep=False)]
 
 
 def _attribute(mark: str, name: str) -> ast.Attribute:
