@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import importlib
 import inspect
@@ -68,10 +69,9 @@ def outcome(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return function(*args, **kwargs)
     except BaseException as error:
-        assert error.__traceback__ is not None
         notes = getattr(error, "__notes__", [])
         notes[:] = [note for note in notes if "healspan" not in note]
-        below = error.__traceback__.tb_next
+        below = error.__traceback__ and error.__traceback__.tb_next
         return "".join(traceback.format_exception(type(error), error, below))
 
 
@@ -263,7 +263,7 @@ def test_it_heals_and_the_second_time_nothing_leaves_the_function(
     assert call(app, "$2,000") == call(app, "2000")
     [one] = facts(live)
     assert one.resolution.status is IncidentStatus.HEALED
-    assert not live.repairs.verify_uninstalled() == []
+    assert live.repairs.verify_uninstalled() != []
     live.repairs.uninstall_all()
     assert live.repairs.verify_uninstalled() == []
     assert outcome(call, app, "word") == outcome(call, app, "word")
@@ -346,7 +346,7 @@ def falls(v):
         with contextlib.suppress(ZeroDivisionError):
             v / (v - 1)
 
-@boundary('one') 
+@boundary('one')
 def one(v): return v
 
 @boundary('nothing')
@@ -461,3 +461,307 @@ def test_lines_are_reached_in_the_same_order(
             start = bare(function).__code__.co_firstlineno + 1
             ours, plain = without_the_handler(ours, start), without_the_handler(plain, start)
         assert ours == plain, value
+
+
+def test_coverage_sees_the_lines_of_the_bare_function(
+    live: Runtime,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(EVENTFUL)
+
+    def reached(function: Any) -> set[int | None]:
+        return {line for value in VALUES for event, _, line in events(function, value) if event == "line"}
+
+    for name in SHAPES:
+        function = getattr(app, name)
+        start = bare(function).__code__.co_firstlineno + 1
+        assert reached(function) - {start} == reached(bare(function)) - {start}
+
+
+def test_a_debugger_steps_over_a_failing_call(live: Runtime, module: Callable[[str], ModuleType]) -> None:
+    app = module(FAILING)
+    said = StringIO()
+    debugger = pdb.Pdb(
+        stdin=StringIO("step\n" * 6 + "next\n" * 6 + "continue\n"), stdout=said, nosigint=True, readrc=False
+    )
+    debugger.use_rawinput = False
+    with pytest.raises(ValueError, match="no x"):
+        debugger.runcall(app.raises, "x")
+    assert "TypeError" not in said.getvalue()
+    assert "raise ValueError(" in said.getvalue()
+
+
+SIGNED = """
+class Outer:
+    @boundary('method')
+    def method(self, a, /, b: int, *rest, c=3, __hidden=[], **more):
+        "Says what it does."
+        return self, a, b, rest, c, __hidden, more
+
+def cell(a):
+    return lambda: a
+
+@boundary('closed')
+def closed(a, *rest, key=()):
+    return (lambda: (a, rest, key))()
+"""
+
+
+def test_it_looks_like_its_function(live: Runtime, form: str, module: Callable[[str], ModuleType]) -> None:
+    app = module(SIGNED)
+    for function in (app.Outer.method, app.closed):
+        assert function.boundary.form == form
+        plain = bare(function)
+        assert inspect.signature(function) == inspect.signature(plain)
+        assert inspect.getsource(function) == inspect.getsource(plain)
+        assert (function.__name__, function.__qualname__, function.__module__, function.__doc__) == (
+            plain.__name__,
+            plain.__qualname__,
+            plain.__module__,
+            plain.__doc__,
+        )
+        assert function.__annotations__ == plain.__annotations__
+        assert pickle.loads(pickle.dumps(function)) is function
+    outer = app.Outer()
+    assert outer.method(1, 2, 3, c=4, d=5) == (outer, 1, 2, (3,), 4, [], {"d": 5})
+    assert outer.method(1, 2)[5] is outer.method(1, 2)[5]
+    assert outcome(outer.method) == outcome(functools.partial(bare(app.Outer.method), outer))
+    assert app.closed(1, 2, key=3) == (1, (2,), 3)
+
+
+def test_a_compiled_function_has_the_flags_variables_and_closure_of_the_bare_one(
+    live: Runtime,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(SIGNED + EVENTFUL + HEALED)
+    for function in (app.Outer.method, app.closed, app.shapes, app.waiting, app.Reader.read):
+        ours, plain = function.__code__, bare(function).__code__
+        for name in ("co_flags", "co_varnames", "co_cellvars", "co_freevars", "co_argcount", "co_firstlineno"):
+            assert getattr(ours, name) == getattr(plain, name)
+        inner = [each for each in plain.co_consts if inspect.iscode(each)]
+        assert [each for each in ours.co_consts if inspect.iscode(each)] == inner
+        assert function.__globals__ is bare(function).__globals__
+
+
+KEPT_OUTSIDE = {
+    "it assigns to its parameter 'text'": "def f(text):\n    text = text.strip()\n    return text",
+    "it assigns to its parameter 'rest'": "def f(*rest):\n    del rest",
+    "it assigns to its parameter 'more'": "def f(**more):\n    for more in (1,): pass",
+    "it assigns to its parameter 'key'": "def f(*, key=1):\n    with open(key) as key: pass",
+    "it assigns to its parameter 'a'": "def f(a):\n    def g():\n        nonlocal a\n        a = 1\n    return g",
+    "it assigns to its parameter 'b'": "def f(b):\n    return (b := 1)",
+    "it assigns to its parameter 'c'": "def f(c):\n    try: pass\n    except Exception as c: pass",
+    "it assigns to its parameter 'd'": "def f(d):\n    return [d for x in 'a' if (d := 1)]",
+    "its result is verified": "def f(text) -> str:\n    return text",
+}
+
+
+@pytest.mark.parametrize("reason", KEPT_OUTSIDE)
+def test_where_it_is_not_safe_the_wrapper_stays(
+    live: Runtime,
+    module: Callable[[str], ModuleType],
+    reason: str,
+) -> None:
+    app = module(f"@boundary('f')\n{KEPT_OUTSIDE[reason]}\n")
+    assert (app.f.boundary.form, app.f.boundary.form_reason) == ("wrapper", reason)
+
+
+def test_a_name_of_its_own_inside_is_no_reason(live: Runtime, module: Callable[[str], ModuleType]) -> None:
+    app = module("@boundary('f')\ndef f(text):\n    return [text for text in text], (lambda text: text)(text)\n")
+    assert app.f.boundary.form == "compiled"
+    assert app.f("ab") == (["a", "b"], "ab")
+
+
+def test_functions_made_again_and_again_lambdas_and_functions_without_source_keep_the_wrapper(live: Runtime) -> None:
+    def local(x):  # type: ignore[no-untyped-def]
+        return x
+
+    namespace: dict[str, Any] = {"__name__": __name__}
+    exec("def made(x): return x", namespace)
+    for function, reason in (
+        (local, "it is made anew"),
+        (lambda x: x, "it is made anew"),
+        (namespace["made"], "the source of"),
+    ):
+        wrapped = error_boundary(f"kept{id(function)}")(function)
+        assert wrapped.boundary.form == "wrapper"
+        assert reason in wrapped.boundary.form_reason
+        assert wrapped(3) == 3
+
+
+def test_a_source_that_changed_since_the_import_keeps_the_wrapper(
+    live: Runtime,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module("def f(text):\n    return text\n")
+    Path(app.__file__ or "").write_text(HEAD + "def f(text):\n    return text * 2\n")
+    wrapped = error_boundary(f"{app.__name__}f")(app.f)
+    assert wrapped.boundary.form == "wrapper"
+    assert wrapped("a") == "a"
+
+
+def test_whatever_goes_wrong_in_compiling_the_host_gets_a_boundary(
+    live: Runtime,
+    module: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("healspan.instrumentation.form.enclosed", broken)
+    app = module(HEALED)
+    assert app.amount.boundary.form == "wrapper"
+    assert app.amount("$1") == 1.0
+
+
+def calls_of(function: Any) -> int:
+    counter = next(each for each in function.__code__.co_consts if type(each).__name__ == "CallCounter")
+    number: int = counter.calls()
+    return number
+
+
+def test_threads_lose_no_call(live: Runtime, form: str, module: Callable[[str], ModuleType]) -> None:
+    app = module("@boundary('counted')\ndef counted(x):\n    return x if x else 1 / x\n")
+    counted, interval = app.counted, sys.getswitchinterval()
+
+    def work() -> None:
+        for number in range(5_000):
+            assert counted(number + 1) == number + 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert calls_of(counted) == 40_000
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            counted(0)
+    assert calls_of(counted) == 40_003
+
+
+def test_samples_stand_for_all_calls_and_know_their_context(
+    live: Runtime,
+    form: str,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module("@boundary('sampled', context=lambda a, b: {'kind': b})\ndef sampled(a, b):\n    return a\n")
+    for number in range(256 + 64 * 50):
+        app.sampled(number, "x" if number % 2 else "y")
+    counter = next(each for each in app.sampled.__code__.co_consts if type(each).__name__ == "CallCounter")
+    rows = counter.take()
+    assert sum(row.calls for row in rows) == 256 + 64 * 50
+    assert {row.context_keys["kind"] for row in rows} == {"x", "y"}
+    assert all(row.ok_ms > 0 for row in rows)
+
+
+def test_failing_calls_are_no_samples(live: Runtime, form: str, module: Callable[[str], ModuleType]) -> None:
+    app = module("@boundary('fails')\ndef fails(x):\n    return 1 / x\n")
+    for number in (1, 0, 2):
+        outcome(app.fails, number)
+    counter = next(each for each in app.fails.__code__.co_consts if type(each).__name__ == "CallCounter")
+    assert len(counter.samples) == 2
+
+
+def test_a_run_knows_its_boundaries(live: Runtime, form: str, module: Callable[[str], ModuleType]) -> None:
+    app = module(HEALED)
+    for _ in range(300):  # past the first calls, all of which are looked at
+        app.amount("1")
+    with pipeline("p") as run:
+        app.amount("1")
+        asyncio.run(run_in(run, app))
+    assert list(run.boundaries) == [f"{app.__name__}amount", f"{app.__name__}waits"]
+
+
+async def run_in(run: object, app: ModuleType) -> None:
+    await app.waits("1")
+
+
+def test_nothing_of_a_failed_call_is_kept(live: Runtime, form: str, module: Callable[[str], ModuleType]) -> None:
+    app = module("class Value: pass\n@boundary('keeps')\ndef keeps(value):\n    return float(value)\n")
+
+    def fail() -> weakref.ref[Any]:
+        value = app.Value()
+        try:
+            app.keeps(value)
+        except TypeError:
+            return weakref.ref(value)
+        raise AssertionError
+
+    gc.collect()
+    gc.disable()
+    try:
+        kept = [fail() for _ in range(5)]
+        assert [each() for each in kept] == [None] * 5, "without any help of the garbage collector"
+    finally:
+        gc.enable()
+
+
+def test_a_reloaded_module_has_boundaries_that_heal_and_the_old_ones_go(
+    live: Runtime,
+    form: str,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(HEALED)
+    old = weakref.ref(app.amount)
+    app.amount("$1")
+    live.repairs.uninstall_all()
+    importlib.reload(app)
+    gc.collect()
+    assert old() is None
+    assert app.amount.boundary.form == form
+    assert app.amount("$7") == 7.0
+
+
+def test_switched_off_it_only_calls(
+    form: str,
+    module: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HEALSPAN_DISABLED", "1")
+    app = module(HEALED)
+    assert app.amount.boundary.form == form
+    assert app.amount("1") == 1.0
+    assert outcome(app.amount, "$1") == outcome(bare(app.amount), "$1")
+
+
+def test_at_the_recursion_limit_the_same_exception_leaves(
+    live: Runtime,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module("@boundary('endless')\ndef endless(x):\n    return endless(x)\n")
+    with pytest.raises(RecursionError, match="maximum recursion depth exceeded"):
+        app.endless(1)
+    assert app.endless.boundary.form == "compiled"
+
+
+def test_cancelled_and_closed_coroutines_leave_nothing_behind(
+    live: Runtime,
+    form: str,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(
+        "import asyncio\n"
+        "@boundary('slow')\n"
+        "async def slow(seconds):\n"
+        "    await asyncio.sleep(seconds)\n"
+        "    return seconds\n"
+    )
+
+    async def main() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(app.slow(30), 0.01)
+        assert await asyncio.gather(*(app.slow(0) for _ in range(40))) == [0] * 40
+
+    asyncio.run(main())
+    never = app.slow(1)
+    never.close()
+    assert inspect.iscoroutinefunction(app.slow)
+    calls = next(each for each in app.slow.__code__.co_consts if type(each).__name__ == "RunningCalls")
+    assert calls.leaving.look is None
+    assert not calls._samples
+    assert facts(live) == []
