@@ -284,8 +284,11 @@ def test_a_repaired_function_keeps_its_boundary_and_gets_its_code_back(
     wait_until(lambda: live.index.snapshot.serving, "the fix to serve")
     assert outcome(amount, "word") == outcome(bare(amount), "word")
     assert len(facts(live)) == 2
-    names = [f"{app.__name__}:amount"] * 2
-    assert live.repairs.verify_uninstalled() == names
+    assert live.repairs.verify_uninstalled() == [f"{app.__name__}:amount"]
+    kept = bare(amount).__code__
+    bare(amount).__code__ = bare_code
+    assert live.repairs.verify_uninstalled() == [f"{app.__name__}:amount"], "the function with the boundary counts too"
+    bare(amount).__code__ = kept
     live.repairs.uninstall_all()
     assert (amount.__code__, bare(amount).__code__) == (code, bare_code)
     assert amount.__code__ is code

@@ -30,7 +30,7 @@ def with_boundary(site: Site, environment: Mapping[str, str] = os.environ) -> An
     boundary = site.boundary
     try:
         made = _inside(site, environment)
-        boundary.form, boundary.form_reason = "compiled", "inside the function"
+        boundary.form = "compiled"
     except Exception as error:
         boundary.form, boundary.form_reason = "wrapper", _reason(error)
         watched = site.contract.declared or boundary.retry_safe == "snapshot"

@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     policy: Literal["suggest", "guarded", "autonomous"] = "guarded"
     """``suggest`` never applies a fix; ``guarded`` applies low risk; ``autonomous`` also medium risk on trial."""
 
+    compiled_boundaries: bool = True
+    """Whether boundaries are compiled into their functions where that is safe; read where the application declares
+    them, so it has to be in the environment by then. ``healspan doctor`` says which form each one has, and why."""
+
     # Where things are kept
 
     data_dir: Path = Field(default_factory=_default_data_dir)

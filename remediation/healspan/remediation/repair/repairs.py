@@ -155,6 +155,8 @@ class Repairs:
         self._wanted: dict[_Key, ActiveRepair] = {}
         """What `install_exactly` was last asked for, whether it could be installed or not."""
         self._touched: WeakKeyDictionary[FunctionType, CodeType] = WeakKeyDictionary()
+        self._followed: WeakKeyDictionary[FunctionType, CodeType] = WeakKeyDictionary()
+        """Likewise those with a boundary inside."""
 
     def install(self, repairs: Iterable[ActiveRepair]) -> list[InstallReport]:
         """Install repairs; those of one fix all or none, likewise those of one function.
@@ -194,16 +196,11 @@ class Repairs:
             self._remove(lambda _: True)
 
     def verify_uninstalled(self) -> list[str]:
-        """Return the functions, as ``module:qualname``, that do not have their original code object.
-
-        A function with a boundary inside and its bare function are two of one name.
-        """
+        """Return the functions, as ``module:qualname``, that do not have their original code object."""
         with _lock:
-            return sorted(
-                f"{function.__module__}:{code.co_qualname}"
-                for function, code in (*self._touched.items(), *living_copies())
-                if function.__code__ is not code
-            )
+            changed = _changed((*self._touched.items(), *living_copies()))
+            # A function with a boundary inside and its bare function are one to whoever reads this.
+            return sorted([*changed, *{*_changed(self._followed.items())} - {*changed}])
 
     def installed(self) -> tuple[ActiveRepair, ...]:
         """Return the repairs that are in force, with all their paths; probes are not among them."""
@@ -367,7 +364,7 @@ class Repairs:
             bring(patched.source.code, patched.code)
         boundary = patched.boundary
         if boundary is not None:
-            self._touched.setdefault(boundary.function, boundary.original)
+            self._followed.setdefault(boundary.function, boundary.original)
             boundary.function.__code__ = boundary.code
         self._patched[function] = patched
 
@@ -403,6 +400,13 @@ class _Uncompilable(Exception):
     def __init__(self, reason: str, fixes: set[str]) -> None:
         super().__init__(reason)
         self.fixes = fixes
+
+
+def _changed(originals: Iterable[tuple[FunctionType, CodeType]]) -> list[str]:
+    """Return the functions that do not have the code beside them."""
+    return [
+        f"{function.__module__}:{code.co_qualname}" for function, code in originals if function.__code__ is not code
+    ]
 
 
 def _declined(
