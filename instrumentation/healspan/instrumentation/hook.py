@@ -23,6 +23,7 @@ __all__ = ["BoundaryHook", "call_arguments"]
 
 _frame = sys._getframe
 _clock = time.perf_counter
+_exception = sys.exception
 _NO_ARGUMENTS: tuple[Args, Kwargs] = (), {}
 
 
@@ -38,12 +39,15 @@ class BoundaryHook:
         self._site = site
         self._wrapping = wrapping
         self._calls = RunningCalls(self._left)
+        # What a sampled call needs, at one step's reach.
+        self._count, self._begin, self._take = site.counter.look, self._calls.sampled, self._calls.take_all
+        self._sample, self._has_context = site.sample, site.has_context
         self._values: dict[int, object] = {}
         self.enclosure = Enclosure(site.boundary.name, self, site.counter, open_runs, self._calls)
 
     def look(self) -> None:
         """Sample this call."""
-        self._calls.sampled(_frame(1), self._site.counter.look(), _clock())
+        self._begin(_frame(1), self._count(), _clock())
 
     def reach(self) -> None:
         """Note that the boundary was reached in its run."""
@@ -74,7 +78,7 @@ class BoundaryHook:
         return self._values.pop(id(_frame(1)))
 
     def _taken_in(self, frame: FrameType, error: BaseException | None) -> tuple[Args, Kwargs]:
-        self._calls.take_sample(frame)  # only good calls are sampled
+        self._calls.forget_sample(frame)  # only good calls are sampled
         if self._wrapping and error is not None:
             drop_frame(error, frame)
         return call_arguments(frame)
@@ -90,15 +94,15 @@ class BoundaryHook:
         # A sample is paid for by the 63 calls before it, so it takes the shortest way there is.
         ended = _clock()
         try:
-            error = sys.exception()
+            error = _exception()
             if error is not None and _is_leaving(error, frame):
                 return
-            sample, uses = self._calls.take_sample(frame), self._calls.take(frame)
+            sample, uses = self._take(frame)
             if uses:
                 self._site.settle(uses, *call_arguments(frame), result=(None,))
             if sample is not None:
-                args, kwargs = call_arguments(frame) if self._site.has_context else _NO_ARGUMENTS
-                self._site.sample(sample[0], args, kwargs, ended - sample[1])
+                args, kwargs = call_arguments(frame) if self._has_context else _NO_ARGUMENTS
+                self._sample(sample[0], args, kwargs, ended - sample[1])
         except Exception as own:
             report("settle", own)
 

@@ -108,16 +108,23 @@ class RunningCalls:
             self.leaving = self._nothing
         return uses
 
-    def take_sample(self, frame: FrameType) -> tuple[int, float] | None:
-        """Return, once, weight and start of a call if it is sampled."""
-        sample = self._samples.pop(id(frame), None)
-        if self._samples:
-            if len(self._samples) > _MOST_UNTAKEN:
-                # A call that is interrupted at its first step never takes its note.
-                _drop_oldest(self._samples)
-        elif not self._uses:
+    def forget_sample(self, frame: FrameType) -> None:
+        """Forget that a call is sampled."""
+        self._samples.pop(id(frame), None)
+        if not self._samples and not self._uses:
             self.leaving = self._nothing
-        return sample
+
+    def take_all(self, frame: FrameType) -> tuple[tuple[int, float] | None, list[FiredRepair] | None]:
+        """Return, once, weight and start of a call if it is sampled, and the repairs that acted in it."""
+        key = id(frame)
+        sample = self._samples.pop(key, None)
+        if not self._samples and not self._uses:
+            self.leaving = self._nothing
+            return sample, None
+        if len(self._samples) > _MOST_UNTAKEN:
+            # A call that is interrupted at its first step never takes its note.
+            _drop_oldest(self._samples)
+        return sample, self.take(frame)
 
     def untaken(self) -> int:
         """Return of how many calls a repair has acted in that has not been taken."""
