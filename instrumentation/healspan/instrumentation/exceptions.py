@@ -14,6 +14,7 @@ from typing import Any
 from healspan.instrumentation.frames import FrameReader, InApp
 from healspan.instrumentation.values import ValueReader, class_name
 from healspan.remediation.incident import Cause
+from healspan.remediation.repair import is_own
 from healspan.remediation.scrubbing import ScrubSession
 
 __all__ = ["MAX_MESSAGE", "cause_chain", "drop_frame", "error_message", "traceback_of"]
@@ -45,9 +46,9 @@ def traceback_of(error: BaseException) -> TracebackType | None:
 
 
 def drop_frame(error: BaseException, frame: FrameType) -> None:
-    """Take the entries of a frame of ours off the top of a traceback; raised again there, it gets no other."""
+    """Take a wrapper's frame, and ours below it, off the top of a traceback; raised again there, it gets no other."""
     trace = traceback_of(error)
-    while trace is not None and trace.tb_frame is frame:
+    while trace is not None and (trace.tb_frame is frame or is_own(str(trace.tb_frame.f_globals.get("__name__")))):
         trace = trace.tb_next
     _TRACEBACK.__set__(error, trace)
 

@@ -55,6 +55,7 @@ class Failure:
         call: tuple[tuple[Any, ...], dict[str, Any]] = ((), {}),
         snapshot: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
         wrapper_frame: FrameType | None = None,
+        begin: Callable[[Any], Any] | None = None,
     ) -> None:
         self.started = time.perf_counter()
         self.boundary = boundary
@@ -67,6 +68,7 @@ class Failure:
         self._call = call
         self._snapshot = snapshot
         self._wrapper_frame = wrapper_frame
+        self._begin = begin
         self._scrubber = Scrubber()
         self._others: list[FiredRepair] = []
         self._in_app = in_app
@@ -129,14 +131,14 @@ class Failure:
         return live.spool.append("incident", self._incident)
 
     def observe(self, live: Runtime) -> None:
-        """Capture only."""
+        """Capture only; for a human to look at, where the boundary would be healed but cannot be any more."""
         if not self.record(live):
             return
         incident = self.incident
         resolution = Resolution(
             error_id=incident.error_id,
             timestamp=incident.timestamp,
-            status=IncidentStatus.OBSERVED,
+            status=IncidentStatus.OBSERVED if self.boundary.mode == "observe" else IncidentStatus.ESCALATED,
             tier=Tier.HUMAN,
         )
         live.spool.append("resolution", resolution)
@@ -200,7 +202,7 @@ class Failure:
         args, kwargs = self._call if self._snapshot is None else copy.deepcopy(self._snapshot)
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.arguments.update(arguments)
-        return function(*bound.args, **bound.kwargs)
+        return self._begun(function(*bound.args, **bound.kwargs))
 
     def sleep(self, seconds: float) -> Callable[[], Any]:
         """Return an invocation that waits, without blocking an event loop."""
@@ -212,7 +214,11 @@ class Failure:
         """Call another function with the same arguments (and these keywords)."""
         # Each use gets a copy of its own: a failed attempt may have changed what it was given.
         args, kwargs = self._call if self._snapshot is None else copy.deepcopy(self._snapshot)
-        return function(*args, **kwargs, **arguments)
+        return self._begun(function(*args, **kwargs, **arguments))
+
+    def _begun(self, result: Any) -> Any:
+        """Let a generator show its first item: until then it has proven nothing."""
+        return result if self._begin is None else self._begin(result)
 
     def pause(self, event: threading.Event, seconds: float) -> Callable[[], Any]:
         """Return an invocation that waits for an event without blocking an event loop."""

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
+from healspan.instrumentation.generators import is_generator_function
 from healspan.instrumentation.hook import BoundaryHook
 from healspan.instrumentation.site import Site
-from healspan.instrumentation.wrapper import plain_wrapper, watched_wrapper
+from healspan.instrumentation.wrapper import generator_wrapper, plain_wrapper, watched_wrapper
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.repair import enclosed
 
@@ -33,8 +34,7 @@ def with_boundary(site: Site, environment: Mapping[str, str] = os.environ) -> An
         boundary.form = "compiled"
     except Exception as error:
         boundary.form, boundary.form_reason = "wrapper", _reason(error)
-        watched = site.contract.declared or boundary.retry_safe == "snapshot"
-        made = watched_wrapper(site) if watched else plain_wrapper(site)
+        made = _outside(site)
     made.boundary = boundary
     made.strategy = site.strategy
     return made
@@ -52,6 +52,14 @@ def _inside(site: Site, environment: Mapping[str, str]) -> FunctionType:
     if site.boundary.retry_safe == "snapshot":
         raise _KeptOutside("its arguments are copied before each call")
     return enclosed(site.function, BoundaryHook(site, wrapping=False).enclosure)
+
+
+def _outside(site: Site) -> FunctionType:
+    if is_generator_function(site.function):
+        return generator_wrapper(site)
+    if site.contract.declared or site.boundary.retry_safe == "snapshot":
+        return watched_wrapper(site)
+    return plain_wrapper(site)
 
 
 def _reason(error: Exception) -> str:

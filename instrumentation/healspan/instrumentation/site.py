@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, FunctionType
 from typing import Any, Literal
 
+from healspan.instrumentation.begun import beginning, begun_fallback
 from healspan.instrumentation.contract import Arguments, Check, Contract
 from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
-from healspan.remediation.boundary import Boundary, BoundaryMode, Strategy, Tunable, register
+from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.repair import FiredRepair, take_fired
 from healspan.remediation.run import current_run
@@ -59,7 +60,13 @@ class Site:
         self.function = function
         self._name = name
         self._refuse_awaitable(fallback, "the fallback")
-        self.contract = Contract(function, output, checks)
+        self._begin = beginning(function)
+        if self._begin is not None and (output is not UNSET or checks):
+            raise ConfigurationError(
+                f"boundary {name!r}: a generator hands its items out before a contract could be verified; declare "
+                "output or checks on a boundary around the function that consumes it",
+            )
+        self.contract = Contract(function, output, checks, annotated=self._begin is None)
         self.counter = CallCounter(name)
         self.boundary = Boundary(
             name=name,
@@ -69,7 +76,7 @@ class Site:
             mode=mode,
             has_contract=self.contract.declared,
             has_checks=bool(checks),
-            fallback=fallback,
+            fallback=begun_fallback(fallback, self._begin),
             tunable=tunable,
         )
         self._signature = inspect.signature(function)
@@ -196,6 +203,7 @@ class Site:
                 wrapper_frame=frame,
                 call=(args, kwargs),
                 snapshot=snapshot,
+                begin=self._begin,
             )
             if observe or self.boundary.mode == "observe":
                 failure.observe(live)

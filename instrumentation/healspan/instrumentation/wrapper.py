@@ -16,13 +16,14 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from healspan.instrumentation.exceptions import drop_frame
+from healspan.instrumentation.generators import AsyncItems, Items
 from healspan.instrumentation.healing import heal, heal_async
 from healspan.instrumentation.hook import BoundaryHook
 from healspan.instrumentation.site import Site
 from healspan.remediation.repair import RunningCalls, enclose, placeholders, register_boundary
 from healspan.remediation.run import open_runs
 
-__all__ = ["plain_wrapper", "watched_wrapper"]
+__all__ = ["generator_wrapper", "plain_wrapper", "watched_wrapper"]
 
 _PLAIN = """
 def {p}make({names}, {p}defaults):
@@ -64,17 +65,72 @@ def {p}make({names}, {p}defaults):
 """
 
 
+_GENERATOR = """
+def {p}make({names}, {p}defaults):
+    def wrapper({parameters}):
+        {p}items = {p}Items({p}function({call}), {p}site, {args}, {kwargs}, {p}frame())
+        try:
+            {p}end = yield from {p}items
+        except {p}BaseException as {p}error:
+            {p}items.left({p}error)
+            raise
+        {p}items.ended()
+        return {p}end
+    return wrapper
+"""
+
+_ASYNC_GENERATOR = """
+def {p}make({names}, {p}defaults):
+    async def wrapper({parameters}):
+        {p}items = {p}Items({p}function({call}), {p}site, {args}, {kwargs}, {p}frame())
+        try:
+            {p}item = await {p}items.first()
+            while True:
+                try:
+                    {p}sent = yield {p}item
+                except {p}GeneratorExit:
+                    await {p}items.close()
+                    raise
+                except {p}BaseException as {p}error:
+                    {p}item = await {p}items.throw({p}error)
+                else:
+                    {p}item = await {p}items.send({p}sent)
+        except {p}StopAsyncIteration:
+            {p}items.ended()
+        except {p}BaseException as {p}error:
+            {p}items.left({p}error)
+            raise
+    return wrapper
+"""
+
+
+def generator_wrapper(site: Site) -> FunctionType:
+    """Return a wrapper for a boundary whose calls give a generator, asynchronous or not."""
+    asynchronous = inspect.isasyncgenfunction(site.function)
+    environment = {
+        "Items": AsyncItems if asynchronous else Items,
+        "site": site,
+        "frame": sys._getframe,
+        "BaseException": BaseException,
+        "GeneratorExit": GeneratorExit,
+        "StopAsyncIteration": StopAsyncIteration,
+    }
+    template = _ASYNC_GENERATOR if asynchronous else _GENERATOR
+    wrapper = _made(template, site.function, environment, _compiled)
+    return _known(wrapper, site, RunningCalls())
+
+
 def plain_wrapper(site: Site) -> FunctionType:
     """Return a wrapper for a boundary without a contract, with the instructions that also stand inside functions."""
     hook = BoundaryHook(site, wrapping=True)
 
-    def compiled(tree: ast.Module) -> CodeType:
+    def with_boundary(tree: ast.Module) -> CodeType:
         [definition] = (node for node in ast.walk(tree) if getattr(node, "name", None) == "wrapper")
         assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)  # noqa: S101 - the template's
         enclose(definition, definition.lineno)
-        return compile(tree, "<healspan boundary>", "exec")
+        return _compiled(tree)
 
-    wrapper = _made(_PLAIN, site.function, {}, compiled)
+    wrapper = _made(_PLAIN, site.function, {}, with_boundary)
     objects = placeholders(hook.enclosure)
     wrapper.__code__ = wrapper.__code__.replace(
         co_consts=tuple(
@@ -100,8 +156,12 @@ def watched_wrapper(site: Site) -> FunctionType:
         "insists": site.boundary.mode == "heal",
         "BaseException": BaseException,
     }
-    wrapper = _made(_WATCHED, site.function, environment, lambda tree: compile(tree, "<healspan boundary>", "exec"))
+    wrapper = _made(_WATCHED, site.function, environment, _compiled)
     return _known(wrapper, site, RunningCalls())
+
+
+def _compiled(tree: ast.Module) -> CodeType:
+    return compile(tree, "<healspan boundary>", "exec")
 
 
 def _known(wrapper: FunctionType, site: Site, calls: RunningCalls) -> FunctionType:
