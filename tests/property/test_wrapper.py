@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from healspan.instrumentation.hook import BoundaryHook, call_arguments
 from healspan.instrumentation.site import Site
-from healspan.instrumentation.wrapper import plain_wrapper, watched_wrapper
+from healspan.instrumentation.wrapper import call_wrapper
 from healspan.remediation.boundary import UNSET
 from healspan.remediation.repair import enclosed
 
@@ -69,7 +69,7 @@ FUNCTIONS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["plain", "watched", "compiled"])
+@pytest.fixture(scope="module", params=["wrapper", "compiled"])
 def form(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -96,11 +96,8 @@ def site(function: FunctionType, name: str, **declared: Any) -> Site:
 
 
 def with_form(form: str, made: Site) -> Callable[..., Any]:
-    match form:
-        case "plain":
-            return plain_wrapper(made)
-        case "watched":
-            return watched_wrapper(made)
+    if form == "wrapper":
+        return call_wrapper(made)
     return enclosed(made.function, BoundaryHook(made, wrapping=False).enclosure)
 
 

@@ -17,7 +17,7 @@ from healspan.remediation.incident import Cause
 from healspan.remediation.repair import is_own
 from healspan.remediation.scrubbing import ScrubSession
 
-__all__ = ["MAX_MESSAGE", "cause_chain", "drop_frame", "error_message", "traceback_of"]
+__all__ = ["MAX_MESSAGE", "cause_chain", "drop_frame", "error_message", "set_traceback", "traceback_of"]
 
 MAX_MESSAGE = 2_000
 _MAX_CAUSE_MESSAGE = 500
@@ -50,6 +50,11 @@ def drop_frame(error: BaseException, frame: FrameType) -> None:
     trace = traceback_of(error)
     while trace is not None and (trace.tb_frame is frame or is_own(str(trace.tb_frame.f_globals.get("__name__")))):
         trace = trace.tb_next
+    set_traceback(error, trace)
+
+
+def set_traceback(error: BaseException, trace: TracebackType | None) -> None:
+    """Give an exception a traceback, past whatever its class overrides."""
     _TRACEBACK.__set__(error, trace)
 
 

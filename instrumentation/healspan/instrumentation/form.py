@@ -10,8 +10,8 @@ from typing import Any
 from healspan.instrumentation.generators import is_generator_function
 from healspan.instrumentation.hook import BoundaryHook
 from healspan.instrumentation.site import Site
-from healspan.instrumentation.wrapper import generator_wrapper, plain_wrapper, watched_wrapper
-from healspan.remediation.errors import HealspanError
+from healspan.instrumentation.wrapper import call_wrapper, generator_wrapper
+from healspan.remediation.errors import HealspanError, RepairDeclined
 from healspan.remediation.repair import enclosed
 
 __all__ = ["with_boundary"]
@@ -34,32 +34,16 @@ def with_boundary(site: Site, environment: Mapping[str, str] = os.environ) -> An
         boundary.form = "compiled"
     except Exception as error:
         boundary.form, boundary.form_reason = "wrapper", _reason(error)
-        made = _outside(site)
+        made = generator_wrapper(site) if is_generator_function(site.function) else call_wrapper(site)
     made.boundary = boundary
     made.strategy = site.strategy
     return made
 
 
-class _KeptOutside(HealspanError):
-    """A wrapper serves this declaration better."""
-
-
 def _inside(site: Site, environment: Mapping[str, str]) -> FunctionType:
     if environment.get("HEALSPAN_COMPILED_BOUNDARIES", "").lower() in _OFF:
-        raise _KeptOutside("HEALSPAN_COMPILED_BOUNDARIES is off")
-    if site.contract.declared:
-        raise _KeptOutside("its result is verified")
-    if site.boundary.retry_safe == "snapshot":
-        raise _KeptOutside("its arguments are copied before each call")
+        raise RepairDeclined("HEALSPAN_COMPILED_BOUNDARIES is off")
     return enclosed(site.function, BoundaryHook(site, wrapping=False).enclosure)
-
-
-def _outside(site: Site) -> FunctionType:
-    if is_generator_function(site.function):
-        return generator_wrapper(site)
-    if site.contract.declared or site.boundary.retry_safe == "snapshot":
-        return watched_wrapper(site)
-    return plain_wrapper(site)
 
 
 def _reason(error: Exception) -> str:

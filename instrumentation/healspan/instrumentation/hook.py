@@ -5,13 +5,16 @@ The same instructions stand inside a function, and in the wrapper of one that th
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import sys
 import time
+from collections.abc import Iterator
 from types import FrameType
 
-from healspan.instrumentation.exceptions import drop_frame, traceback_of
+from healspan.instrumentation.errors import ContractViolation
+from healspan.instrumentation.exceptions import drop_frame, set_traceback, traceback_of
 from healspan.instrumentation.healing import heal, heal_async
 from healspan.instrumentation.site import Args, Kwargs, Site
 from healspan.remediation.engine import Healing
@@ -28,7 +31,7 @@ _NO_ARGUMENTS: tuple[Args, Kwargs] = (), {}
 
 
 class BoundaryHook:
-    """Implements `healspan.remediation.repair.enclosure.Hook` for one boundary without a contract.
+    """Implements `healspan.remediation.repair.enclosure.Hook` for one boundary.
 
     Args:
         site: of the boundary.
@@ -43,7 +46,19 @@ class BoundaryHook:
         self._count, self._begin, self._take = site.counter.look, self._calls.sampled, self._calls.take_all
         self._sample, self._has_context = site.sample, site.has_context
         self._values: dict[int, object] = {}
-        self.enclosure = Enclosure(site.boundary.name, self, site.counter, open_runs, self._calls)
+        """By the id of the frame, like all below: what stands for a result."""
+        self._kept: dict[int, object] = {}
+        """What is being returned."""
+        self._snapshots: dict[int, tuple[Args, Kwargs] | None] = {}
+        self.enclosure = Enclosure(
+            name=site.boundary.name,
+            hook=self,
+            counter=site.counter,
+            runs=open_runs,
+            calls=self._calls,
+            verified=site.contract.declared or site.copies,
+            copied=site.copies,
+        )
 
     def look(self) -> None:
         """Sample this call."""
@@ -53,12 +68,38 @@ class BoundaryHook:
         """Note that the boundary was reached in its run."""
         self._site.reach()
 
+    def copy(self) -> None:
+        """Copy the arguments of this call."""
+        frame = _frame(1)
+        self._snapshots[id(frame)] = self._site.snapshot(*call_arguments(frame))
+
+    def keep(self, value: object) -> object:
+        """Keep what this call is about to return, and return it."""
+        self._kept[id(_frame(1))] = value
+        return value
+
+    def verify(self) -> None:
+        """Verify what was kept, or that None is returned; raises what breaks the contract."""
+        ended, frame, error = _clock(), _frame(1), _exception()
+        if error is not None and _is_leaving(error, frame):
+            return
+        violation: ContractViolation | None = None
+        try:
+            violation = self._returned(frame, self._kept.pop(id(frame), None), ended)
+        except Exception as own:
+            report("contract", own)
+        if violation is not None:
+            raise violation
+
     def failed(self) -> bool:
         """Heal the exception that is being handled; True if there is a value in the place of the result."""
         frame, error = _frame(1), sys.exception()
         try:
-            args, kwargs = self._taken_in(frame, error)
-            return error is not None and self._keep(frame, heal(self._site, error, args, kwargs, frame))
+            healing: Healing | None = None
+            with self._failing(frame, error) as snapshot:
+                if error is not None:
+                    healing = heal(self._site, error, *call_arguments(frame), frame, snapshot)
+            return self._healed(frame, healing)
         except Exception as own:
             report("heal", own)
             return False
@@ -67,8 +108,11 @@ class BoundaryHook:
         """Likewise for a coroutine function."""
         frame, error = _frame(1), sys.exception()
         try:
-            args, kwargs = self._taken_in(frame, error)
-            return error is not None and self._keep(frame, await heal_async(self._site, error, args, kwargs, frame))
+            healing: Healing | None = None
+            with self._failing(frame, error) as snapshot:
+                if error is not None:
+                    healing = await heal_async(self._site, error, *call_arguments(frame), frame, snapshot)
+            return self._healed(frame, healing)
         except Exception as own:
             report("heal", own)
             return False
@@ -77,17 +121,51 @@ class BoundaryHook:
         """Return, once, what stands for the result."""
         return self._values.pop(id(_frame(1)))
 
-    def _taken_in(self, frame: FrameType, error: BaseException | None) -> tuple[Args, Kwargs]:
+    @contextlib.contextmanager
+    def _failing(self, frame: FrameType, error: BaseException | None) -> Iterator[tuple[Args, Kwargs] | None]:
+        """Forget what was noted of a call; give a copy of its arguments from before it, if there is one."""
         self._calls.forget_sample(frame)  # only good calls are sampled
-        if self._wrapping and error is not None:
+        self._kept.pop(id(frame), None)
+        snapshot = self._snapshots.pop(id(frame), None)
+        if error is None:
+            yield snapshot
+            return
+        trace = traceback_of(error)
+        broken = trace is not None and trace.tb_next is not None and trace.tb_next.tb_frame.f_code is _VERIFY
+        if trace is not None and broken:
+            # A broken contract was raised by nobody; where it goes on, it comes from the ``return``.
+            trace.tb_next = None
+            set_traceback(error, None)
+        elif self._wrapping:
             drop_frame(error, frame)
-        return call_arguments(frame)
+        yield snapshot
+        if broken and not self._wrapping:
+            set_traceback(error, trace)
 
-    def _keep(self, frame: FrameType, healing: Healing | None) -> bool:
+    def _healed(self, frame: FrameType, healing: Healing | None) -> bool:
         if healing is None:
             return False
         self._values[id(frame)] = healing.value
         return True
+
+    def _returned(self, frame: FrameType, result: object, ended: float) -> ContractViolation | None:
+        """Take in a call whose result is verified; return the error that has to be raised in its place."""
+        site = self._site
+        sample, uses = self._take(frame)
+        looked_at = site.has_checks or uses or (sample is not None and site.has_context)
+        args, kwargs = call_arguments(frame) if looked_at else _NO_ARGUMENTS
+        if uses:
+            site.settle(uses, args, kwargs, result=(result,))
+        violation = site.violation(result, args, kwargs) if site.contract.declared else None
+        if violation is None:
+            self._snapshots.pop(id(frame), None)
+            if sample is not None:
+                self._sample(sample[0], args, kwargs, ended - sample[1])
+        elif site.boundary.mode == "observe":
+            self._snapshots.pop(id(frame), None)
+            heal(site, violation, *call_arguments(frame), frame)
+            return None
+        return violation
 
     def _left(self, frame: FrameType) -> None:
         """Take in a call that has returned; one that fails is left to `failed`."""
@@ -107,14 +185,15 @@ class BoundaryHook:
             report("settle", own)
 
 
+_VERIFY = BoundaryHook.verify.__code__
+register_hook(BoundaryHook.failed.__code__)
+register_hook(BoundaryHook.failed_async.__code__)
+
+
 def _is_leaving(error: BaseException, frame: FrameType) -> bool:
     """Whether an exception is on its way out of a frame: another one may be handled further up all the while."""
     trace = traceback_of(error)
     return trace is not None and trace.tb_frame is frame
-
-
-register_hook(BoundaryHook.failed.__code__)
-register_hook(BoundaryHook.failed_async.__code__)
 
 
 def call_arguments(frame: FrameType) -> tuple[Args, Kwargs]:

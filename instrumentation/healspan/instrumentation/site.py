@@ -20,7 +20,7 @@ from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.errors import ConfigurationError
-from healspan.remediation.repair import FiredRepair, take_fired
+from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, report, runtime, start_soon, when_flushing
 
@@ -79,6 +79,7 @@ class Site:
             fallback=begun_fallback(fallback, self._begin),
             tunable=tunable,
         )
+        self.copies = retry_safe == "snapshot"
         self._signature = inspect.signature(function)
         unknown = tunable.keys() - self._signature.parameters.keys()
         if unknown:
@@ -86,7 +87,7 @@ class Site:
                 f"boundary {name!r}: {', '.join(sorted(unknown))} is declared tunable but no parameter",
             )
         self._context = context
-        self.has_context = context is not None
+        self.has_context, self.has_checks = context is not None, bool(checks)
         self._capture_locals = capture_locals
         self._partial_output = partial_output
         self._in_app = in_app
@@ -150,28 +151,10 @@ class Site:
 
     def snapshot(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
         """Return a deep copy of the arguments; None where none is wanted, or they cannot be copied."""
-        if self.boundary.retry_safe == "snapshot":
+        if self.copies:
             with contextlib.suppress(Exception):
                 return copy.deepcopy((args, kwargs))
         return None
-
-    def returned(
-        self,
-        result: object,
-        args: Args,
-        kwargs: Kwargs,
-        frame: FrameType,
-        weight: int,
-        seconds: float,
-    ) -> ContractViolation | None:
-        """Take in a call that returned; return the error that its result gives rise to, if it breaks the contract."""
-        uses = take_fired(frame)
-        if uses:
-            self.settle(uses, args, kwargs, result=(result,))
-        violation = self.violation(result, args, kwargs) if self.contract.declared else None
-        if weight and violation is None:
-            self.sample(weight, args, kwargs, seconds)
-        return violation
 
     def failure(
         self,

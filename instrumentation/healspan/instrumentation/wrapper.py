@@ -10,60 +10,23 @@ import ast
 import functools
 import inspect
 import sys
-import time
 from collections.abc import Callable, Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
-from healspan.instrumentation.exceptions import drop_frame
 from healspan.instrumentation.generators import AsyncItems, Items
-from healspan.instrumentation.healing import heal, heal_async
 from healspan.instrumentation.hook import BoundaryHook
 from healspan.instrumentation.site import Site
 from healspan.remediation.repair import RunningCalls, enclose, placeholders, register_boundary
-from healspan.remediation.run import open_runs
 
-__all__ = ["generator_wrapper", "plain_wrapper", "watched_wrapper"]
+__all__ = ["call_wrapper", "generator_wrapper"]
 
-_PLAIN = """
+_CALL = """
 def {p}make({names}, {p}defaults):
     {define} wrapper({parameters}):
         return {wait}{p}function({call})
     return wrapper
 """
-
-_WATCHED = """
-def {p}make({names}, {p}defaults):
-    {define} wrapper({parameters}):
-        for () in {p}counter.ticks:
-            {p}weight = 0
-            break
-        else:
-            {p}weight = {p}counter.look()
-        if {p}runs.any:
-            {p}reach()
-        {p}call = {args}, {kwargs}
-        {p}snapshot = {p}copy(*{p}call)
-        {p}started = {p}clock()
-        try:
-            {p}result = {wait}{p}function({call})
-        except {p}BaseException as {p}error:
-            {p}drop({p}error, {p}frame())
-            {p}healing = {wait}{p}heal({p}site, {p}error, *{p}call, {p}frame(), {p}snapshot)
-            if {p}healing is None:
-                raise
-            return {p}healing.value
-        {p}violation = {p}returned({p}result, *{p}call, {p}frame(), {p}weight, {p}clock() - {p}started)
-        if {p}violation is not None:
-            {p}healing = {wait}{p}heal({p}site, {p}violation, *{p}call, {p}frame(), {p}snapshot)
-            if {p}healing is not None:
-                return {p}healing.value
-            if {p}insists:
-                raise {p}violation
-        return {p}result
-    return wrapper
-"""
-
 
 _GENERATOR = """
 def {p}make({names}, {p}defaults):
@@ -120,17 +83,17 @@ def generator_wrapper(site: Site) -> FunctionType:
     return _known(wrapper, site, RunningCalls())
 
 
-def plain_wrapper(site: Site) -> FunctionType:
-    """Return a wrapper for a boundary without a contract, with the instructions that also stand inside functions."""
+def call_wrapper(site: Site) -> FunctionType:
+    """Return a wrapper that calls the function, with the instructions around it that also stand inside functions."""
     hook = BoundaryHook(site, wrapping=True)
 
     def with_boundary(tree: ast.Module) -> CodeType:
         [definition] = (node for node in ast.walk(tree) if getattr(node, "name", None) == "wrapper")
         assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)  # noqa: S101 - the template's
-        enclose(definition, definition.lineno)
+        enclose(definition, definition.lineno, hook.enclosure)
         return _compiled(tree)
 
-    wrapper = _made(_PLAIN, site.function, {}, with_boundary)
+    wrapper = _made(_CALL, site.function, {}, with_boundary)
     objects = placeholders(hook.enclosure)
     wrapper.__code__ = wrapper.__code__.replace(
         co_consts=tuple(
@@ -138,26 +101,6 @@ def plain_wrapper(site: Site) -> FunctionType:
         ),
     )
     return _known(wrapper, site, hook.enclosure.calls)
-
-
-def watched_wrapper(site: Site) -> FunctionType:
-    """Return a wrapper for a boundary of which every call is looked at: it has a contract, or copies its arguments."""
-    environment = {
-        "counter": site.counter,
-        "runs": open_runs,
-        "reach": site.reach,
-        "copy": site.snapshot,
-        "clock": time.perf_counter,
-        "drop": drop_frame,
-        "frame": sys._getframe,
-        "heal": heal_async if inspect.iscoroutinefunction(site.function) else heal,
-        "site": site,
-        "returned": site.returned,
-        "insists": site.boundary.mode == "heal",
-        "BaseException": BaseException,
-    }
-    wrapper = _made(_WATCHED, site.function, environment, _compiled)
-    return _known(wrapper, site, RunningCalls())
 
 
 def _compiled(tree: ast.Module) -> CodeType:

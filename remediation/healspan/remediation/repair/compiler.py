@@ -19,18 +19,16 @@ import dis
 import operator
 from collections.abc import Iterator, Mapping, Set
 from types import CodeType
-from typing import TypeVar
 
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.repair.enclosure import Enclosure, enclose, placeholders
 from healspan.remediation.repair.expression import Guardable, Span, definition, position_of, span_of
 from healspan.remediation.repair.guard import Guard
 from healspan.remediation.repair.operators import FUNCTIONS, symbol_of
+from healspan.remediation.repair.placing import at, place, reached_at, reached_first
 from healspan.remediation.repair.source import FunctionSource
 
 __all__ = ["compile_enclosed", "compile_guarded"]
-
-_Node = TypeVar("_Node", bound=ast.expr)
 
 _UNCHANGED = operator.attrgetter(
     "co_name",
@@ -87,7 +85,7 @@ def compile_enclosed(
     if isinstance(node, ast.Lambda):
         raise RepairDeclined(f"{_where(source)} is a lambda, which has no room for statements")
     placing = _Placing(_guard(tree, guards) | placeholders(enclosure), _where(source))
-    enclose(node, _first_line(source.code))
+    enclose(node, _first_line(source.code), enclosure)
     return placing.filled(bare, _compiled(source, tree))
 
 
@@ -152,7 +150,7 @@ class _Guarding(ast.NodeTransformer):
         if not isinstance(node, Guardable):
             visited: ast.AST = super().visit(node)
             return visited
-        position, first = position_of(node), _reached_first(node)
+        position, first = position_of(node), reached_first(node)
         placeholder = self._placeholders.get(span_of(node))
         named = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         self.generic_visit(node)
@@ -161,28 +159,28 @@ class _Guarding(ast.NodeTransformer):
         if named and isinstance(node, ast.Call) and not isinstance(node.func, ast.Attribute):
             # The method's name is guarded: the compiler no longer reckons the call's position from it.
             if position[0] != node.lineno:
-                node.func = _reached_at(first, node.func)
-            _place(node, position)
+                node.func = reached_at(first, node.func)
+            place(node, position)
         return node
 
     def _guarded(self, node: Guardable, placeholder: str, position: Span, first: int) -> ast.expr:
         method, operands = self._operands(node, position)
-        function: ast.expr = _at(first, ast.Attribute(_at(first, ast.Constant(placeholder)), method, ast.Load()))
+        function: ast.expr = at(first, ast.Attribute(at(first, ast.Constant(placeholder)), method, ast.Load()))
         if position[0] != first:
-            function = _reached_at(first, function)
+            function = reached_at(first, function)
         keywords = node.keywords if isinstance(node, ast.Call) else []
-        call: ast.expr = _place(ast.Call(function, operands, keywords), position)
+        call: ast.expr = place(ast.Call(function, operands, keywords), position)
         if symbol_of(node) == "not in":
-            call = _place(ast.UnaryOp(ast.Not(), call), position)
+            call = place(ast.UnaryOp(ast.Not(), call), position)
         if node in self._decisive:
             # The compiler places the jump at a comparison, which this one has to stay.
-            refuted = _place(ast.UnaryOp(ast.Not(), call), position)
-            call = _place(ast.Compare(refuted, [ast.Is()], [_at(position[0], ast.Constant(False))]), position)
+            refuted = place(ast.UnaryOp(ast.Not(), call), position)
+            call = place(ast.Compare(refuted, [ast.Is()], [at(position[0], ast.Constant(False))]), position)
         return call
 
     def _operands(self, node: Guardable, position: Span) -> tuple[str, list[ast.expr]]:
         """Return the method of the guard that evaluates an expression, and what it is given."""
-        first = _reached_first(node)
+        first = reached_first(node)
         match node:
             case ast.Call(func=function, args=arguments, keywords=keywords):
                 plain = not keywords and not any(isinstance(each, ast.Starred) for each in arguments)
@@ -194,7 +192,7 @@ class _Guarding(ast.NodeTransformer):
                 guard = self._placeholders[span_of(node)]
                 return "item", [container, _with_slices(key, guard)]
             case ast.Attribute(value=owner, attr=name):
-                return "attribute", [owner, _at(position[0], ast.Constant(self._mangled(name)))]
+                return "attribute", [owner, at(position[0], ast.Constant(self._mangled(name)))]
             case ast.UnaryOp(operand=operand):
                 return "call_1", [_operation(node, first), operand]
             case ast.BinOp(left=left, right=right):
@@ -216,14 +214,14 @@ def _with_slices(key: ast.expr, placeholder: str) -> ast.expr:
         case ast.Tuple(elts=parts):
             key.elts = [_with_slices(each, placeholder) for each in parts]
         case ast.Slice():
-            function = _at(line, ast.Attribute(_at(line, ast.Constant(placeholder)), "slice", ast.Load()))
+            function = at(line, ast.Attribute(at(line, ast.Constant(placeholder)), "slice", ast.Load()))
             return ast.copy_location(ast.Call(function, _bounds(key), []), key)
     return key
 
 
 def _bounds(key: ast.Slice) -> list[ast.expr]:
     bounds = (key.lower, key.upper, key.step)
-    return [each if each is not None else _at(key.lineno, ast.Constant(None)) for each in bounds]
+    return [each if each is not None else at(key.lineno, ast.Constant(None)) for each in bounds]
 
 
 def _decisive(tree: ast.AST) -> set[ast.expr]:
@@ -252,40 +250,7 @@ def _decisive(tree: ast.AST) -> set[ast.expr]:
 
 
 def _operation(node: ast.expr, line: int) -> ast.expr:
-    return _at(line, ast.Constant(_placeholder(symbol_of(node))))
-
-
-def _reached_first(node: ast.expr) -> int:
-    """Return the line of the first instruction of an expression."""
-    while True:
-        match node:
-            case ast.Call(func=ast.Attribute(value=inner)):
-                node = inner
-            case ast.Call(func=inner):
-                return inner.lineno
-            case ast.Subscript(value=inner) | ast.Attribute(value=inner) | ast.UnaryOp(operand=inner):
-                node = inner
-            case (
-                ast.BinOp(left=inner) | ast.Compare(left=inner) | ast.IfExp(test=inner) | ast.BoolOp(values=[inner, *_])
-            ):
-                node = inner
-            case _:
-                return node.lineno
-
-
-def _reached_at(line: int, function: ast.expr) -> ast.expr:
-    """Return a callee that is reached at another line than that of its call, which the compiler would move."""
-    return _at(line, ast.IfExp(_at(line, ast.Constant(True)), function, _at(line, ast.Constant(None))))
-
-
-def _at(line: int, node: _Node) -> _Node:
-    """Place a node that has no text."""
-    return _place(node, (line, line, 0, 0))
-
-
-def _place(node: _Node, span: Span) -> _Node:
-    node.lineno, node.end_lineno, node.col_offset, node.end_col_offset = span
-    return node
+    return at(line, ast.Constant(_placeholder(symbol_of(node))))
 
 
 class _Placing:

@@ -15,8 +15,12 @@
         raise
 
 Everything here is a constant of the code object, so no name is added, and no local variable: the hook reads what it
-needs from the frame. The instructions before the body stand at the line of the body's first one, those of the
-handler at the ``def``, and those at the end have no line: lines are reached in the same order as without.
+needs from the frame. Where each result is verified, ``return x`` becomes ``return hook.keep(x)``, and the end
+``hook.verify()``: outside whatever the body has around its ``return``, so that no handler of its own takes a broken
+contract for an exception that it knows.
+
+The instructions before the body stand at the line of the body's first one, those of the handler at the ``def``, and
+those at the end have no line: lines are reached in the same order as without.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from healspan.remediation.repair.expression import Span
+from healspan.remediation.repair.placing import at, place, reached_at, reached_first
 from healspan.remediation.repair.running import RunningCalls
 
 __all__ = ["Counter", "Enclosure", "Hook", "Runs", "enclose", "placeholders"]
@@ -49,13 +55,22 @@ class Runs(Protocol):
 
 
 class Hook(Protocol):
-    """What a boundary does beside calling. Nothing in here may raise an `Exception`."""
+    """What a boundary does beside calling. Nothing but `verify` may raise an `Exception`."""
 
     def look(self) -> None:
         """Look at this call: the counter had no item left."""
 
     def reach(self) -> None:
         """Note that the boundary was reached in its run."""
+
+    def copy(self) -> None:
+        """Copy the arguments of this call."""
+
+    def keep(self, value: object) -> object:
+        """Keep what this call is about to return, and return it."""
+
+    def verify(self) -> None:
+        """Verify what was kept, or that None is returned; raises what breaks the contract."""
 
     def failed(self) -> bool:
         """Take in the exception that is being handled; True if there is a value in the place of the result."""
@@ -76,6 +91,10 @@ class Enclosure:
     counter: Counter
     runs: Runs
     calls: RunningCalls
+    verified: bool = False
+    """Whether each call is looked at when it returns."""
+    copied: bool = False
+    """Whether the arguments are copied before each call."""
 
 
 def _mark(what: str) -> str:
@@ -98,12 +117,13 @@ def placeholders(enclosure: Enclosure) -> dict[str, object]:
     }
 
 
-def enclose(node: ast.FunctionDef | ast.AsyncFunctionDef, first_line: int) -> None:
+def enclose(node: ast.FunctionDef | ast.AsyncFunctionDef, first_line: int, enclosure: Enclosure) -> None:
     """Put the boundary around the body of a function.
 
     Args:
         node: the definition; changed in place.
         first_line: line of the first instruction of its body.
+        enclosure: what kind of boundary it is.
     """
     documented = ast.get_docstring(node, clean=False) is not None
     docstring, body = node.body[:documented], node.body[documented:]
@@ -125,10 +145,16 @@ def enclose(node: ast.FunctionDef | ast.AsyncFunctionDef, first_line: int) -> No
     )
     caught = ast.ExceptHandler(ast.Constant(_ANY), None, [heal, ast.Raise()])
     end = ast.Expr(ast.Attribute(_attribute(_CALLS, "leaving"), "look", ast.Load()))
-    for instructions, line in ((count, first_line), (reach, first_line), (caught, node.lineno), (end, -1)):
+    begin: list[ast.stmt] = [count, reach]
+    if enclosure.copied:
+        begin.append(ast.Expr(_call("copy")))
+    if enclosure.verified:
+        end = ast.Expr(_call("verify"))
+        body = _keeping(body)
+    for instructions, line in ((ast.Module(begin, []), first_line), (caught, node.lineno), (end, -1)):
         _place(instructions, line)
     # All of it is inside: an interrupt at the first step must leave no note of a call that will never end.
-    ending = _place(ast.Try([count, reach, *body], [], [], [end]), first_line, deep=False)
+    ending = _place(ast.Try([*begin, *body], [], [], [end]), first_line, deep=False)
     node.body = [*docstring, _place(ast.Try([ending], [caught], [], []), first_line, deep=False)]
 
 
@@ -136,8 +162,54 @@ def _attribute(mark: str, name: str) -> ast.Attribute:
     return ast.Attribute(ast.Constant(mark), name, ast.Load())
 
 
-def _call(method: str) -> ast.Call:
-    return ast.Call(_attribute(_HOOK, method), [], [])
+def _call(method: str, *arguments: ast.expr) -> ast.Call:
+    return ast.Call(_attribute(_HOOK, method), [*arguments], [])
+
+
+def _keeping(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return a body that keeps what it returns."""
+    keeping = _Keeping()
+    for each in body:
+        keeping.visit(each)
+    if keeping.may_go_on:
+        body = [*body, _place(ast.Expr(_call("keep", ast.Constant(None))), -1)]
+    return body
+
+
+class _Keeping(ast.NodeVisitor):
+    """Keeps what each ``return`` of one function returns."""
+
+    def __init__(self) -> None:
+        self.may_go_on = False
+        """Whether something around a ``return`` may let the function go on after it, to its end."""
+        self._around = 0
+
+    def visit(self, node: ast.AST) -> None:
+        """Keep what is returned; what a function or class inside returns is its own."""
+        match node:
+            case ast.Return():
+                self._keep(node)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Lambda():
+                pass
+            case ast.Try() | ast.TryStar() | ast.With() | ast.AsyncWith():
+                self._around += 1
+                self.generic_visit(node)
+                self._around -= 1
+            case _:
+                self.generic_visit(node)
+
+    def _keep(self, node: ast.Return) -> None:
+        self.may_go_on |= self._around > 0
+        value = node.value if node.value is not None else place(ast.Constant(None), _span(node))
+        first = reached_first(value)
+        method: ast.expr = at(first, ast.Attribute(at(first, ast.Constant(_HOOK)), "keep", ast.Load()))
+        if first != value.lineno:
+            method = reached_at(first, method)
+        node.value = place(ast.Call(method, [value], []), _span(value))
+
+
+def _span(node: ast.stmt | ast.expr) -> Span:
+    return node.lineno, node.end_lineno or node.lineno, node.col_offset, node.end_col_offset or 0
 
 
 def _place(node: _Node, line: int, *, deep: bool = True) -> _Node:
