@@ -21,6 +21,7 @@ from tests.bounded import EVENTFUL, FAILING, HEALED, bare, outcome
 from tests.observe import facts, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
+from healspan.remediation.cli.checks import run_checks
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.runtime import Runtime
 
@@ -390,3 +391,78 @@ def test_cancelled_and_closed_coroutines_leave_nothing_behind(
     assert calls.leaving.look is None
     assert not calls._samples
     assert facts(live) == []
+
+
+NESTED = """
+@boundary('inner')
+def inner(text):
+    return float(text)
+
+@boundary('outer', retry_safe=True)
+def outer(text):
+    return inner(text) * 2
+"""
+
+
+def test_a_repair_acts_below_an_outer_boundary_through_an_inner_one(
+    live: Runtime,
+    form: str,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(NESTED)
+    assert app.outer("$2") == 4.0
+    wait_until(live.repairs.installed, "the repair to be installed")
+    assert app.outer("$3") == 6.0
+    statuses = [one.resolution.status for one in facts(live)]
+    assert statuses == [IncidentStatus.ESCALATED, IncidentStatus.HEALED]
+    with pytest.raises(ValueError, match="could not convert"):
+        app.inner("$4")  # only below the outer one has it been shown to be right
+
+
+def test_calls_of_all_threads_are_right_while_repairs_come_and_go(
+    live: Runtime,
+    form: str,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(HEALED)
+    app.amount("$1")
+    wait_until(live.repairs.installed, "the repair to be installed")
+    [active] = live.repairs.installed()
+    stop = threading.Event()
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        while not stop.is_set():
+            result = app.amount(str(number))
+            if result != number:
+                wrong.append(result)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(60):
+        live.repairs.install_exactly([])
+        live.repairs.install_exactly([active])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert app.amount("$9") == 9.0
+    live.repairs.uninstall_all()
+
+
+def test_a_declaration_says_where_its_boundary_is(
+    live: Runtime,
+    form: str,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(HEALED)
+    [said] = [
+        check.detail
+        for check in run_checks(live.settings, {"amount": app.amount.boundary}, {})
+        if check.name == "boundary" and check.status == "ok"
+    ]
+    if form == "compiled":
+        assert said.endswith(": compiled into its function")
+    else:
+        assert said.endswith(": in a wrapper, because HEALSPAN_COMPILED_BOUNDARIES is off")

@@ -80,6 +80,11 @@ class RunningCalls:
         self._samples: dict[int, tuple[int, float]] = {}
         _all.add(self)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether there is nothing to tell of any call."""
+        return self.leaving is self._nothing
+
     def fired(self, use: FiredRepair) -> None:
         """Note that a repair has acted in a call."""
         self._uses.setdefault(id(use.frame), []).append(use)
