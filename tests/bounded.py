@@ -15,6 +15,12 @@ def bare(function: Any) -> FunctionType:
     return found
 
 
+def held_by(function: Any, kind: str) -> Any:
+    """What the boundary of a function holds, by the name of its class: in the code, or in a wrapper's closure."""
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    return next(each for each in (*function.__code__.co_consts, *cells) if type(each).__name__ == kind)
+
+
 def outcome(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The value, or the text of the traceback below this frame."""
     try:

@@ -17,10 +17,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.bounded import EVENTFUL, FAILING, HEALED, bare, outcome
+from tests.bounded import EVENTFUL, FAILING, HEALED, bare, held_by, outcome
 from tests.observe import facts, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
+from healspan.remediation.boundary import boundaries
 from healspan.remediation.cli.checks import run_checks
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.runtime import Runtime
@@ -241,7 +242,7 @@ def test_whatever_goes_wrong_in_compiling_the_host_gets_a_boundary(
 
 
 def calls_of(function: Any) -> int:
-    counter = next(each for each in function.__code__.co_consts if type(each).__name__ == "CallCounter")
+    counter = held_by(function, "CallCounter")
     number: int = counter.calls()
     return number
 
@@ -278,7 +279,7 @@ def test_samples_stand_for_all_calls_and_know_their_context(
     app = module("@boundary('sampled', context=lambda a, b: {'kind': b})\ndef sampled(a, b):\n    return a\n")
     for number in range(256 + 64 * 50):
         app.sampled(number, "x" if number % 2 else "y")
-    counter = next(each for each in app.sampled.__code__.co_consts if type(each).__name__ == "CallCounter")
+    counter = held_by(app.sampled, "CallCounter")
     rows = counter.take()
     assert sum(row.calls for row in rows) == 256 + 64 * 50
     assert {row.context_keys["kind"] for row in rows} == {"x", "y"}
@@ -289,7 +290,7 @@ def test_failing_calls_are_no_samples(live: Runtime, form: str, module: Callable
     app = module("@boundary('fails')\ndef fails(x):\n    return 1 / x\n")
     for number in (1, 0, 2):
         outcome(app.fails, number)
-    counter = next(each for each in app.fails.__code__.co_consts if type(each).__name__ == "CallCounter")
+    counter = held_by(app.fails, "CallCounter")
     assert len(counter.samples) == 2
 
 
@@ -387,7 +388,7 @@ def test_cancelled_and_closed_coroutines_leave_nothing_behind(
     never = app.slow(1)
     never.close()
     assert inspect.iscoroutinefunction(app.slow)
-    calls = next(each for each in app.slow.__code__.co_consts if type(each).__name__ == "RunningCalls")
+    calls = held_by(app.slow, "RunningCalls")
     assert calls.leaving.look is None
     assert not calls._samples
     assert facts(live) == []
@@ -466,3 +467,22 @@ def test_a_declaration_says_where_its_boundary_is(
         assert said.endswith(": compiled into its function")
     else:
         assert said.endswith(": in a wrapper, because HEALSPAN_COMPILED_BOUNDARIES is off")
+
+
+def test_boundaries_made_anew_at_each_call_are_collected(live: Runtime) -> None:
+    def make() -> weakref.ref[Any]:
+        @error_boundary("made_anew", retry_safe=True)
+        def local(text, depth):  # type: ignore[no-untyped-def]
+            return local(text, depth - 1) if depth else float(text)
+
+        @local.strategy("other")
+        def other(text, depth):  # type: ignore[no-untyped-def]
+            return local(text, 0)
+
+        local("1", 2)
+        return weakref.ref(local)
+
+    made = [make() for _ in range(4)]
+    boundaries().pop("made_anew")
+    gc.collect()
+    assert [each() for each in made] == [None] * 4

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.bounded import outcome
+from tests.bounded import held_by, outcome
 from tests.observe import facts
 
 from healspan.instrumentation import ContractViolation
@@ -129,7 +129,7 @@ def test_the_pattern_of_a_broken_contract_is_the_same_in_both_forms(
 def test_arguments_are_copied_before_the_call(live: Runtime, form: str, module: Callable[[str], ModuleType]) -> None:
     app = module(CONTRACTS)
     assert app.popped(["1", "$2"]) == 2.0
-    hook = next(each for each in app.popped.__code__.co_consts if type(each).__name__ == "BoundaryHook")
+    hook = held_by(app.popped, "BoundaryHook")
     assert app.popped(["3"]) == 3.0
     outcome(app.popped, [])
     assert not hook._snapshots

@@ -208,7 +208,7 @@ async def outer(text, child):
         return await module.outer(text, child)
 
     boundary.__code__ = boundary.__code__.replace(co_name="boundary of coroutines")
-    register_boundary(boundary.__code__, "boundary")
+    register_boundary(boundary.__code__, "boundary", app.calls)
 
     def run(text: str, child: bool = False) -> Any:
         return asyncio.run(boundary(text, child))

@@ -19,7 +19,7 @@ from typing import Any
 from healspan.instrumentation.exceptions import drop_frame
 from healspan.instrumentation.healing import heal, heal_async
 from healspan.instrumentation.site import Args, Kwargs, Site
-from healspan.remediation.repair import take_fired
+from healspan.remediation.repair import RunningCalls
 from healspan.remediation.run import open_runs
 
 __all__ = ["AsyncItems", "Items", "is_generator_function"]
@@ -37,13 +37,14 @@ class _Items:
 
     Args:
         site: of the boundary.
+        calls: its calls that are under way.
         args: positional arguments of the call.
         kwargs: its keyword arguments.
         frame: of the wrapper.
     """
 
-    def __init__(self, site: Site, args: Args, kwargs: Kwargs, frame: FrameType) -> None:
-        self._site = site
+    def __init__(self, site: Site, calls: RunningCalls, args: Args, kwargs: Kwargs, frame: FrameType) -> None:
+        self._site, self._calls = site, calls
         self._args, self._kwargs, self._frame = args, kwargs, frame
         self._begun = self._over = False
         self._thrown: BaseException | None = None
@@ -59,7 +60,7 @@ class _Items:
 
     def ended(self) -> None:
         """Take in that the generator has come to its end, or was closed."""
-        uses = take_fired(self._frame)
+        uses = self._calls.take(self._frame)
         if uses and not self._over:
             self._site.settle(uses, self._args, self._kwargs, result=(None,))
         self._over = True
@@ -71,7 +72,7 @@ class _Items:
             self.ended()
             return
         self._over = True
-        uses = take_fired(self._frame)
+        uses = self._calls.take(self._frame)
         if uses:
             self._site.settle(uses, self._args, self._kwargs, result=None)
         self._site.failure(error, self._args, self._kwargs, self._frame, observe=True)
@@ -91,18 +92,19 @@ class Items(_Items):
 
     Args:
         inner: the generator.
-        site, args, kwargs, frame: of the boundary, of the call, and of its wrapper.
+        site, calls, args, kwargs, frame: as above.
     """
 
     def __init__(
         self,
         inner: Generator[Any, Any, Any],
         site: Site,
+        calls: RunningCalls,
         args: Args,
         kwargs: Kwargs,
         frame: FrameType,
     ) -> None:
-        super().__init__(site, args, kwargs, frame)
+        super().__init__(site, calls, args, kwargs, frame)
         self._inner = inner
 
     def __iter__(self) -> Items:
@@ -152,11 +154,12 @@ class AsyncItems(_Items):
         self,
         inner: AsyncGenerator[Any, Any],
         site: Site,
+        calls: RunningCalls,
         args: Args,
         kwargs: Kwargs,
         frame: FrameType,
     ) -> None:
-        super().__init__(site, args, kwargs, frame)
+        super().__init__(site, calls, args, kwargs, frame)
         self._inner = inner
 
     async def first(self) -> Any:

@@ -11,13 +11,13 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 
 from healspan.instrumentation.generators import AsyncItems, Items
 from healspan.instrumentation.hook import BoundaryHook
 from healspan.instrumentation.site import Site
-from healspan.remediation.repair import RunningCalls, enclose, placeholders, register_boundary
+from healspan.remediation.repair import RunningCalls, enclose, held, register_boundary
 
 __all__ = ["call_wrapper", "generator_wrapper"]
 
@@ -31,7 +31,7 @@ def {p}make({names}, {p}defaults):
 _GENERATOR = """
 def {p}make({names}, {p}defaults):
     def wrapper({parameters}):
-        {p}items = {p}Items({p}function({call}), {p}site, {args}, {kwargs}, {p}frame())
+        {p}items = {p}Items({p}function({call}), {p}site, {p}calls, {args}, {kwargs}, {p}frame())
         try:
             {p}end = yield from {p}items
         except {p}BaseException as {p}error:
@@ -45,7 +45,7 @@ def {p}make({names}, {p}defaults):
 _ASYNC_GENERATOR = """
 def {p}make({names}, {p}defaults):
     async def wrapper({parameters}):
-        {p}items = {p}Items({p}function({call}), {p}site, {args}, {kwargs}, {p}frame())
+        {p}items = {p}Items({p}function({call}), {p}site, {p}calls, {args}, {kwargs}, {p}frame())
         try:
             {p}item = await {p}items.first()
             while True:
@@ -70,64 +70,49 @@ def {p}make({names}, {p}defaults):
 def generator_wrapper(site: Site) -> FunctionType:
     """Return a wrapper for a boundary whose calls give a generator, asynchronous or not."""
     asynchronous = inspect.isasyncgenfunction(site.function)
+    calls = RunningCalls()
     environment = {
         "Items": AsyncItems if asynchronous else Items,
         "site": site,
+        "calls": calls,
         "frame": sys._getframe,
         "BaseException": BaseException,
         "GeneratorExit": GeneratorExit,
         "StopAsyncIteration": StopAsyncIteration,
     }
     template = _ASYNC_GENERATOR if asynchronous else _GENERATOR
-    wrapper = _made(template, site.function, environment, _compiled)
-    return _known(wrapper, site, RunningCalls())
+    return _made(template, site, calls, environment)
 
 
 def call_wrapper(site: Site) -> FunctionType:
     """Return a wrapper that calls the function, with the instructions around it that also stand inside functions."""
-    hook = BoundaryHook(site, wrapping=True)
+    enclosure = BoundaryHook(site, wrapping=True).enclosure
 
-    def with_boundary(tree: ast.Module) -> CodeType:
+    def with_boundary(tree: ast.Module, prefix: str) -> None:
         [definition] = (node for node in ast.walk(tree) if getattr(node, "name", None) == "wrapper")
         assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)  # noqa: S101 - the template's
-        enclose(definition, definition.lineno, hook.enclosure)
-        return _compiled(tree)
+        enclose(definition, definition.lineno, enclosure, lambda name: ast.Name(prefix + name, ast.Load()))
 
-    wrapper = _made(_CALL, site.function, {}, with_boundary)
-    objects = placeholders(hook.enclosure)
-    wrapper.__code__ = wrapper.__code__.replace(
-        co_consts=tuple(
-            objects.get(each, each) if isinstance(each, str) else each for each in wrapper.__code__.co_consts
-        ),
-    )
-    return _known(wrapper, site, hook.enclosure.calls)
-
-
-def _compiled(tree: ast.Module) -> CodeType:
-    return compile(tree, "<healspan boundary>", "exec")
-
-
-def _known(wrapper: FunctionType, site: Site, calls: RunningCalls) -> FunctionType:
-    """Give a wrapper a code object of its own, by which the guard knows this boundary on a stack."""
-    wrapper.__code__ = wrapper.__code__.replace(co_name=f"boundary {site.boundary.name}")
-    register_boundary(wrapper.__code__, site.boundary.name, calls)
-    return wrapper
+    return _made(_CALL, site, enclosure.calls, held(enclosure), with_boundary)
 
 
 def _made(
     template: str,
-    function: Callable[..., Any],
+    site: Site,
+    calls: RunningCalls,
     environment: Mapping[str, Any],
-    compiled: Callable[[ast.Module], CodeType],
+    change: Callable[[ast.Module, str], None] | None = None,
 ) -> FunctionType:
-    """Return a wrapper with the function's own parameters.
+    """Return a wrapper with the function's own parameters, and a code object by which the guard knows it on a stack.
 
     Args:
         template: its text.
-        function: the boundary's function.
-        environment: what the template uses beside, classes among it whose name a parameter could hide.
-        compiled: compiles the tree.
+        site: of the boundary.
+        calls: its calls that are under way.
+        environment: what the wrapper uses beside, classes among it whose name a parameter could hide.
+        change: changes the tree, given what the names of the environment begin with.
     """
+    function = site.function
     signature = inspect.signature(function)
     prefix = "_healspan_"
     while any(name.startswith(prefix) for name in signature.parameters):
@@ -148,9 +133,14 @@ def _made(
     )
     namespace: dict[str, Any] = {"__name__": __name__}
     # Only names of the function's own parameters go into the text, and Python has checked those already.
-    exec(compiled(ast.parse(source)), namespace)  # noqa: S102
+    tree = ast.parse(source)
+    if change is not None:
+        change(tree, prefix)
+    exec(compile(tree, "<healspan boundary>", "exec"), namespace)  # noqa: S102
     wrapper: FunctionType = namespace[f"{prefix}make"](function, *environment.values(), defaults)
     functools.update_wrapper(wrapper, function)
+    wrapper.__code__ = wrapper.__code__.replace(co_name=f"boundary {site.boundary.name}")
+    register_boundary(wrapper.__code__, site.boundary.name, calls)
     return wrapper
 
 

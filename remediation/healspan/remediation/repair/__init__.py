@@ -1,7 +1,7 @@
 """`repair`: act at the one expression that fails, inside the live function, when and only when it raises."""
 
 from healspan.remediation.repair.enclosed import enclosed
-from healspan.remediation.repair.enclosure import Enclosure, enclose, placeholders
+from healspan.remediation.repair.enclosure import Enclosure, enclose, held
 from healspan.remediation.repair.expression import Location, locate
 from healspan.remediation.repair.guard import Probe
 from healspan.remediation.repair.path import is_own, path_entry, register_boundary, register_hook, take_fired
@@ -22,10 +22,10 @@ __all__ = [
     "enclose",
     "enclosed",
     "function_hash",
+    "held",
     "is_own",
     "locate",
     "path_entry",
-    "placeholders",
     "register_boundary",
     "register_hook",
     "source_hash",

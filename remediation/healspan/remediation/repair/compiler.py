@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Set
 from types import CodeType
 
 from healspan.remediation.errors import RepairDeclined
-from healspan.remediation.repair.enclosure import Enclosure, enclose, placeholders
+from healspan.remediation.repair.enclosure import Enclosure, enclose, held
 from healspan.remediation.repair.expression import Guardable, Span, definition, position_of, span_of
 from healspan.remediation.repair.guard import Guard
 from healspan.remediation.repair.operators import FUNCTIONS, symbol_of
@@ -84,8 +84,9 @@ def compile_enclosed(
     node = definition(source, tree)
     if isinstance(node, ast.Lambda):
         raise RepairDeclined(f"{_where(source)} is a lambda, which has no room for statements")
-    placing = _Placing(_guard(tree, guards) | placeholders(enclosure), _where(source))
-    enclose(node, _first_line(source.code), enclosure)
+    objects = {_placeholder(name): each for name, each in held(enclosure).items()}
+    placing = _Placing(_guard(tree, guards) | objects, _where(source))
+    enclose(node, _first_line(source.code), enclosure, lambda name: ast.Constant(_placeholder(name)))
     return placing.filled(bare, _compiled(source, tree))
 
 

@@ -14,8 +14,9 @@
         except Exception: pass
         raise
 
-Everything here is a constant of the code object, so no name is added, and no local variable: the hook reads what it
-needs from the frame. Where each result is verified, ``return x`` becomes ``return hook.keep(x)``, and the end
+Inside a function all that they refer to is a constant of the code object, so no name is added, and no local variable:
+the hook reads what it needs from the frame. In a wrapper they refer to variables of its closure, where the garbage
+collector sees them. Where each result is verified, ``return x`` becomes ``return hook.keep(x)``, and the end
 ``hook.verify()``: outside whatever the body has around its ``return``, so that no handler of its own takes a broken
 contract for an exception that it knows.
 
@@ -26,7 +27,7 @@ those at the end have no line: lines are reached in the same order as without.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -34,7 +35,7 @@ from healspan.remediation.repair.expression import Span
 from healspan.remediation.repair.placing import at, place, reached_at, reached_first
 from healspan.remediation.repair.running import RunningCalls
 
-__all__ = ["Counter", "Enclosure", "Hook", "Runs", "enclose", "placeholders"]
+__all__ = ["Counter", "Enclosure", "Hook", "Refer", "Runs", "enclose", "held"]
 
 
 _Node = TypeVar("_Node", bound=ast.AST)
@@ -97,60 +98,66 @@ class Enclosure:
     """Whether the arguments are copied before each call."""
 
 
-def _mark(what: str) -> str:
-    return f"\0healspan boundary {what}\0"
+Refer = Callable[[str], ast.expr]
+"""Gives an expression for one of the objects that `held` names, without a place."""
 
 
-_HOOK, _COUNTER, _RUNS, _CALLS = map(_mark, ("hook", "counter", "runs", "calls"))
-_ANY, _ORDINARY = map(_mark, ("any exception", "an ordinary exception"))
-
-
-def placeholders(enclosure: Enclosure) -> dict[str, object]:
-    """Return what stands for each placeholder among the constants of an enclosed function."""
+def held(enclosure: Enclosure) -> dict[str, object]:
+    """Return, by name, what the instructions refer to."""
     return {
-        _HOOK: enclosure.hook,
-        _COUNTER: enclosure.counter,
-        _RUNS: enclosure.runs,
-        _CALLS: enclosure.calls,
-        _ANY: BaseException,
-        _ORDINARY: Exception,
+        "hook": enclosure.hook,
+        "counter": enclosure.counter,
+        "runs": enclosure.runs,
+        "calls": enclosure.calls,
+        "any_exception": BaseException,
+        "ordinary_exception": Exception,
     }
 
 
-def enclose(node: ast.FunctionDef | ast.AsyncFunctionDef, first_line: int, enclosure: Enclosure) -> None:
+def enclose(
+    node: ast.FunctionDef | ast.AsyncFunctionDef,
+    first_line: int,
+    enclosure: Enclosure,
+    refer: Refer,
+) -> None:
     """Put the boundary around the body of a function.
 
     Args:
         node: the definition; changed in place.
         first_line: line of the first instruction of its body.
         enclosure: what kind of boundary it is.
+        refer: how the instructions refer to what they hold.
     """
+
+    def call(method: str, *arguments: ast.expr) -> ast.Call:
+        return ast.Call(ast.Attribute(refer("hook"), method, ast.Load()), [*arguments], [])
+
     documented = ast.get_docstring(node, clean=False) is not None
     docstring, body = node.body[:documented], node.body[documented:]
     count = ast.For(
         target=ast.Tuple([], ast.Store()),
-        iter=_attribute(_COUNTER, "ticks"),
+        iter=ast.Attribute(refer("counter"), "ticks", ast.Load()),
         body=[ast.Break()],
-        orelse=[ast.Expr(_call("look"))],
+        orelse=[ast.Expr(call("look"))],
     )
-    reach = ast.If(_attribute(_RUNS, "any"), [ast.Expr(_call("reach"))], [])
-    failed: ast.expr = _call("failed")
+    reach = ast.If(ast.Attribute(refer("runs"), "any", ast.Load()), [ast.Expr(call("reach"))], [])
+    failed: ast.expr = call("failed")
     if isinstance(node, ast.AsyncFunctionDef):
-        failed = ast.Await(_call("failed_async"))
+        failed = ast.Await(call("failed_async"))
     heal = ast.Try(
-        body=[ast.If(failed, [ast.Return(_call("value"))], [])],
-        handlers=[ast.ExceptHandler(ast.Constant(_ORDINARY), None, [ast.Pass()])],
+        body=[ast.If(failed, [ast.Return(call("value"))], [])],
+        handlers=[ast.ExceptHandler(refer("ordinary_exception"), None, [ast.Pass()])],
         orelse=[],
         finalbody=[],
     )
-    caught = ast.ExceptHandler(ast.Constant(_ANY), None, [heal, ast.Raise()])
-    end = ast.Expr(ast.Attribute(_attribute(_CALLS, "leaving"), "look", ast.Load()))
+    caught = ast.ExceptHandler(refer("any_exception"), None, [heal, ast.Raise()])
+    end = ast.Expr(ast.Attribute(ast.Attribute(refer("calls"), "leaving", ast.Load()), "look", ast.Load()))
     begin: list[ast.stmt] = [count, reach]
     if enclosure.copied:
-        begin.append(ast.Expr(_call("copy")))
+        begin.append(ast.Expr(call("copy")))
     if enclosure.verified:
-        end = ast.Expr(_call("verify"))
-        body = _keeping(body)
+        end = ast.Expr(call("verify"))
+        body = _keeping(body, refer)
     for instructions, line in ((ast.Module(begin, []), first_line), (caught, node.lineno), (end, -1)):
         _place(instructions, line)
     # All of it is inside: an interrupt at the first step must leave no note of a call that will never end.
@@ -158,30 +165,24 @@ def enclose(node: ast.FunctionDef | ast.AsyncFunctionDef, first_line: int, enclo
     node.body = [*docstring, _place(ast.Try([ending], [caught], [], []), first_line, deep=False)]
 
 
-def _attribute(mark: str, name: str) -> ast.Attribute:
-    return ast.Attribute(ast.Constant(mark), name, ast.Load())
-
-
-def _call(method: str, *arguments: ast.expr) -> ast.Call:
-    return ast.Call(_attribute(_HOOK, method), [*arguments], [])
-
-
-def _keeping(body: list[ast.stmt]) -> list[ast.stmt]:
+def _keeping(body: list[ast.stmt], refer: Refer) -> list[ast.stmt]:
     """Return a body that keeps what it returns."""
-    keeping = _Keeping()
+    keeping = _Keeping(refer)
     for each in body:
         keeping.visit(each)
     if keeping.may_go_on:
-        body = [*body, _place(ast.Expr(_call("keep", ast.Constant(None))), -1)]
+        keep = ast.Attribute(refer("hook"), "keep", ast.Load())
+        body = [*body, _place(ast.Expr(ast.Call(keep, [ast.Constant(None)], [])), -1)]
     return body
 
 
 class _Keeping(ast.NodeVisitor):
     """Keeps what each ``return`` of one function returns."""
 
-    def __init__(self) -> None:
+    def __init__(self, refer: Refer) -> None:
         self.may_go_on = False
         """Whether something around a ``return`` may let the function go on after it, to its end."""
+        self._refer = refer
         self._around = 0
 
     def visit(self, node: ast.AST) -> None:
@@ -202,7 +203,7 @@ class _Keeping(ast.NodeVisitor):
         self.may_go_on |= self._around > 0
         value = node.value if node.value is not None else place(ast.Constant(None), _span(node))
         first = reached_first(value)
-        method: ast.expr = at(first, ast.Attribute(at(first, ast.Constant(_HOOK)), "keep", ast.Load()))
+        method: ast.expr = at(first, ast.Attribute(at(first, self._refer("hook")), "keep", ast.Load()))
         if first != value.lineno:
             method = reached_at(first, method)
         node.value = place(ast.Call(method, [value], []), _span(value))

@@ -44,7 +44,8 @@ class _Registered(NamedTuple):
 
     code: weakref.ref[CodeType]
     name: str
-    calls: RunningCalls
+    calls: weakref.ref[RunningCalls]
+    """Weak, since they lead to the boundary's function, which may lead back to the code."""
     inside: bool
 
 
@@ -65,7 +66,7 @@ _MOST_PLACES = 10_000
 def register_boundary(
     code: CodeType,
     name: str,
-    calls: RunningCalls | None = None,
+    calls: RunningCalls,
     *,
     inside: bool = False,
 ) -> None:
@@ -74,13 +75,13 @@ def register_boundary(
     Args:
         code: of the wrapper, or of the function itself.
         name: of the boundary.
-        calls: its calls that are under way.
+        calls: its calls that are under way; the boundary keeps them alive.
         inside: whether the boundary is inside the function, whose frame is then both the boundary's and the first
             one on the way down.
     """
     key = id(code)
     reference = weakref.ref(code, functools.partial(_forget, _boundaries, key))
-    _boundaries[key] = _Registered(reference, name, calls or RunningCalls(), inside)
+    _boundaries[key] = _Registered(reference, name, weakref.ref(calls), inside)
 
 
 def register_hook(code: CodeType) -> None:
@@ -92,7 +93,7 @@ def register_hook(code: CodeType) -> None:
 def calls_of(frame: FrameType) -> RunningCalls | None:
     """Return the running calls of the boundary a frame belongs to, if it is a boundary's."""
     known = _known(frame.f_code)
-    return None if known is None else known.calls
+    return None if known is None else known.calls()
 
 
 def take_fired(frame: FrameType) -> list[FiredRepair]:
