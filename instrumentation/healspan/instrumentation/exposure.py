@@ -5,10 +5,11 @@ The number of calls is exact; contexts and durations are sampled, all of the fir
 
 from __future__ import annotations
 
-import itertools
+import operator
 import random
 import threading
 from collections import deque
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from healspan.remediation.ids import uuid7
@@ -22,6 +23,9 @@ _FIRST = 256
 _EVERY = 64
 """Afterwards one call in so many is sampled."""
 
+_ITEMS: tuple[tuple[()], ...] = ((),) * (_EVERY - 1)
+"""What the calls in between take."""
+
 
 _MOST_SAMPLES = 16_384
 """Kept between two takes; beyond it the oldest make room."""
@@ -34,7 +38,7 @@ class CallCounter:
     """Counts the calls of one boundary exactly, at the price of one item of an iterator each.
 
     A call takes an item of `ticks`, which is atomic under the interpreter lock: ``for () in counter.ticks: break``.
-    When none is left it calls `look`, is counted there, and is the one to be sampled. What the iterator has given
+    When none is left it calls `look`, is counted there, and is the one to be sampled. What the iterators have given
     away, and the number of looks, make the exact number.
 
     Calls take no lock: the interpreter turns to another thread at calls and at jumps backwards only, so a few
@@ -45,12 +49,11 @@ class CallCounter:
         self._boundary = boundary
         # A random start keeps many boundaries, or many processes, from sampling the same request.
         self._offset = random.randrange(_EVERY) if offset is None else offset  # noqa: S311 - no secret
-        self.ticks: itertools.repeat[tuple[()]] = itertools.repeat((), 0)
+        self.ticks: Iterator[tuple[()]] = iter(())
         self._given = 0
         """Items that the iterators before this one had."""
         self._size = 0
         """Items that this iterator had."""
-        self._next_size = self._offset
         self._looks = 0
         self._flushed = 0
         self._flushing = threading.Lock()
@@ -58,16 +61,18 @@ class CallCounter:
         """Sampled good calls since the last take; appending needs no lock."""
 
     def look(self) -> int:
-        """Count a call that found no item; return how many calls its sample stands for."""
-        looks = self._looks = self._looks + 1
-        ticks, size = self.ticks, self._next_size
-        if looks < _FIRST or ticks.__length_hint__():
-            return 1 if looks <= _FIRST else _EVERY
-        fresh = itertools.repeat((), size)
-        if self.ticks is ticks:  # otherwise another thread has been faster
-            self._given += self._size
-            self._size, self._next_size, self.ticks = size, _EVERY - 1, fresh
-        return 1 if looks == _FIRST else _EVERY
+        """Count a call that found no item; return how many calls its sample stands for, 0 if it is not sampled."""
+        while True:
+            ticks = self.ticks
+            for () in ticks:
+                return 0  # another thread has brought a new iterator meanwhile
+            size = 0 if self._looks < _FIRST - 1 else _EVERY - 1 if self._looks >= _FIRST else self._offset
+            fresh = iter(_ITEMS if size == _EVERY - 1 else _ITEMS[:size])
+            if self.ticks is ticks:
+                self._given += self._size
+                self._looks += 1
+                self._size, self.ticks = size, fresh
+                return 1 if self._looks <= _FIRST else _EVERY
 
     def calls(self) -> int:
         """Return the number of calls so far.
@@ -76,7 +81,7 @@ class CallCounter:
         """
         while True:
             ticks = self.ticks
-            left = ticks.__length_hint__()
+            left = operator.length_hint(ticks)
             if self.ticks is ticks:
                 return self._given + self._size - left + self._looks
 

@@ -61,8 +61,10 @@ class BoundaryHook:
         )
 
     def look(self) -> None:
-        """Sample this call."""
-        self._begin(_frame(1), self._count(), _clock())
+        """Count this call, and sample it."""
+        weight = self._count()
+        if weight:
+            self._begin(_frame(1), weight, _clock())
 
     def reach(self) -> None:
         """Note that the boundary was reached in its run."""
