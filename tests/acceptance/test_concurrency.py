@@ -42,13 +42,13 @@ def user(record):  # type: ignore[no-untyped-def]
     return record["user_name"] + "!"
 
 
-def helper(text):  # type: ignore[no-untyped-def]
+def one_number(text):  # type: ignore[no-untyped-def]
     return int(text)
 
 
 @error_boundary("crowd_pages", retry_safe=True)
 def pages(texts):  # type: ignore[no-untyped-def]
-    return sum(helper(text) for text in texts)
+    return sum(one_number(text) for text in texts)
 
 
 @error_boundary("crowd_inner", retry_safe=True)
