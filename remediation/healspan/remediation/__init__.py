@@ -8,9 +8,10 @@ from healspan.remediation.outcome import Application, Exposure, Judgement, RunFa
 from healspan.remediation.run import Heal, Run
 from healspan.remediation.settings import Settings
 from healspan.remediation.solution import Solution
-from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+from healspan.remediation.step import AdapterStep, FallbackStep, RepairStep, Step, StrategyStep
 
 __all__ = [
+    "AdapterStep",
     "Application",
     "Boundary",
     "Exposure",

@@ -16,7 +16,15 @@ from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
 from healspan.remediation.playbooks import Answer, playbook_for
 from healspan.remediation.repair import failure_at, function_hash, locate
 from healspan.remediation.repairers import Failure, Loss, Repairer, catalogue
-from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, Step, StrategyStep
+from healspan.remediation.step import (
+    AdapterStep,
+    FallbackStep,
+    ParametersStep,
+    RepairStep,
+    RetryStep,
+    Step,
+    StrategyStep,
+)
 
 __all__ = ["Diagnoser", "Playbooks"]
 
@@ -228,6 +236,11 @@ def assess(step: Step, *, has_checks: bool) -> tuple[RiskLevel, str]:
         )
     if isinstance(step, RetryStep):
         return RiskLevel.LOW, "Makes the same call again, a bounded number of times; the boundary is retry_safe."
+    if isinstance(step, AdapterStep):
+        return RiskLevel.MEDIUM, (
+            "Runs a text in the sandbox, without files, network or the program's objects; what it returns is new, and "
+            "only the boundary's contract and a human can say whether it is right."
+        )
     if isinstance(step, ParametersStep):
         return RiskLevel.LOW, "Makes the call again with a value that the boundary declares tunable."
     if isinstance(step, StrategyStep):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,8 +14,17 @@ from healspan.remediation.boundary import Boundary, boundaries
 from healspan.remediation.errors import ConfigurationError, HealspanError, InvalidFix, StaleFix
 from healspan.remediation.fix import FixDraft
 from healspan.remediation.repairers import repairer
+from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.staleness import live_hashes
-from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, Step, StrategyStep
+from healspan.remediation.step import (
+    AdapterStep,
+    FallbackStep,
+    ParametersStep,
+    RepairStep,
+    RetryStep,
+    Step,
+    StrategyStep,
+)
 
 __all__ = ["complete_draft", "draft_files", "read_draft"]
 
@@ -92,25 +102,11 @@ def complete_draft(draft: FixDraft, known: Mapping[str, Boundary] | None = None)
 def _check_step(step: Step, boundary: Boundary) -> None:
     match step:
         case StrategyStep():
-            strategy = boundary.strategies.get(step.strategy)
-            if strategy is None:
-                return  # `live_hashes` says so, with the names there are
-            try:
-                strategy.bind(step.arguments)
-            except HealspanError:
-                raise
-            except Exception as error:
-                raise InvalidFix(
-                    f"the arguments of strategy {step.strategy!r} cannot be checked ({type(error).__name__}: {error}); "
-                    "correct the annotations of its keyword-only parameters",
-                ) from error
+            _check_strategy(step, boundary)
         case RepairStep():
-            chosen = repairer(step.repairer)
-            try:
-                chosen.parameters.model_validate(step.parameters)
-            except ValidationError as error:
-                detail = error.errors(include_url=False, include_input=False)[0]["msg"]
-                raise InvalidFix(f"repairer {step.repairer!r} does not take these parameters: {detail}") from error
+            _check_repair(step)
+        case AdapterStep():
+            _check_adapter(step, boundary)
         case ParametersStep():
             boundary.tuned(step.arguments)
         case RetryStep():
@@ -125,3 +121,49 @@ def _check_step(step: Step, boundary: Boundary) -> None:
                 )
         case _:
             assert_never(step)
+
+
+def _check_strategy(step: StrategyStep, boundary: Boundary) -> None:
+    strategy = boundary.strategies.get(step.strategy)
+    if strategy is None:
+        return  # `live_hashes` says so, with the names there are
+    try:
+        strategy.bind(step.arguments)
+    except HealspanError:
+        raise
+    except Exception as error:
+        raise InvalidFix(
+            f"the arguments of strategy {step.strategy!r} cannot be checked ({type(error).__name__}: {error}); "
+            "correct the annotations of its keyword-only parameters",
+        ) from error
+
+
+def _check_repair(step: RepairStep) -> None:
+    chosen = repairer(step.repairer)
+    try:
+        chosen.parameters.model_validate(step.parameters)
+    except ValidationError as error:
+        detail = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise InvalidFix(f"repairer {step.repairer!r} does not take these parameters: {detail}") from error
+
+
+def _check_adapter(step: AdapterStep, boundary: Boundary) -> None:
+    """Check an adapter against its boundary, and its text by the sandbox's own type checker where there is one."""
+    if step.calls and not boundary.retry_safe:
+        raise InvalidFix(
+            f"boundary {boundary.name!r} is not retry_safe: nothing may call it again; let the adapter compute the "
+            "result without 'call'",
+        )
+    for name in step.repairers:
+        repairer(name)
+    parameters = () if boundary.function is None else tuple(inspect.signature(boundary.function).parameters)
+    for name in step.arguments or ():
+        if name not in parameters:
+            raise InvalidFix(f"boundary {boundary.name!r} has no argument {name!r}; it has {', '.join(parameters)}")
+    sandbox = Sandbox(workers=1)
+    try:
+        problems = "" if sandbox.why_off else sandbox.problems(step.text)
+    finally:
+        sandbox.close()
+    if problems:
+        raise InvalidFix(f"the adapter does not pass the type check: {problems.strip()}; correct it")

@@ -13,7 +13,9 @@ The tree::
     │   ├── StaleFix            the code changed since the fix was made
     │   ├── StateConflict       somebody else changed the state first, or the change is not allowed
     │   └── UnknownRepairer     a step names a repairer that is not installed
+    ├── AdapterFailed           an adapter gave no result that can be used
     ├── CannotReplay            the call of a stored incident cannot be made again
+    ├── NotPlain                a value that cannot be stored without losing something
     ├── RepairDeclined          an expression that must not, or cannot, be guarded
     └── StepInapplicable        a step does not apply to this call
 
@@ -24,11 +26,13 @@ Every message says what to do next.
 from __future__ import annotations
 
 __all__ = [
+    "AdapterFailed",
     "CannotReplay",
     "ConfigurationError",
     "FixError",
     "HealspanError",
     "InvalidFix",
+    "NotPlain",
     "RepairDeclined",
     "SignatureRefused",
     "StaleFix",
@@ -85,8 +89,16 @@ class UnknownRepairer(FixError):
     """A step names a repairer that is not installed."""
 
 
+class AdapterFailed(HealspanError):
+    """An adapter gave no result that can be used: it raised, was stopped, or gave what is no plain value."""
+
+
 class CannotReplay(HealspanError):
     """The call of a stored incident cannot be made again; the message says why."""
+
+
+class NotPlain(HealspanError):
+    """A value that cannot be stored without losing something, or a stored one that cannot be read; says which part."""
 
 
 class RepairDeclined(HealspanError):

@@ -10,14 +10,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, assert_never
 
+from healspan.remediation.adapter import read_text
 from healspan.remediation.boundary import FailedCall
-from healspan.remediation.errors import StepInapplicable
+from healspan.remediation.cascade import conflict, stopped
+from healspan.remediation.errors import InvalidFix, StepInapplicable
 from healspan.remediation.fix import SERVING_STATES, Fix, Match, RiskLevel, StateChange
-from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, StrategyStep
+from healspan.remediation.repairers import catalogue
+from healspan.remediation.step import (
+    AdapterStep,
+    FallbackStep,
+    ParametersStep,
+    RepairStep,
+    RetryStep,
+    StrategyStep,
+)
 
-__all__ = ["GATES", "Preset", "Refusal", "Request", "first_refusal"]
+__all__ = ["ADAPTER_CONFIDENCE", "GATES", "Preset", "Refusal", "Request", "first_refusal"]
 
 Preset = Literal["suggest", "guarded", "autonomous"]
+
+ADAPTER_CONFIDENCE = 0.8
+"""With less of it, an adapter waits for a human under the preset 'guarded'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +47,7 @@ class Request:
     @property
     def approved(self) -> bool:
         """Whether a human signed the state it is in."""
-        return (
-            self.change is not None
-            and self.change.signature is not None
-            and self.change.signature.algorithm == "ed25519"
-        )
+        return self.change is not None and self.change.by_human
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +66,24 @@ def _preset(request: Request) -> str | None:
         case "guarded":
             if risk is not RiskLevel.LOW and not request.approved:
                 return f"risk is {risk}: 'healspan review approve' it to let it act"
+            if not request.approved:
+                return _adapter_preset(request)
         case "autonomous":
             if risk is RiskLevel.HIGH and not request.approved:
                 return "risk is high: a human must approve it"
         case _:
             assert_never(request.preset)
+    return None
+
+
+def _adapter_preset(request: Request) -> str | None:
+    """Say why an adapter of low risk must wait for a human all the same."""
+    if not any(isinstance(step, AdapterStep) for step in request.fix.steps):
+        return None
+    if not request.call.boundary.has_contract:
+        return f"it has an adapter and boundary {request.call.boundary.name!r} declares no contract that could judge it"
+    if request.fix.confidence < ADAPTER_CONFIDENCE:
+        return f"it has an adapter and a confidence of {request.fix.confidence:.2f}, below {ADAPTER_CONFIDENCE}"
     return None
 
 
@@ -113,6 +135,10 @@ def _declared(request: Request) -> str | None:
                     boundary.tuned(step.arguments)
                 except StepInapplicable as refusal:
                     return str(refusal)
+            case AdapterStep():
+                reason = _adapter_declared(step, request)
+                if reason is not None:
+                    return reason
             case RepairStep() | RetryStep():
                 pass
             case _:
@@ -120,12 +146,53 @@ def _declared(request: Request) -> str | None:
     return None
 
 
+def _adapter_declared(step: AdapterStep, request: Request) -> str | None:
+    try:
+        read_text(step.text)
+    except InvalidFix as refusal:
+        return str(refusal)
+    boundary = request.call.boundary
+    for name in step.strategies:
+        strategy = boundary.strategies.get(name)
+        if strategy is None:
+            return f"boundary {boundary.name!r} registers no strategy {name!r} in this process"
+        if not strategy.automatic and not request.approved:
+            return f"strategy {name!r} is declared automatic=False: a human must approve it"
+    missing = [name for name in step.repairers if name not in catalogue()]
+    return f"repairer {missing[0]!r} is not installed in this process" if missing else None
+
+
 def _repetition(request: Request) -> str | None:
-    if any(isinstance(step, RepairStep | RetryStep | ParametersStep) for step in request.fix.steps):
+    steps = request.fix.steps
+    if any(isinstance(step, RepairStep | RetryStep | ParametersStep) for step in steps) or any(
+        isinstance(step, AdapterStep) and step.calls for step in steps
+    ):
         why_not = request.call.repeatable
         if why_not is not None:
             return f"it makes the call again, and {why_not}"
     return None
+
+
+def _cascade(request: Request) -> str | None:
+    return stopped(request.call.run, request.call.incident.pattern.exact, request.call.incident.module)
+
+
+def _conflict(request: Request) -> str | None:
+    run, fix, incident = request.call.run, request.fix, request.call.incident
+    failing = run.failure(incident.error_id)
+    if run.pipeline is None or failing is None or request.approved:
+        return None
+    found = conflict(run, fix, failing)
+    if found is None:
+        return None
+    other, value = found
+    links = ((other.boundary, other.fix_id), (incident.module, fix.fix_id))
+    if run.evidence is not None and run.evidence.verified(links):
+        return None
+    return (
+        f"it would set {' '.join(value)}, as fix {other.fix_id[:12]} of {other.boundary!r} has done in this run; "
+        f"approve fix {fix.fix_id[:12]} or retire one of the two"
+    )
 
 
 Gate = Callable[[Request], str | None]
@@ -136,6 +203,8 @@ GATES: tuple[tuple[str, Gate], ...] = (
     ("scope", _scope),
     ("declared", _declared),
     ("repetition", _repetition),
+    ("cascade", _cascade),
+    ("conflict", _conflict),
 )
 
 

@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     policy: Literal["suggest", "guarded", "autonomous"] = "guarded"
     """``suggest`` never applies a fix; ``guarded`` applies low risk; ``autonomous`` also medium risk on trial."""
 
+    adoptions_per_day: int = Field(default=100, ge=0)
+    """New fixes that one boundary may put into trial by itself in 24 hours; beyond it they wait for a human. A boundary
+    that learns more kinds of failure in a day than this does not fail in patterns. Never unlimited."""
+
     # Where things are kept
 
     data_dir: Path = Field(default_factory=_default_data_dir)
@@ -140,6 +144,15 @@ class Settings(BaseSettings):
     flight_wait_ms: int = Field(default=2_000, ge=0)
     """How long a failing call waits for the diagnosis of an equal failure before it fails as it would have."""
 
+    replay_ms: int = Field(default=50, ge=0)
+    """How long the replay of golden samples may take before a new fix acts for the first time; 0: none is replayed."""
+
+    search_ms: int = Field(default=1_000, ge=0)
+    """How long one diagnosis may look for fixes of several steps."""
+
+    lesson_minutes: int = Field(default=60, ge=0)
+    """How long a fix that would have changed a good call is not tried again on the same kind of failure."""
+
     start_wait_ms: int = Field(default=2_000, ge=0)
     """How long the first failure of a process waits for the known fixes to be loaded."""
 
@@ -147,6 +160,22 @@ class Settings(BaseSettings):
     """Facts one process keeps while the store is away; beyond it counts are dropped first, then new facts."""
 
     # Where humans look
+
+    # The sandbox of adapters
+
+    sandbox_seconds: float = Field(default=1.0, gt=0, le=60)
+    """An adapter's own time; what it has the host do is not counted."""
+
+    sandbox_memory_mb: int = Field(default=64, ge=16, le=4_096)
+    """Memory that an adapter may use."""
+
+    sandbox_host_calls: int = Field(default=1_000, ge=0, le=100_000)
+    """How often one adapter may ask the host for something."""
+
+    sandbox_workers: int = Field(default=2, ge=0, le=64)
+    """Adapters at once in one process, each in a process of its own; 0 turns adapters off."""
+
+    # Where it listens
 
     console_host: str = "127.0.0.1"
     console_port: int = Field(default=8501, ge=0, le=65_535)

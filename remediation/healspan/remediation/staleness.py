@@ -9,7 +9,16 @@ from healspan.remediation.errors import HealspanError, StaleFix, StepInapplicabl
 from healspan.remediation.fix import FixDraft
 from healspan.remediation.repair import function_hash, source_hash
 from healspan.remediation.repair.find import find_function
-from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, Step, StrategyStep
+from healspan.remediation.step import (
+    AdapterStep,
+    FallbackStep,
+    ParametersStep,
+    RepairStep,
+    RetryStep,
+    Step,
+    StrategyStep,
+    used_strategies,
+)
 
 __all__ = ["live_hashes", "why_stale"]
 
@@ -25,15 +34,16 @@ def live_hashes(steps: Iterable[Step], boundary: Boundary) -> dict[str, str]:
     hashes: dict[str, str] = {}
     for step in steps:
         match step:
-            case StrategyStep():
-                strategy = boundary.strategies.get(step.strategy)
-                if strategy is None:
-                    raise StepInapplicable(
-                        f"boundary {boundary.name!r} registers no strategy {step.strategy!r}; it has "
-                        f"{', '.join(boundary.strategies) or 'none'}",
-                    )
-                target, digest = function_hash(strategy.function)
-                hashes[target] = digest
+            case StrategyStep() | AdapterStep():
+                for name in used_strategies(step):
+                    strategy = boundary.strategies.get(name)
+                    if strategy is None:
+                        raise StepInapplicable(
+                            f"boundary {boundary.name!r} registers no strategy {name!r}; it has "
+                            f"{', '.join(boundary.strategies) or 'none'}",
+                        )
+                    target, digest = function_hash(strategy.function)
+                    hashes[target] = digest
             case RepairStep():
                 function = find_function(
                     step.module,

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
+from healspan.remediation.adapter import MOST_TEXT, read_text
+from healspan.remediation.errors import InvalidFix
 from healspan.remediation.record import Record
 
 __all__ = [
+    "AdapterStep",
     "FallbackStep",
     "FramePath",
     "ParametersStep",
@@ -22,9 +25,10 @@ __all__ = [
     "StepKind",
     "StrategyStep",
     "in_words",
+    "used_strategies",
 ]
 
-StepKind = Literal["retry", "repair", "parameters", "strategy", "fallback"]
+StepKind = Literal["retry", "repair", "adapter", "parameters", "strategy", "fallback"]
 
 FramePath = tuple[tuple[str, str, str], ...]
 """The way from a boundary down to a failing frame: (module, qualified name, source line with white space
@@ -85,13 +89,43 @@ class StrategyStep(Record):
     """Values for keyword-only parameters of the alternative, which it thereby declares tunable."""
 
 
+class AdapterStep(Record):
+    """Run a text of Python, ``def heal(call, arguments, error)``, in the sandbox, and take its result."""
+
+    kind: Literal["adapter"] = "adapter"
+    text: str = Field(min_length=1, max_length=MOST_TEXT)
+    """The whole text. ``call(name=value)`` makes the original call again with other values for some arguments,
+    ``arguments`` are plain copies by name, ``error`` is a dict with ``type``, ``name``, ``message`` and ``args``."""
+    arguments: tuple[str, ...] | None = None
+    """The arguments that cross into the sandbox; None for all, but for the object that a method belongs to."""
+    strategies: tuple[str, ...] = ()
+    """The boundary's alternatives that it may use: ``strategy(name, keyword=value)``."""
+    repairers: tuple[str, ...] = ()
+    """The repairers of the catalogue that it may use: ``repair(name, operation, operand)``."""
+
+    @field_validator("text")
+    @classmethod
+    def _is_fit(cls, text: str) -> str:
+        # Whoever reads a fix, from a file or from the store, refuses what no sandbox should be given.
+        try:
+            read_text(text)
+        except InvalidFix as refusal:
+            raise ValueError(str(refusal)) from None
+        return text
+
+    @property
+    def calls(self) -> bool:
+        """Whether it may make the original call again."""
+        return read_text(self.text).calls
+
+
 class FallbackStep(Record):
     """Return the value that the boundary declared as its fallback; the output is marked degraded."""
 
     kind: Literal["fallback"] = "fallback"
 
 
-def in_words(step: RetryStep | RepairStep | ParametersStep | StrategyStep | FallbackStep) -> str:
+def in_words(step: RetryStep | RepairStep | AdapterStep | ParametersStep | StrategyStep | FallbackStep) -> str:
     """Return a step in a few words."""
     match step:
         case RetryStep():
@@ -101,10 +135,25 @@ def in_words(step: RetryStep | RepairStep | ParametersStep | StrategyStep | Fall
         case RepairStep():
             accept = step.parameters.get("accept")
             return f"repair {step.repairer}{f' ({accept})' if accept else ''} at {step.expression}"
+        case AdapterStep():
+            return f"adapter of {len(step.text.splitlines())} lines"
         case StrategyStep():
             return f"strategy {step.strategy}"
         case FallbackStep():
             return "fallback"
 
 
-Step = Annotated[RetryStep | RepairStep | ParametersStep | StrategyStep | FallbackStep, Field(discriminator="kind")]
+Step = Annotated[
+    RetryStep | RepairStep | AdapterStep | ParametersStep | StrategyStep | FallbackStep,
+    Field(discriminator="kind"),
+]
+
+
+def used_strategies(step: Step) -> tuple[str, ...]:
+    """Return the boundary's alternatives that a step may call."""
+    match step:
+        case StrategyStep():
+            return (step.strategy,)
+        case AdapterStep():
+            return step.strategies
+    return ()

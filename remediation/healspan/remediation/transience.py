@@ -18,8 +18,13 @@ from healspan.remediation.step import RetryStep
 __all__ = ["is_transient", "retry_after", "says_status", "wait_seconds"]
 
 _TYPES = (ConnectionError, TimeoutError, InterruptedError)
-_WORDS = ("timeout", "timedout", "temporar", "unavailable", "ratelimit", "toomanyrequests", "throttl", "overloaded")
+_WORDS = (
+    *("timeout", "timedout", "temporar", "unavailable", "ratelimit", "toomanyrequests", "throttl", "overloaded"),
+    # requests, httpx, aiohttp, redis, http.client: the connection broke, and their class is none of the builtin ones.
+    *("connectionerror", "connecterror", "networkerror", "disconnected", "incompleteread", "chunkedencoding"),
+)
 _STATUSES = (408, 425, 429, 502, 503, 504, 529)
+_FINAL = tuple(status for status in range(400, 500) if status not in _STATUSES)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -28,6 +33,9 @@ def is_transient(error: BaseException) -> bool:
         return True
     names = [cls.__name__.lower().replace("_", "") for cls in type(error).__mro__]
     if any(word in name for name in names for word in _WORDS):
+        return True
+    # urllib puts what broke inside an error of its own.
+    if isinstance(_guarded(lambda: getattr(error, "reason", None)), _TYPES):
         return True
     return says_status(error, *_STATUSES)
 
@@ -45,7 +53,7 @@ def retry_after(
 
     The header holds seconds or a date; a date that has passed asks for nothing.
     """
-    headers = _read(error, "response", "headers")
+    headers = _read(error, "response", "headers") or _read(error, "headers")
     stated = _read(error, "retry_after")
     if stated is None and headers is not None:
         stated = _guarded(lambda: headers.get("retry-after") or headers.get("Retry-After"))
@@ -70,8 +78,11 @@ def wait_seconds(
         jitter: a number in [0, 1): equal failures of many processes must not come back together.
 
     Raises:
-        StepInapplicable: the other side asks for more patience than the step has.
+        StepInapplicable: the other side asks for more patience than the step has, or has answered for good. One
+            pattern covers every status that a client raises the same exception for.
     """
+    if says_status(error, *_FINAL):
+        raise StepInapplicable("the other side has refused the request for good, and would again")
     asked = retry_after(error)
     if asked is not None:
         if asked > step.longest_wait:

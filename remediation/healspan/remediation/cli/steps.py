@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, assert_never
 
 from healspan.remediation.cli.output import when
 from healspan.remediation.fix import Match
-from healspan.remediation.step import FallbackStep, ParametersStep, RepairStep, RetryStep, StrategyStep
+from healspan.remediation.step import (
+    AdapterStep,
+    FallbackStep,
+    ParametersStep,
+    RepairStep,
+    RetryStep,
+    StrategyStep,
+)
 
 if TYPE_CHECKING:
     from healspan.remediation.fix import Fix, Scope
@@ -29,6 +36,14 @@ def step_words(step: Step) -> str:
         case StrategyStep():
             given = f" with {json.dumps(step.arguments, ensure_ascii=False)}" if step.arguments else ""
             return f"use strategy {step.strategy!r}{given}"
+        case AdapterStep():
+            handed = [
+                "the arguments" if step.arguments is None else ", ".join(step.arguments) or "no arguments",
+                *(["the call itself"] if step.calls else []),
+                *(f"strategy {name!r}" for name in step.strategies),
+                *(f"repairer {name}" for name in step.repairers),
+            ]
+            return f"run in the sandbox, with {'; '.join(handed)}:\n{step.text.rstrip()}"
         case RetryStep():
             return (
                 f"make the call again up to {step.attempts} times, waiting from {step.first_wait:g} s to "

@@ -100,7 +100,8 @@ class JsonRepairer:
 def _text(argument: object) -> str | None:
     if type(argument) is bytes and len(argument) <= MAX_LENGTH:
         try:
-            return argument.decode()
+            # The encoding that the callee reads it in, but strictly.
+            return argument.decode(json.detect_encoding(argument))
         except UnicodeDecodeError:
             return None
     return exact_text(argument, MAX_LENGTH)
