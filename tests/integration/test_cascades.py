@@ -174,7 +174,7 @@ def test_what_goes_in_a_circle_is_stopped(live: Runtime) -> None:
     class Order:
         tries = 0
 
-    @error_boundary("price", checks=[lambda result, arguments: result > 0])
+    @error_boundary("order_price", checks=[lambda result, arguments: result > 0])
     def price(order: Order) -> int:
         raise LookupError("no price")
 
