@@ -23,6 +23,7 @@ from tests.adapters import body, decisions, make_draft, serve
 from tests.observe import facts, wait_until
 
 from healspan.instrumentation import error_boundary
+from healspan.remediation.cli import main
 from healspan.remediation.drafts import complete_draft
 from healspan.remediation.errors import InvalidFix
 from healspan.remediation.fix import RiskLevel
@@ -30,6 +31,7 @@ from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.review import ImportOutcome, import_drafts
 from healspan.remediation.reviewers import make_reviewer
 from healspan.remediation.runtime import Runtime, runtime
+from healspan.remediation.sandbox import is_installed
 from healspan.remediation.signing import Reviewer
 from healspan.remediation.step import AdapterStep, FallbackStep
 from healspan.remediation.store.repository import Store
@@ -277,6 +279,19 @@ class TestWhereItDoesNotApply:
         assert "every sandbox worker is busy" in " ".join(one.reason for one in decisions(live))
         assert not isinstance(taken, threading.Event)
         live.sandbox.pool.give_back(taken, sound=False)
+
+    def test_the_doctor_says_in_one_line_that_adapters_are_off(
+        self, data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "pydantic_monty", None)
+        monkeypatch.setenv("COLUMNS", "200")
+        is_installed.cache_clear()
+        try:
+            assert main(("doctor",)) == 0
+        finally:
+            is_installed.cache_clear()
+        [line] = [one for one in capsys.readouterr().out.splitlines() if " sandbox " in one]
+        assert "sandboxed adapters are off: install them with pip install 'healspan[sandbox]'" in line
 
     def test_turned_off(self, ann: Reviewer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HEALSPAN_SANDBOX_WORKERS", "0")

@@ -35,7 +35,6 @@ _EXTRAS = {
     "claude": ("anthropic",),
     "analytics": ("apscheduler", "numpy", "scipy"),
     "console": ("streamlit", "pandas"),
-    "sandbox": ("pydantic_monty",),
     "examples": ("lxml",),
 }
 _NOT_SETTINGS = frozenset({"HEALSPAN_SERVICE_NAME"})
