@@ -7,6 +7,7 @@ import contextvars
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -391,6 +392,21 @@ class TestAround:
         wait_until(lambda: not worker.alive, "the worker to be gone")
         assert amount("$2") == 2.0
 
+    def test_a_worker_that_says_nothing_is_given_up_and_killed(
+        self, ann: Reviewer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HEALSPAN_SANDBOX_SECONDS", "0.5")
+        live = runtime()
+        serve(live, ann, "adapted_once", AdapterStep(text=body("return 1.0")))
+        assert once("x") == 1.0
+        [worker] = live.sandbox.pool._idle
+        os.kill(worker.pid, signal.SIGSTOP)
+        with pytest.raises(ValueError, match="could not convert"):
+            once("y")
+        assert decisions(live)[0].reason == "it took longer than the sandbox allows"
+        assert live.sandbox.pool.size == 0
+        assert not _group_lives(worker.pid)
+
     def test_what_an_adapter_says_reaches_no_log(
         self, service: Runtime, ann: Reviewer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -401,7 +417,11 @@ class TestAround:
         assert "hunter2" not in shown
         assert "s3cret" not in shown
 
-    @pytest.mark.parametrize("text", ["return 1.0", "while True: pass"])
+    @pytest.mark.parametrize(
+        "text",
+        ["return 1.0", "while True: pass", "return [str(int('9' * 4000) ** 4000) for _ in range(99)]"],
+        ids=["idle", "busy", "busy in native code"],
+    )
     def test_the_interpreter_ends_at_once(self, data_dir: Path, text: str, tmp_path: Path) -> None:
         script = tmp_path / "leaves.py"
         script.write_text(
