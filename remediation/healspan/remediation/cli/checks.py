@@ -297,7 +297,8 @@ def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
             yield Check(
                 name="boundary",
                 status="note",
-                detail=f"{boundary.name} is not retry_safe and has neither strategy nor fallback: nothing can heal it",
+                detail=f"{boundary.name} is not retry_safe and has neither strategy nor fallback: only an adapter that a "
+                "human approved can heal it",
             )
         if boundary.mode == "heal" and not boundary.has_contract:
             yield Check(
