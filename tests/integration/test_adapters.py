@@ -294,6 +294,15 @@ class TestWhereItDoesNotApply:
         [line] = [one for one in capsys.readouterr().out.splitlines() if " sandbox " in one]
         assert "sandboxed adapters are off: install them with pip install 'healspan[sandbox]'" in line
 
+    def test_the_doctor_tries_whether_the_sandbox_comes_up(
+        self, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(("doctor",)) == 0
+        assert "adapters run with 1 s" in capsys.readouterr().out
+        monkeypatch.setenv("MONTY_BIN", str(tmp_path / "nothing"))
+        assert main(("doctor",)) != 0
+        assert "adapters cannot run" in capsys.readouterr().out
+
     def test_turned_off(self, ann: Reviewer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HEALSPAN_SANDBOX_WORKERS", "0")
         live = runtime()
