@@ -34,6 +34,7 @@ def folder(tmp_path: Path, data_dir: Path) -> Path:
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(folder), "HEALSPAN_SANDBOX_SECONDS": "20"}
+    environment["HEALSPAN_START_WAIT_MS"] = "20000"  # the machine is shared
     return subprocess.run(
         [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=90, check=False
     )

@@ -324,6 +324,21 @@ def test_a_repairer_beside_the_one_that_is_given(live: Runtime, ann: Reviewer) -
     assert "asked for a repairer that its step does not allow" in decisions(live)[0].reason
 
 
+@pytest.mark.parametrize(
+    "question",
+    ["repair('json', 'json', '[' + '1, ' * 80000)", "call(rows=[str(one) for one in range(90000)])"],
+    ids=["a repairer that has much to read", "a call with much to carry"],
+)
+def test_the_host_s_work_for_an_adapter_is_on_the_adapter_s_account(
+    live: Runtime, ann: Reviewer, question: str
+) -> None:
+    text = body("while True:", "    try:", f"        {question}", "    except Exception as e:", "        kept = e")
+    serve(live, ann, "attacked", AdapterStep(text=text, repairers=("json",)))
+    with pytest.raises(Broken, match="no number in 2 rows"):
+        attacked(["a", "b"])
+    assert "it took longer than the sandbox allows" in decisions(live)[0].reason
+
+
 def test_every_question_is_counted(live: Runtime, ann: Reviewer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEALSPAN_SANDBOX_SECONDS", "30")
     shut_down()

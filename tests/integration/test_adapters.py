@@ -7,6 +7,7 @@ import contextvars
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from tests.adapters import body, decisions, make_draft, serve
 from tests.observe import facts, wait_until
 
 from healspan.instrumentation import error_boundary
+from healspan.remediation.cli import main
 from healspan.remediation.drafts import complete_draft
 from healspan.remediation.errors import InvalidFix
 from healspan.remediation.fix import RiskLevel
@@ -30,6 +32,7 @@ from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.review import ImportOutcome, import_drafts
 from healspan.remediation.reviewers import make_reviewer
 from healspan.remediation.runtime import Runtime, runtime
+from healspan.remediation.sandbox import is_installed
 from healspan.remediation.signing import Reviewer
 from healspan.remediation.step import AdapterStep, FallbackStep
 from healspan.remediation.store.repository import Store
@@ -288,6 +291,28 @@ class TestWhereItDoesNotApply:
         assert not isinstance(taken, threading.Event)
         live.sandbox.pool.give_back(taken, sound=False)
 
+    def test_the_doctor_says_in_one_line_that_adapters_are_off(
+        self, data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "pydantic_monty", None)
+        monkeypatch.setenv("COLUMNS", "200")
+        is_installed.cache_clear()
+        try:
+            assert main(("doctor",)) == 0
+        finally:
+            is_installed.cache_clear()
+        [line] = [one for one in capsys.readouterr().out.splitlines() if " sandbox " in one]
+        assert "sandboxed adapters are off: install them with pip install 'healspan[sandbox]'" in line
+
+    def test_the_doctor_tries_whether_the_sandbox_comes_up(
+        self, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(("doctor",)) == 0
+        assert "adapters run with 1 s" in capsys.readouterr().out
+        monkeypatch.setenv("MONTY_BIN", str(tmp_path / "nothing"))
+        assert main(("doctor",)) != 0
+        assert "adapters cannot run" in capsys.readouterr().out
+
     def test_turned_off(self, ann: Reviewer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HEALSPAN_SANDBOX_WORKERS", "0")
         live = runtime()
@@ -386,6 +411,21 @@ class TestAround:
         wait_until(lambda: not worker.alive, "the worker to be gone")
         assert amount("$2") == 2.0
 
+    def test_a_worker_that_says_nothing_is_given_up_and_killed(
+        self, ann: Reviewer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HEALSPAN_SANDBOX_SECONDS", "0.5")
+        live = runtime()
+        serve(live, ann, "adapted_once", AdapterStep(text=body("return 1.0")))
+        assert once("x") == 1.0
+        [worker] = live.sandbox.pool._idle
+        os.kill(worker.pid, signal.SIGSTOP)
+        with pytest.raises(ValueError, match="could not convert"):
+            once("y")
+        assert decisions(live)[0].reason == "it took longer than the sandbox allows"
+        assert live.sandbox.pool.size == 0
+        assert not _group_lives(worker.pid)
+
     def test_what_an_adapter_says_reaches_no_log(
         self, service: Runtime, ann: Reviewer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -396,7 +436,11 @@ class TestAround:
         assert "hunter2" not in shown
         assert "s3cret" not in shown
 
-    @pytest.mark.parametrize("text", ["return 1.0", "while True: pass"])
+    @pytest.mark.parametrize(
+        "text",
+        ["return 1.0", "while True: pass", "return [str(int('9' * 4000) ** 4000) for _ in range(99)]"],
+        ids=["idle", "busy", "busy in native code"],
+    )
     def test_the_interpreter_ends_at_once(self, data_dir: Path, text: str, tmp_path: Path) -> None:
         script = tmp_path / "leaves.py"
         script.write_text(

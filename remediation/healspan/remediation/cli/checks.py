@@ -39,7 +39,6 @@ _EXTRAS = {
     "claude": ("anthropic",),
     "analytics": ("apscheduler", "numpy", "scipy"),
     "console": ("streamlit", "pandas"),
-    "sandbox": ("pydantic_monty",),
     "examples": ("lxml",),
 }
 _FORMS = {"compiled": "compiled into its function", "wrapper": "in a wrapper"}
@@ -341,7 +340,8 @@ def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
             yield Check(
                 name="boundary",
                 status="note",
-                detail=f"{boundary.name} is not retry_safe and has neither strategy nor fallback: nothing can heal it",
+                detail=f"{boundary.name} is not retry_safe and has neither strategy nor fallback: only a reviewed "
+                "adapter can heal it",
             )
         if boundary.mode == "heal" and not boundary.has_contract:
             yield Check(
@@ -372,10 +372,17 @@ def _extras() -> Iterator[Check]:
 
 
 def _sandbox(settings: Settings) -> Iterator[Check]:
-    why_off = Sandbox(workers=settings.sandbox_workers).why_off
-    if why_off is not None:
-        yield Check(name="sandbox", status="note", detail=why_off)
+    sandbox = Sandbox(workers=settings.sandbox_workers)
+    if sandbox.why_off is not None:
+        yield Check(name="sandbox", status="note", detail=sandbox.why_off)
         return
+    try:
+        sandbox.problems("def heal(call, arguments, error):\n    return None\n")
+    except HealspanError as error:
+        yield Check(name="sandbox", status="problem", detail=f"adapters cannot run: {error}; reinstall the extra")
+        return
+    finally:
+        sandbox.close()
     yield Check(
         name="sandbox",
         status="ok",

@@ -99,7 +99,7 @@ class Sandbox:
             raise StepInapplicable(self.why_off)
         arguments, written = _crossing_arguments(step, call)
         facts = error_facts(call.error)
-        host = Host(step, call, arguments, self._host_calls)
+        host = Host(step, call, arguments, self._host_calls, self._clock)
         request = {
             "do": "run",
             "text": step.text,
@@ -202,7 +202,12 @@ class Sandbox:
             left -= self._clock() - started
             if reply["event"] != "call":
                 return reply
+            # Reading, repairing and writing for an adapter is on its own account; what it has called is not.
+            started, outside = self._clock(), host.outside
             message = yield from host.answer(str(reply["name"]), reply["args"], reply["keywords"])
+            left -= (self._clock() - started) - (host.outside - outside)
+            if left <= 0:
+                raise AdapterFailed(_WORDS["time"])
 
 
 def _crossing_arguments(step: AdapterStep, call: FailedCall) -> tuple[dict[str, Any], Any]:

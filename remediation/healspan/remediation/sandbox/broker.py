@@ -24,7 +24,6 @@ import pydantic_monty as monty
 
 from healspan.remediation.sandbox.notation import (
     MOST_DEPTH,
-    MOST_FRAME,
     MOST_ITEMS,
     MOST_SIZE,
     Opaque,
@@ -145,24 +144,28 @@ class Broker:
     def __init__(self, connection: socket.socket, pool: monty.Monty) -> None:
         self._connection = connection
         self._pool = pool
+        self._answered = False
 
     def serve(self) -> None:
         """Answer until the other end closes."""
         self._send({"event": "ready"})
         while True:
             request = self._receive()
+            self._answered = False
             try:
-                answer = self._check(request) if request["do"] == "check" else self._run(request)
-            except Unplain as reason:
-                answer = {"event": "failed", "kind": "value", "reason": str(reason)}
-            except monty.MontyCrashedError as error:
-                answer = {"event": "failed", "kind": "time" if error.timed_out else "crash"}
-            except monty.MontyError as error:
-                answer = _failed(error)
-            except Exception:
-                # Whatever the sandbox gave that nobody thought of: it costs this application and this worker.
-                answer = {"event": "failed", "kind": "crash"}
-            self._send(answer)
+                if request["do"] == "check":
+                    self._answer(self._check(request))
+                else:
+                    self._run(request)
+            except Exception as error:
+                if self._answered:
+                    # The session could not be cleared away; nothing may run after it, nor be said twice.
+                    raise SystemExit from None
+                self._answer(_failure(error))
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        self._answered = True
+        self._send(message)
 
     def _check(self, request: dict[str, Any]) -> dict[str, Any]:
         """Type-check a text."""
@@ -182,8 +185,8 @@ class Broker:
             return {"event": "checked", "problems": error.display("type-msg")[:4_000]}
         return {"event": "checked", "problems": ""}
 
-    def _run(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Run an adapter, host call by host call."""
+    def _run(self, request: dict[str, Any]) -> None:
+        """Run an adapter, host call by host call, and say how it ended before the session is cleared away."""
         inputs = {name: decode(request[name]) for name in ("arguments", "error")}
         for name in ("call", *request["names"]):
             inputs[name] = _HOST[name]
@@ -197,13 +200,14 @@ class Broker:
                     state = state.resume(self._host_call(state))
                 else:
                     wanted = state.function_name if isinstance(state, monty.FunctionSnapshot) else "to wait"
-                    return {"event": "failed", "kind": "refused", "reason": f"it asked for {wanted!s:.60}"}
+                    self._answer({"event": "failed", "kind": "refused", "reason": f"it asked for {wanted!s:.60}"})
+                    return
             simple, value = state.output
             if simple is not True:
                 why, value = session.feed_run(_LOOK, print_callback=printed)
                 if why:
                     raise Unplain(_reason(why))
-            return {"event": "done", "value": _plain(value)}
+            self._answer({"event": "done", "value": _plain(value)})
 
     def _host_call(self, wanted: monty.FunctionSnapshot) -> monty.ExternalSettledResult:
         name = wanted.function_name
@@ -221,20 +225,17 @@ class Broker:
         self._connection.sendall(dumps(message))
 
     def _receive(self) -> dict[str, Any]:
-        length = int.from_bytes(self._exactly(4))
-        if length > MOST_FRAME:
-            raise SystemExit
-        return cast("dict[str, Any]", json.loads(self._exactly(length)))
+        # The two ends take turns, so whatever is there belongs to one message.
+        found = bytearray(self._part())
+        while len(found) < 4 or len(found) < 4 + int.from_bytes(found[:4]):
+            found += self._part()
+        return cast("dict[str, Any]", json.loads(found[4:]))
 
-    def _exactly(self, length: int) -> bytes:
-        parts: list[bytes] = []
-        while length:
-            part = self._connection.recv(min(length, 1 << 20))
-            if not part:
-                raise SystemExit
-            parts.append(part)
-            length -= len(part)
-        return b"".join(parts)
+    def _part(self) -> bytes:
+        part = self._connection.recv(1 << 16)
+        if not part:
+            raise SystemExit
+        return part
 
 
 def call() -> None:
@@ -272,7 +273,19 @@ def _limits(request: dict[str, Any]) -> monty.ResourceLimits:
     }
 
 
-def _failed(error: monty.MontyError) -> dict[str, Any]:
+def _failure(error: Exception) -> dict[str, Any]:
+    """Say how an adapter failed."""
+    if isinstance(error, Unplain):
+        return {"event": "failed", "kind": "value", "reason": str(error)}
+    if isinstance(error, monty.MontyCrashedError):
+        return {"event": "failed", "kind": "time" if error.timed_out else "crash"}
+    if isinstance(error, monty.MontyError):
+        return _raised(error)
+    # Whatever the sandbox gave that nobody thought of: it costs this application and this worker.
+    return {"event": "failed", "kind": "crash"}
+
+
+def _raised(error: monty.MontyError) -> dict[str, Any]:
     """Say how an adapter failed, without its own words: they may hold what it was given."""
     raised = type(error.exception()).__name__
     words = str(error)

@@ -72,14 +72,25 @@ class Host:
         call: the failing call.
         arguments: what crossed of the call's arguments, by name.
         most: questions that are answered.
+        clock: a monotonic clock in seconds.
     """
 
-    def __init__(self, step: AdapterStep, call: FailedCall, arguments: Mapping[str, Any], most: int) -> None:
+    def __init__(
+        self,
+        step: AdapterStep,
+        call: FailedCall,
+        arguments: Mapping[str, Any],
+        most: int,
+        clock: Callable[[], float],
+    ) -> None:
         self._step = step
         self._call = call
         self._arguments = arguments
         self._left = most
         self._most = most
+        self._clock = clock
+        self.outside = 0.0
+        """Seconds that the application's own functions have taken so far."""
         self._kept: list[object] = []
         self._results: list[tuple[Any, object]] = []
 
@@ -124,15 +135,23 @@ class Host:
                 changed = self._changed(named)
                 # What is given again as it was is left to the boundary, which may hold a snapshot of it.
                 again = functools.partial(self._call.again_with, changed) if changed else self._call.again
-                return (yield again)
+                return (yield from self._called(again))
             case "strategy":
                 [wanted] = args
                 if wanted not in self._step.strategies:
                     raise AdapterFailed("it asked for a strategy that its step does not allow")
                 strategy = self._call.boundary.strategies[wanted]
-                return (yield functools.partial(self._call.alternative, strategy.function, strategy.bind(named)))
+                bound = strategy.bind(named)
+                return (yield from self._called(functools.partial(self._call.alternative, strategy.function, bound)))
             case _:
                 return self._repaired(*args, **named)
+
+    def _called(self, invocation: Invocation) -> Generator[Invocation, Any, Any]:
+        started = self._clock()
+        try:
+            return (yield invocation)
+        finally:
+            self.outside += self._clock() - started
 
     def _changed(self, named: dict[str, Any]) -> dict[str, Any]:
         given = self._call.arguments

@@ -39,7 +39,8 @@ main()
 """
 """Imports the broker and not the packages above it, which would bring the whole engine along."""
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
+_HEADER = 4
 _TOO_LONG = "it took longer than the sandbox allows"
 
 
@@ -121,21 +122,14 @@ class Worker:
 
     def _exchange(self, data: bytes, seconds: float) -> dict[str, Any]:
         until = time.monotonic() + seconds
-
-        def exactly(length: int) -> bytearray:
-            found = bytearray()
-            while len(found) < length:
-                self._socket.settimeout(max(0.001, until - time.monotonic()))
-                part = self._socket.recv(min(length - len(found), _CHUNK))
-                if not part:
-                    raise ConnectionError
-                found += part
-            return found
-
+        found = bytearray()
         try:
             self._socket.settimeout(seconds)
             self._socket.sendall(data)
-            return _message(exactly(_length(exactly(4))))
+            while not _is_whole(found):
+                self._socket.settimeout(max(0.001, until - time.monotonic()))
+                found += self._part(self._socket.recv(_CHUNK))
+            return _message(found)
         except TimeoutError:
             raise AdapterFailed(_TOO_LONG) from None
         except (OSError, ValueError, RecursionError) as error:
@@ -143,25 +137,24 @@ class Worker:
 
     async def _exchange_awaiting(self, data: bytes, seconds: float) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
-
-        async def exactly(length: int) -> bytearray:
-            found = bytearray()
-            while len(found) < length:
-                part = await loop.sock_recv(self._socket, min(length - len(found), _CHUNK))
-                if not part:
-                    raise ConnectionError
-                found += part
-            return found
-
+        found = bytearray()
         try:
             self._socket.setblocking(False)
             async with asyncio.timeout(seconds):
                 await loop.sock_sendall(self._socket, data)
-                return _message(await exactly(_length(await exactly(4))))
+                while not _is_whole(found):
+                    found += self._part(await loop.sock_recv(self._socket, _CHUNK))
+            return _message(found)
         except TimeoutError:
             raise AdapterFailed(_TOO_LONG) from None
         except (OSError, ValueError, RecursionError) as error:
             raise AdapterFailed(f"the sandbox broke off ({type(error).__name__})") from None
+
+    @staticmethod
+    def _part(part: bytes) -> bytes:
+        if not part:
+            raise ConnectionError
+        return part
 
     def kill(self) -> None:
         """End the process and everything below it, at once."""
@@ -202,12 +195,15 @@ def _folders() -> list[str]:
     return [str(here.parent.parent), str(here.parent), str(here), str(outside)]
 
 
-def _length(header: bytearray) -> int:
-    length = int.from_bytes(header)
+def _is_whole(found: bytearray) -> bool:
+    """Tell whether a message is complete; the two ends take turns, so nothing comes after it."""
+    if len(found) < _HEADER:
+        return False
+    length = int.from_bytes(found[:_HEADER])
     if length > MOST_FRAME:
         raise ValueError("an answer that is too large")
-    return length
+    return len(found) >= _HEADER + length
 
 
-def _message(body: bytearray) -> dict[str, Any]:
-    return cast("dict[str, Any]", json.loads(body))
+def _message(found: bytearray) -> dict[str, Any]:
+    return cast("dict[str, Any]", json.loads(found[_HEADER:]))
