@@ -27,8 +27,8 @@ from healspan.instrumentation.contract import Contract
 from healspan.remediation import runtime as runtime_module
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.fix import FixState, StateChange
+from healspan.remediation.judging import judge_run
 from healspan.remediation.metrics import Metrics
-from healspan.remediation.regression import judge_run
 from healspan.remediation.repair import InstallStatus, fired
 from healspan.remediation.run import Applied, Failed, Run
 from healspan.remediation.runtime import Runtime, shut_down
