@@ -209,8 +209,8 @@ def _date(failure: Failure, repaired: Repaired) -> bool:
 
 def _letters(text: object) -> str:
     seen = "".join(each for each in str.__str__(text) if unicodedata.category(each) != "Cf")  # type: ignore[arg-type]
-    composed = unicodedata.normalize("NFC", seen)
-    return "".join(each for each in composed.removeprefix("ï»¿").casefold() if each.isalnum())
+    composed = unicodedata.normalize("NFC", seen.removeprefix("ï»¿"))
+    return "".join(each for each in composed.casefold() if each.isalnum())
 
 
 def _same_letters(failure: Failure, repaired: Repaired) -> bool:

@@ -162,10 +162,9 @@ class _Name(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _name(text: str) -> _Name:
-    text = text.removeprefix(_BOM_READ_OTHERWISE)
     if not text.isascii():
         visible = "".join(each for each in text if unicodedata.category(each) != "Cf")
-        text = unicodedata.normalize("NFC", visible)
+        text = unicodedata.normalize("NFC", visible.removeprefix(_BOM_READ_OTHERWISE))
     text = text.replace("&", " and ").replace("'", "").replace("\u2019", "")
     words = tuple(_common(word) for word in _tokens(_NOTE.sub("", text), camel=True) if word != "the")
     return _Name(_joined(_tokens(text, camel=False)), words)
