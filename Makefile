@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench up clean
+.PHONY: help demo test lint types bench fuzz up clean
 
 help: ## Say what the targets do
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,8 +34,15 @@ lint: $(STAMP) ## Style and the one-way arrows between the parts
 types: $(STAMP) ## Strict types
 	@$(BIN)/mypy
 
-bench: $(STAMP) ## Budgets and the filings benchmark (needs the data folder)
+fuzz: $(STAMP) ## A minute of coverage-guided fuzzing for every repairer
+	@$(PIP) --group fuzz
+	@$(BIN)/python tests/fuzz/fuzz_repairers.py --seconds 60
+
+bench: $(STAMP) ## Budgets, seven functions, injected faults, strangers' errors, filings (needs the data folder)
 	@$(BIN)/python benchmarks/overhead.py
+	@$(BIN)/python benchmarks/seven.py
+	@$(BIN)/python benchmarks/faults.py --data ../shared/data/filings
+	@$(BIN)/python benchmarks/runtime_errors.py ../shared/data/runtime_errors/core_dev.jsonl
 	@$(BIN)/python benchmarks/filings.py --data ../shared/data/filings
 
 up: $(STAMP) ## Scheduled analytics, /metrics and the console, on this machine

@@ -9,5 +9,6 @@ The Home Depot, fiscal 2024). Every other filing is production: what it brings i
     records.py     what the pipeline returns
     checks.py      what every answer must satisfy
     extraction.py  revenue, cost of sales, current assets, current liabilities
+    balance.py     working capital, in three steps that need each other
     valuation.py   a simple discounted cash flow, and the run over one filing
 """

@@ -51,6 +51,12 @@ class Tally:
     escalated: list[tuple[str, Metric, str]] = field(default_factory=list)
     heals: list[Heal] = field(default_factory=list)
     """Those that gave a value."""
+    step_heals: Counter[str] = field(default_factory=Counter)
+    """What was healed in the steps of a valuation, by boundary."""
+    step_diagnoses: int = 0
+    """Of these, those that no known fix could handle."""
+    cascades: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """Boundaries healed one after the other in one valuation that came to its end."""
 
     @property
     def diagnoses(self) -> int:
@@ -71,6 +77,9 @@ class Tally:
             "absent": sum(self.absent.values()),
             "escalated": len(self.escalated),
             "diagnoses": self.diagnoses,
+            "step_heals": dict(self.step_heals),
+            "step_diagnoses": self.step_diagnoses,
+            "cascades": {" -> ".join(chain): count for chain, count in sorted(self.cascades.items())},
             "heal_ms": sorted(round(heal.elapsed_ms, 3) for heal in self.heals),
             "unreadable": self.unreadable,
         }
@@ -79,6 +88,11 @@ class Tally:
         """Counts one filing."""
         self.filings += 1
         self.valued += answers.valuation is not None
+        chain = tuple(dict.fromkeys(heal.boundary for heal in answers.steps if str(heal.outcome) == "healed"))
+        self.step_heals.update(chain)
+        self.step_diagnoses += sum(heal.diagnosed for heal in answers.steps if str(heal.outcome) == "healed")
+        if len(chain) > 1 and answers.error is None:
+            self.cascades[chain] += 1
         for metric in QUESTIONS:
             heal = answers.heals.get(metric)
             if metric in answers.errors:
@@ -174,7 +188,16 @@ def _report(console: Console, tally: Tally, number: int) -> None:
         told = ", ".join(f"{count} by {step}" for step, count in steps.most_common())
         console.print(f"healed in tier {tier}: {told}; {_spread(heal.elapsed_ms for heal in heals)}")
     console.print(f"{tally.diagnoses} needed a diagnosis, the other {len(tally.heals) - tally.diagnoses} were known")
-    console.print(f"{tally.valued} filings valued")
+    console.print(
+        f"{tally.valued} filings valued; {tally.step_heals.total()} of their steps needed a fix, "
+        f"{tally.step_diagnoses} of these a diagnosis"
+    )
+    if tally.cascades:
+        console.print(
+            f"{tally.cascades.total()} cascades, one fix letting the next failure show ('healspan fixes plans'):"
+        )
+        for chain, count in tally.cascades.most_common():
+            console.print(f"  {count:3} x {' -> '.join(chain)}", highlight=False)
     for file, reason in tally.unreadable.items():
         console.print(f"unreadable: {file}: {reason}", highlight=False)
     if tally.escalated:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Figure", "Metric", "NotDisclosed", "Place", "UnitRule", "Valuation"]
+__all__ = ["Figure", "Metric", "NotDisclosed", "Place", "Sheet", "UnitRule", "Valuation", "WorkingCapital"]
 
 Metric = Literal["revenue", "cogs", "current_assets", "current_liabilities"]
 
@@ -46,6 +46,26 @@ class NotDisclosed(BaseModel):
 
     metric: Metric
     reason: str
+
+
+class Sheet(BaseModel):
+    """The balance sheet of a filing: ordinals of its table and of the filing's own column, and its unit."""
+
+    model_config = ConfigDict(frozen=True)
+
+    table: int = Field(ge=0)
+    column: int = Field(ge=0)
+    unit: int = Field(gt=0, description="dollars for one of the printed number")
+    unit_rule: UnitRule
+
+
+class WorkingCapital(BaseModel):
+    """What a company owns and owes within a year."""
+
+    model_config = ConfigDict(frozen=True)
+
+    assets: Figure
+    liabilities: Figure
 
 
 class Valuation(BaseModel):

@@ -4,75 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 from tests import shop
+from tests.command import APP, Run, one_line, shell
 from tests.unit.test_review import draft, write
 
-from healspan.remediation.cli import main
-from healspan.remediation.fix import FixState
 from healspan.remediation.runtime import shut_down
-from healspan.remediation.settings import load_settings
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.spools import owner_name, spool_views
-
-APP = ("--app", "tests.shop")
-
-
-class Ran:
-    """What one command gave."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def command(*arguments: str) -> Ran:
-        capsys.readouterr()
-        code = main(arguments)
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
-
-    return command
-
-
-@pytest.fixture
-def filled(data_dir: Path) -> Path:
-    """A store in which one call was healed and three, of two patterns, escalated."""
-    assert shop.price("$12") == 12.0
-    for words in ("only EUR 12", "only USD 13"):
-        with pytest.raises(LookupError):
-            shop.price(words)
-    with pytest.raises(KeyError):
-        shop.invoice({"name": "ann"})
-    shut_down()
-    return data_dir
-
-
-@pytest.fixture
-def store(filled: Path) -> Iterator[Store]:
-    with Store.open(load_settings()) as opened:
-        yield opened
-
-
-def one_line(text: str) -> bool:
-    return text.startswith("healspan: ") and text.count("\n") == 1
 
 
 class TestEmpty:
@@ -260,6 +203,12 @@ class TestFixes:
         assert {one["name"] for one in run("fixes", "catalogue", "--json").json} >= {"number", "renamed_key"}
         assert "renamed_key" in run("fixes", "catalogue").out
 
+    def test_the_playbooks_are_shown_with_what_they_leave(self, run: Run) -> None:
+        shown = run("fixes", "playbooks", "--json").json
+        assert [one["answers"][0] for one in shown["playbooks"] if one["name"] == "operand"] == ["repair"]
+        assert "division by zero" in {one["failure"] for one in shown["left"]}
+        assert "division by zero" in run("fixes", "playbooks").out
+
     def test_what_is_exported_can_be_imported_elsewhere(
         self,
         run: Run,
@@ -271,133 +220,6 @@ class TestFixes:
         monkeypatch.setenv("HEALSPAN_DATA_DIR", str(tmp_path / "elsewhere"))
         [result] = run("review", "import", str(tmp_path / "out"), *APP, "--json").json
         assert result["outcome"] == "active"
-
-
-class TestReview:
-    def test_the_queue_says_what_escalated(self, run: Run, filled: Path) -> None:
-        ran = run("review", "list")
-        assert "2 x LookupError::price" in ran.out
-        assert "kind=offer" in ran.out
-        queue = run("review", "list", "--json").json
-        assert [one["summary"]["incidents"] for one in queue["escalated"]] == [2, 1]
-
-    def test_an_imported_fix_serves_and_answers_the_pattern(self, run: Run, filled: Path, tmp_path: Path) -> None:
-        ran = run("review", "import", str(write(tmp_path / "d", good=draft())), *APP)
-        assert ran.code == 0
-        assert "trust it from now on" in ran.err
-        assert shop.price("only USD 13") == 13.0
-        shut_down()
-        assert "2 x LookupError" not in run("review", "list").out
-
-    def test_a_bad_file_makes_it_fail_and_the_good_one_is_in(self, run: Run, filled: Path, tmp_path: Path) -> None:
-        ran = run("review", "import", str(write(tmp_path / "d", a="{", b=draft())), *APP, "--json")
-        assert ran.code == 1
-        assert [one["outcome"] for one in ran.json] == ["failed", "active"]
-
-    def test_an_application_that_cannot_be_imported_is_told(self, run: Run, tmp_path: Path) -> None:
-        ran = run("review", "import", str(write(tmp_path / "d", b=draft())), "--app", "no.such.module")
-        assert ran.code == 1
-        assert one_line(ran.err)
-
-    def test_approve_serves_and_twice_conflicts(self, run: Run, store: Store) -> None:
-        [view] = store.fixes.list()
-        ran = run("review", "approve", view.fix.fix_id[:10], "--reason", "read it")
-        assert ran.code == 0
-        assert "is active now (was trial)" in ran.out
-        again = run("review", "approve", view.fix.fix_id[:10])
-        assert again.code == 1
-        assert "active already" in again.err
-        [latest] = store.fixes.list()
-        assert latest.changes[-1].reason == "read it"
-        assert latest.changes[-1].signature is not None
-        assert latest.changes[-1].signature.algorithm == "ed25519"
-
-    def test_an_altered_fix_cannot_be_approved_but_rejected(self, run: Run, store: Store) -> None:
-        [view] = store.fixes.list()
-        with store.database.writing() as connection:
-            connection.execute(text("UPDATE fix SET body = replace(body, '0.9', '0.8')"))
-        ran = run("review", "approve", view.fix.fix_id)
-        assert (ran.code, "altered" in ran.err) == (1, True)
-        assert run("review", "reject", view.fix.fix_id, "-m", "altered").code == 0
-        assert store.fixes.list()[0].state is FixState.RETIRED
-
-    def test_suspend_takes_it_out_of_service(self, run: Run, store: Store) -> None:
-        [view] = store.fixes.list()
-        assert run("review", "suspend", view.fix.fix_id).code == 0
-        with pytest.raises(ValueError, match="could not convert"):
-            shop.price("$9")
-        shut_down()
-        resolution = run("incidents", "--json").json[0]["resolution"]
-        assert resolution["status"] == "escalated"
-        assert {"its state is suspended"} == {
-            one["reason"] for one in resolution["decisions"] if one["fix_id"] == view.fix.fix_id
-        }
-
-    def test_keygen_makes_a_key_once(self, run: Run, tmp_path: Path) -> None:
-        assert "Made the reviewer key" in run("review", "keygen").out
-        assert "Found the reviewer key" in run("review", "keygen").out
-        assert "PRIVATE" not in run("review", "keygen").out
-
-    def test_without_a_key_nobody_approves_where_others_are_trusted(
-        self,
-        run: Run,
-        store: Store,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        run("review", "keygen")
-        monkeypatch.setenv("HEALSPAN_REVIEWER_KEY", str(tmp_path / "mine.pem"))
-        ran = run("review", "approve", store.fixes.list()[0].fix.fix_id)
-        assert ran.code == 1
-        assert "review keygen" in ran.err
-        assert not (tmp_path / "mine.pem").exists()
-
-
-class TestReplay:
-    def test_an_escalation_is_healed_by_what_was_imported_since(self, run: Run, store: Store, tmp_path: Path) -> None:
-        incident = str(store.incidents.list()[1].incident.error_id)
-        before = run("replay", incident, *APP, "--json")
-        assert before.code == 1
-        assert before.json["call"]["ended"] == "escalated"
-        run("review", "import", str(write(tmp_path / "d", good=draft())), *APP)
-        after = run("replay", incident, *APP, "--json")
-        assert after.code == 0
-        assert (after.json["call"]["ended"], after.json["call"]["value"]) == ("healed", "13.0")
-        assert [one["applies"] for one in after.json["fixes"]] == [True]
-        assert store.incidents.count() == 4, "a replay is no incident"
-        assert "would apply" in run("replay", incident, *APP).out
-
-    def test_it_names_the_gate_that_refuses(
-        self,
-        run: Run,
-        store: Store,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setenv("HEALSPAN_POLICY", "suggest")
-        healed = str(store.incidents.list()[-1].incident.error_id)
-        ran = run("replay", healed, *APP)
-        assert ran.code == 1
-        assert "policy 'suggest' never applies a fix" in ran.out
-
-    def test_without_the_application_it_says_what_was_not_asked(self, store: Store) -> None:
-        healed = str(store.incidents.list()[-1].incident.error_id)
-        found = json.loads(shell("replay", healed, "--json").stdout)
-        gates = {gate["gate"]: gate["lets"] for gate in found["fixes"][0]["gates"]}
-        assert [gate for gate, lets in gates.items() if lets is None] == ["declared", "repetition", "source"]
-        assert "--app MODULE" in found["call_not_made"]
-
-    def test_a_call_that_cannot_be_repeated_is_not_made(self, run: Run, store: Store) -> None:
-        invoice = str(store.incidents.list()[0].incident.error_id)
-        found = run("replay", invoice, *APP, "--json").json
-        assert found["call"] is None
-        assert "not declared retry_safe" in found["call_not_made"]
-
-    def test_arguments_that_are_not_all_there_are_not_made_up(self, run: Run, data_dir: Path) -> None:
-        with pytest.raises(LookupError):
-            shop.price("word " * 100)
-        shut_down()
-        error_id = run("incidents", "--json").json[0]["incident"]["error_id"]
-        assert "which is not all of it" in run("replay", error_id, *APP).out
 
 
 class TestScrub:
@@ -476,78 +298,6 @@ class TestDoctor:
         assert "HEALSPAN_POLICI is no setting" in run("doctor").out
 
 
-SERVICE = """
-import sys
-from tests.service import amount
-from healspan.remediation.runtime import runtime
-amount("$1,234.50")
-import time
-deadline = time.monotonic() + 20
-while not runtime().repairs.installed() and time.monotonic() < deadline:
-    time.sleep(0.01)
-print("installed", len(runtime().repairs.installed()), flush=True)
-if sys.stdin.readline() == "be deaf\\n":
-    runtime().index.stop(20)
-    print("deaf", flush=True)
-    sys.stdin.readline()
-print("left", runtime().repairs.verify_uninstalled(), runtime().disabled, flush=True)
-"""
-
-
-@pytest.fixture
-def service(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process in which a repair is installed; it waits for a line."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVICE],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "installed 1\n"
-    yield process
-    process.kill()
-    process.communicate()
-
-
-class TestUninstall:
-    def test_a_spool_is_known_by_its_process_whatever_the_host_is_called(self, tmp_path: Path) -> None:
-        (tmp_path / "web_1.example-4711-1700000000.db").touch()
-        [view] = spool_views(tmp_path)
-        assert view.owner == owner_name("web-1.example:4711")
-
-    def test_a_running_service_gives_up_its_repairs_and_says_so(self, run: Run, service: subprocess.Popen[str]) -> None:
-        assert run("uninstall", "--check", "--wait", "0").code == 1
-        ran = run("uninstall", "--wait", "20", "--json")
-        assert ran.code == 0, ran.out
-        [answer] = ran.json["answers"]
-        assert answer["instance"].endswith(f":{service.pid}")
-        assert answer["not_original"] == []
-        assert run("uninstall", "--check").code == 0
-        assert service.communicate("\n")[0] == "left [] True\n"
-
-    def test_it_is_not_proven_while_a_process_does_not_answer(self, run: Run, service: subprocess.Popen[str]) -> None:
-        assert service.stdin is not None
-        assert service.stdout is not None
-        service.stdin.write("be deaf\n")
-        service.stdin.flush()
-        assert service.stdout.readline() == "deaf\n"
-        ran = run("uninstall", "--wait", "0.3")
-        assert ran.code == 1
-        assert re.search(rf":{service.pid} +no answer yet", ran.out), ran.err or ran.out
-
-    def test_enable_lets_them_heal_again(self, run: Run, filled: Path) -> None:
-        run("uninstall")
-        with pytest.raises(ValueError, match="could not convert"):
-            shop.price("$9")
-        shut_down()
-        assert "is on since" not in run("doctor").out
-        assert "'healspan enable' turns it off" in run("doctor").out
-        assert run("enable").code == 0
-        assert shop.price("$9") == 9.0
-
-
 class TestPurge:
     def test_a_subject_is_erased(self, run: Run, store: Store) -> None:
         ran = run("purge", "--subject", "USD", "--yes", "--json")
@@ -564,18 +314,6 @@ class TestPurge:
         ran = run("purge", "--before", "2999-01-01")
         assert (ran.code, "--yes" in ran.err) == (1, True)
         assert store.incidents.count() == 4
-
-
-def shell(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "healspan.remediation.cli", *arguments]
-    return subprocess.run(
-        command,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
 
 
 class TestProcess:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,17 +12,21 @@ import filings.valuation  # noqa: F401 - declares the boundaries
 import pytest
 from benchmarks.filings import METRICS, Answer, Truth, judge, score
 from filings.demo import DATA, Tally, main, run
-from filings.documents import load
+from filings.documents import Block, load
 from filings.records import Figure
 from filings.statements import Filing
+from filings.tables import is_amount
 from filings.valuation import ask, value
 from rich.console import Console
+from tests.observe import drained
 
+from healspan.instrumentation import ContractViolation
 from healspan.remediation.review import ImportOutcome, import_drafts
 from healspan.remediation.reviewers import make_reviewer
 from healspan.remediation.runtime import Runtime, runtime
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.database import Database
+from healspan.remediation.store.repository import Store
 
 THREE = (
     "aapl_10-k_0000320193-24-000123.html.gz",
@@ -91,18 +96,57 @@ def test_one_question_that_fails_does_not_hide_the_others(live: Runtime, tmp_pat
     assert answers.valuation is None
 
 
+CASCADE = "jci_10-q_0000833444-23-000030.html.gz"
+"""A filing in whose valuation three fixes need each other: no known title, a dash for zero, another label."""
+CHAIN = "1 x unit_detection -> cell_reading -> section_finding"
+
+
+def test_one_fix_lets_the_next_failure_show_and_all_are_judged_as_one(live: Runtime) -> None:
+    answers = value(Filing(load(DATA / CASCADE)))
+    steps = ["unit_detection", "cell_reading", "section_finding"]
+    assert [(heal.boundary, heal.outcome) for heal in answers.steps] == [(step, "healed") for step in steps]
+    assert answers.working_capital is not None
+    assert answers.working_capital.assets.value == answers.figures["current_assets"].value  # type: ignore[union-attr]
+    drained(live)
+    with Store.open(live.settings) as store:
+        [plan] = store.plans.list()
+    assert [link.boundary for link in plan.plan.links] == steps
+    assert (plan.successes, plan.failures, plan.unknown) == (1, 0, 0)
+
+
+def test_a_sheet_that_does_not_balance_is_not_valued(live: Runtime) -> None:
+    page = load(DATA / THREE[0])
+    damaged = tuple(_with_other_total(block) for block in page.blocks)
+    answers = value(Filing(type(page)(key="does not balance", blocks=damaged)))
+    assert isinstance(answers.error, ContractViolation)
+    assert "sheet_balances" in str(answers.error)
+
+
+def _with_other_total(block: Block) -> Block:
+    """Print another total of liabilities and equity, as a mistake in typesetting would."""
+    if block.table is None:
+        return block
+    body = tuple(
+        tuple(replace(cell, text="1") if is_amount(cell.text) and cell.start > 0 else cell for cell in cells)
+        if any(cell.text.startswith("Total liabilities and") for cell in cells)
+        else cells
+        for cells in block.table.body
+    )
+    return replace(block, table=replace(block.table, body=body))
+
+
 def test_the_demo_prints_what_happened(live: Runtime, tmp_path: Path) -> None:
     small = tmp_path / "data"
     small.mkdir()
     (small / "empty.html").write_bytes(b"")
     (small / "index.csv").write_text(
         "file,company,form\nempty.html,NONE,10-K\n"
-        + "".join(f"{DATA / file},ANY,10-K\n" for file in (THREE[0], ALL[3]))
+        + "".join(f"{DATA / file},ANY,10-K\n" for file in (THREE[0], ALL[3], CASCADE))
     )
     out = io.StringIO()
     assert main(data=small, console=Console(file=out, width=120)) == 0
     printed = out.getvalue()
-    for words in ("run 1", "run 2", "right away", "escalated", "needed a diagnosis", "unreadable: empty.html"):
+    for words in ("run 1", "run 2", "right away", "escalated", "needed a diagnosis", "unreadable: empty.html", CHAIN):
         assert words in printed
 
 

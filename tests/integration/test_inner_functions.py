@@ -40,6 +40,7 @@ def test_wrappers_made_at_import_and_lambdas_made_at_each_call_are_healed_and_re
     wait_until(lambda: len(live.repairs.installed()) == 2, "the repairs to be installed")
     assert (decorated_amount("$2,000"), lambda_amount("$2,000")) == (2.0, 2000.0)
     assert len(facts(live)) == 2
+    live.index.stop()  # which would put them back with its next look at the store
     live.repairs.uninstall_all()
     assert amount.__code__ is wrapper
     assert live.repairs.verify_uninstalled() == []

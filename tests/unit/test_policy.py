@@ -7,16 +7,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
 from healspan.remediation.boundary import Boundary, FailedCall, Strategy
 from healspan.remediation.fix import Fix, FixDraft, FixState, Match, RiskLevel, Scope, StateChange
 from healspan.remediation.policy import Preset, Request, first_refusal
+from healspan.remediation.run import Applied, Failed, Run
 from healspan.remediation.signing import KeyRing, Reviewer
 from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FAILING = UUID(int=1)
 REPAIR = RepairStep(
     module="app",
     qualname="f",
@@ -41,8 +44,12 @@ def make_call(**declared: Any) -> FailedCall:
         error_type="builtins.KeyError",
         context_keys={"document_type": "10-K"},
         pattern=SimpleNamespace(exact="v1:aa", loose="v1:bb"),
+        error_id=FAILING,
     )
-    return cast("FailedCall", SimpleNamespace(boundary=boundary, incident=incident, repeatable=None, **declared))
+    run = declared.pop("run", Run(None))
+    return cast(
+        "FailedCall", SimpleNamespace(boundary=boundary, incident=incident, repeatable=None, run=run, **declared)
+    )
 
 
 def make_fix(step: Step = StrategyStep(strategy="other"), risk: RiskLevel = RiskLevel.LOW, **scope: Any) -> Fix:
@@ -175,3 +182,65 @@ def test_a_broken_gate_refuses() -> None:
     refusal = first_refusal(Request(make_fix(), None, make_call(), "guarded", NOW), (("broken", broken),))
     assert refusal is not None
     assert refusal.gate == "broken"
+
+
+class _Known:
+    """What other runs have shown: a failure of any boundary ends the run."""
+
+    def __init__(self, verified: tuple[tuple[str, str], ...] = ()) -> None:
+        self._verified = verified
+
+    def unfixed(self, boundary: str) -> int:
+        return 1
+
+    def reached_unfixed(self, boundary: str, later: str) -> bool:
+        return False
+
+    def verified(self, links: tuple[tuple[str, str], ...]) -> bool:
+        return links == self._verified
+
+
+def run_after(*healed: str, evidence: _Known, within: tuple[int, ...] = ()) -> Run:
+    run = Run("p", evidence=evidence)
+    if within:
+        run.reach("revenue")
+    for number, boundary in enumerate(healed, start=2):
+        run.reach(boundary)
+        error_id = UUID(int=number)
+        run.note(Failed(f"v1:{boundary}", boundary, error_id=error_id, within=within))
+        writes = frozenset({("output", boundary)})
+        run.applied(
+            Applied(f"fix:{boundary}", boundary, resolved=True, valid_output=True, error_id=error_id, writes=writes)
+        )
+    if not within:
+        run.reach("revenue")
+    run.note(Failed("v1:aa", "revenue", error_id=FAILING, call=7))
+    return run
+
+
+def test_three_fixes_that_led_here_are_enough() -> None:
+    assert gate_of(make_fix(), call=make_call(run=run_after("a", "b", evidence=_Known()))) is None
+    deep = make_call(run=run_after("a", "b", "c", evidence=_Known()))
+    assert gate_of(make_fix(), call=deep) == "cascade"
+
+
+def test_a_value_that_another_fix_made_inside_the_call_is_not_replaced() -> None:
+    fix = make_fix()
+    inner = make_call(run=run_after("inner", evidence=_Known(), within=(7,)))
+    refusal = first_refusal(Request(fix, None, inner, "guarded", NOW))
+    assert refusal is not None
+    assert refusal.gate == "conflict"
+    assert "fix:inner" in refusal.reason
+    assert fix.fix_id[:12] in refusal.reason
+
+
+def test_unless_the_two_have_been_verified_together_or_a_human_approved_it(
+    approve: Callable[[StateChange], StateChange],
+) -> None:
+    fix = make_fix()
+    plan = (("inner", "fix:inner"), ("revenue", fix.fix_id))
+    known = make_call(run=run_after("inner", evidence=_Known(plan), within=(7,)))
+    assert gate_of(fix, call=known) is None
+    unknown = make_call(run=run_after("inner", evidence=_Known(), within=(7,)))
+    assert gate_of(fix, make_change(fix), call=unknown) == "conflict"
+    assert gate_of(fix, approve(make_change(fix)), call=unknown) is None

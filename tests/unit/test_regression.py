@@ -7,8 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from healspan.remediation.given import given, steady
+from healspan.remediation.judging import judge_run
 from healspan.remediation.outcome import Verdict
-from healspan.remediation.regression import ENOUGH_RUNS, judge_run, no_regression, verdict
+from healspan.remediation.plan import Plan
+from healspan.remediation.regression import ENOUGH_RUNS, no_regression, verdict
 from healspan.remediation.run import Applied, Failed, Run
 
 FIX, NEW, OLD = "fix", "v1:new", "v1:old"
@@ -20,6 +23,21 @@ class Known:
     seen: frozenset[str] = frozenset()
     reached: frozenset[str] = frozenset({"later"})
     earlier: tuple[UUID, ...] = field(default=())
+    escaped: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Boundaries that failed unhealed, with those reached all the same."""
+    known: tuple[Plan, ...] = ()
+
+    def unfixed(self, boundary: str) -> int:
+        return int(boundary in self.escaped)
+
+    def reached_unfixed(self, boundary: str, later: str) -> bool:
+        return later in self.escaped.get(boundary, frozenset())
+
+    def plans(self) -> tuple[Plan, ...]:
+        return self.known
+
+    def verified(self, links: tuple[tuple[str, str], ...]) -> bool:
+        return False
 
     def runs_without(self, fix_id: str) -> int:
         return self.runs
@@ -59,6 +77,54 @@ def test_the_third_unknown_makes_all_three_false() -> None:
     criterion = no_regression(FIX, [Failed(NEW, "later")], frozenset(), known)
     assert criterion.value is False
     assert criterion.overrules == (first, second)
+
+
+def test_a_call_that_was_given_the_same_unchanging_input_does_not_speak_against_the_fix() -> None:
+    page = Page("one")
+
+    def judged(first: object, second: object) -> bool | None:
+        run = Run("p")
+        error_id = uuid4()
+        run.note(Failed(OLD, "a", error_id=error_id, given=given([first]), steady=steady([first])))
+        run.applied(Applied(FIX, "a", resolved=True, valid_output=True, error_id=error_id))
+        run.note(Failed(NEW, "later", given=given([second]), steady=steady([second])))
+        [(_, criterion)] = judge_run(run, Known(runs=ENOUGH_RUNS))
+        return criterion.value
+
+    assert judged(page, page) is True
+    assert judged("one", "one") is True
+    assert judged(page, Page("one")) is False
+    assert judged("one", "two") is False
+    changing = Changing()
+    assert judged(changing, changing) is False
+
+
+@dataclass(frozen=True)
+class Page:
+    name: str
+
+
+class Changing:
+    pass
+
+
+def test_one_run_names_an_unknown_once_however_often_the_fix_acted_in_it() -> None:
+    run = Run("p")
+    for _ in range(3):
+        run.applied(Applied(FIX, "rows", resolved=True, valid_output=True))
+    run.failed(NEW, "later")
+    judged = [criterion for _, criterion in judge_run(run, Known(runs=3))]
+    assert [criterion.value for criterion in judged] == [None, None, None]
+    assert [criterion.unknown_patterns for criterion in judged] == [(NEW,), (), ()]
+
+
+def test_no_fix_is_credited_in_a_run_that_broke_an_invariant() -> None:
+    run = Run("p")
+    run.applied(Applied(FIX, "b", resolved=True, valid_output=True))
+    run.broken = "check balances is not True of the run"
+    [(_, criterion)] = judge_run(run, Known(runs=ENOUGH_RUNS, seen=frozenset({NEW})))
+    assert criterion.value is False
+    assert "balances" in criterion.reason
 
 
 def test_a_failure_where_no_run_without_the_fix_had_come_is_part_of_a_cascade_if_it_healed() -> None:

@@ -246,7 +246,40 @@ def test_a_pickled_guard_of_an_operator_keeps_its_symbol_and_no_repairs() -> Non
     assert (copy.kind, copy.symbol, copy.repairs) == ("operator", "+", ())
 
 
-def test_the_built_in_repairers_leave_operators_and_attributes_to_others() -> None:
+@pytest.mark.parametrize(
+    ("expression", "given", "answer", "result"),
+    [
+        ("a['name']", ({"n": 1},), Repaired("key", Loss.NONE, {"key": 2}), 2),
+        ("a.name", (RECORD,), Repaired("total", Loss.NONE, type("Other", (), {"total": 8})()), 8),
+        ("a['name']", ({"n": 1},), Repaired("n", Loss.NONE), 1),
+        ("a['name']", ({"n": 1},), Repaired("key", Loss.NONE, None), None),
+        ("int(a)", ("x",), Repaired("1", Loss.NONE, float), None),
+        ("a + b", (1, "2"), Repaired(2, Loss.NONE, 5), None),
+        ("a in b", (1, 2), Repaired([1], Loss.NONE, 5), None),
+        ("-a", ("1",), Repaired(1, Loss.NONE, 5), None),
+    ],
+)
+def test_a_repairer_may_replace_the_owner_of_a_key_or_attribute_and_of_nothing_else(
+    app: Application,
+    repairs: Repairs,
+    scripted: Any,
+    expression: str,
+    given: tuple[Any, ...],
+    answer: Repaired,
+    result: object,
+) -> None:
+    module = app.module(f"def run(a, b=None):\n    return {expression}\n")
+    run = app.boundary("boundary", module.run)
+    before = failure(run, *given)
+    scripted(answer)
+    heal(repairs, app, run, *given, repairer="scripted")
+    if result is None:
+        assert traceback.format_exception(failure(run, *given)) == traceback.format_exception(before)
+    else:
+        assert run(*given) == result
+
+
+def test_the_built_in_repairers_leave_operators_and_none_to_others() -> None:
     error: BaseException
-    for error in (TypeError(), ValueError(), AttributeError(), KeyError()):
+    for error in (TypeError(), ValueError(), AttributeError(), KeyError(), failure(lambda: None.amount)):  # type: ignore[attr-defined]
         assert not any(each.applies(kind, error) for each in catalogue().values() for kind in ("attribute", "operator"))

@@ -460,7 +460,7 @@ def test_a_probe_acts_in_its_own_context_only(app: Application, repairs: Repairs
     original = module.read.__code__
     taught = repair_for(failure(read, "$1"), app)
     elsewhere: list[BaseException] = []
-    with repairs.probe("fix", [taught.step], "boundary", next(iter(taught.paths))) as probe:
+    with repairs.probe([taught]) as probe:
         thread = threading.Thread(target=lambda: elsewhere.append(failure(read, "$1")))
         thread.start()
         thread.join()
@@ -479,7 +479,7 @@ def test_a_probe_whose_repair_did_not_help_has_not_fired(app: Application, repai
     read = app.boundary("boundary", module.read)
     scripted(Repaired("still no number", Loss.NONE))
     taught = repair_for(failure(read, "$1"), app, repairer="scripted")
-    with repairs.probe("fix", [taught.step], "boundary", next(iter(taught.paths))) as probe:
+    with repairs.probe([taught]) as probe:
         failure(read, "$1")
         assert not probe.fired()
 

@@ -378,12 +378,11 @@ def test_a_probe_of_what_cannot_be_installed_raises_and_changes_nothing(app: App
     module = app.module(READ)
     original = module.read.__code__
     repair = repair_for(failure(app.boundary("boundary", module.read), "$1"), app)
-    [path] = repair.paths
-    stale = repair.step.model_copy(update={"source_hash": "0" * 64})
-    declined = repair.step.model_copy(update={"repairer": "astrology"})
-    with pytest.raises(StaleFix), repairs.probe("fix", [stale], "boundary", path):
+    stale = replace(repair, step=repair.step.model_copy(update={"source_hash": "0" * 64}))
+    declined = replace(repair, step=repair.step.model_copy(update={"repairer": "astrology"}))
+    with pytest.raises(StaleFix), repairs.probe([stale]):
         pass
-    with pytest.raises(RepairDeclined), repairs.probe("fix", [repair.step, declined], "boundary", path):
+    with pytest.raises(RepairDeclined), repairs.probe([repair, declined]):
         pass
     assert module.read.__code__ is original
 
@@ -393,7 +392,7 @@ def test_a_probe_leaves_the_installed_repair_in_force(app: Application, repairs:
     one, two = app.boundary("boundary", module.one), app.boundary("boundary", module.two)
     heal(repairs, app, one, "$1")
     repair = repair_for(failure(two, "$1"), app)
-    with repairs.probe("fix", [repair.step], "boundary", next(iter(repair.paths))) as probe:
+    with repairs.probe([repair]) as probe:
         assert two("$1") == 1.0
         assert probe.fired()
     assert one("$1") == 1.0
@@ -466,52 +465,3 @@ def test_an_installed_repair_is_what_was_asked_for(app: Application, repairs: Re
     assert repairs.installed() == (
         ActiveRepair(fix_id="fix", step=repair.step, boundary="boundary", paths=repair.paths),
     )
-
-
-def test_exactly_what_is_wanted_is_in_force(app: Application, repairs: Repairs) -> None:
-    module = app.module(READ)
-    original = module.read.__code__
-    read = app.boundary("boundary", module.read)
-    repair = repair_for(failure(read, "$1"), app)
-    assert [each.status for each in repairs.install_exactly([repair])] == ["installed"]
-    assert repairs.install_exactly([repair]) == []
-    repairs.install_exactly([replace(repair, fix_id="better")])
-    assert [each.fix_id for each in repairs.installed()] == ["better"]
-    assert read("$1") == 1.0
-    repairs.install_exactly([])
-    assert module.read.__code__ is original
-    repairs.install_exactly([repair])
-    repairs.uninstall_all()
-    repairs.install_exactly([repair])
-    assert read("$1") == 1.0
-
-
-def test_a_way_that_is_no_longer_wanted_is_closed(app: Application, repairs: Repairs) -> None:
-    module = app.module(READ + "\ndef one(text):\n    return read(text)\n\ndef two(text):\n    return read(text)\n")
-    one, two = app.boundary("boundary", module.one), app.boundary("boundary", module.two)
-    first, second = repair_for(failure(one, "$1"), app), repair_for(failure(two, "$1"), app)
-    repairs.install_exactly([replace(first, paths=first.paths | second.paths)])
-    assert (one("$1"), two("$1")) == (1.0, 1.0)
-    repairs.install_exactly([second])
-    assert type(failure(one, "$1")) is ValueError
-    assert two("$1") == 1.0
-
-
-def test_what_waits_and_is_no_longer_wanted_is_never_installed(app: Application, repairs: Repairs) -> None:
-    module = app.module(READ, name="repaired_app_later")
-    repair = repair_for(failure(app.boundary("boundary", module.read), "$1"), app)
-    del sys.modules["repaired_app_later"]
-    repairs.install_exactly([repair])
-    repairs.install_exactly([])
-    app.module(READ, name="repaired_app_later")
-    assert repairs.retry_pending() == []
-
-
-def test_what_cannot_be_installed_hurts_nothing_else(app: Application, repairs: Repairs) -> None:
-    read = app.boundary("boundary", app.module(READ).read)
-    repair = repair_for(failure(read, "$1"), app)
-    stale = replace(repair, fix_id="stale", step=repair.step.model_copy(update={"source_hash": "0" * 64}))
-    later = replace(repair, fix_id="later", step=repair.step.model_copy(update={"module": "repaired_app_never"}))
-    reports = repairs.install_exactly([stale, later, repair])
-    assert [each.status for each in reports] == ["stale", "pending", "installed"]
-    assert read("$1") == 1.0

@@ -59,6 +59,12 @@ def test_a_table_that_does_not_say_that_it_reads_booleans_declines(table: Any) -
     assert find("Yes", table) == (Repaired("yes", Loss.NONE) if table == {**PLAIN, "yes": True} else None)
 
 
+def test_a_word_that_is_none_of_them_is_no_truth_word_even_if_its_value_is_none() -> None:
+    assert find("y", {"maybe": None, "yes": True}) is None
+    assert find("no", {"maybe": None, "yes": True}) is None
+    assert find("y", {"maybe": None, "yes": True, "no": False}) is None
+
+
 def test_a_present_key_is_never_replaced() -> None:
     assert find("true", PLAIN) is None
 

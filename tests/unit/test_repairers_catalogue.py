@@ -6,10 +6,11 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,22 @@ from healspan.remediation.repairers import (
     repairer,
 )
 from healspan.remediation.repairers.registry import assemble
+
+
+@dataclass(slots=True)
+class Job:
+    """What an older pickle gives back: without the field that came later."""
+
+    name: str
+    retries: int = 3
+
+
+def lacking(owner: object, name: str) -> Failure:
+    try:
+        getattr(owner, name)
+    except AttributeError as error:
+        return Failure("attribute", owner, name, error, RepairerParameters())
+    raise AssertionError("it does not fail")
 
 
 def failing(target: Any, argument: object, *rest: object) -> Failure:
@@ -48,15 +65,21 @@ FAILURES = {
     "number": [failing(float, "$1")],
     "renamed_key": [failing({"user_name": 1}, "userName")],
     "invisible": [failing(UUID, "\u200b" + "1" * 32), failing({"C": 1}, "C\u200b")],
+    "delimiter": [failing({"id;amount": "7;12"}, "amount")],
+    "mojibake": [failing({"GrÃ¶ÃŸe": 1}, "Größe"), failing(json.loads, 'ï»¿["Ã©"]')],
+    "moved_key": [failing({"data": {"items": []}}, "items")],
+    "renamed_attribute": [lacking(SimpleNamespace(user_name=1), "userName")],
+    "declared_default": [lacking(object.__new__(Job), "retries")],
 }
 
-
-NAMES = ["json", "xml", "encoding", "date", "boolean", "number", "renamed_key", "invisible"]
+NAMES = ["json", "xml", "encoding", "date", "boolean", "number", "renamed_key", "invisible", "delimiter", "mojibake"]
+NAMES += ["moved_key", "renamed_attribute", "declared_default"]
 
 
 def test_holds_the_built_in_repairers_under_their_names_the_narrower_first() -> None:
     assert list(catalogue()) == NAMES
-    assert all(each.name == name and each.summary for name, each in catalogue().items())
+    assert all(each.name == name and each.summary and each.domain for name, each in catalogue().items())
+    assert all(set(each.losses) <= {Loss.NONE, Loss.NORMALISED} for each in catalogue().values())
 
 
 def test_cannot_be_changed_by_a_caller() -> None:
@@ -97,7 +120,16 @@ def test_declines_parameters_of_another_repairer(name: str) -> None:
 
 def test_a_failure_that_one_repairer_answers_is_no_other_repairers_business() -> None:
     """Each candidate that is tried costs a call: those of other failures must not be."""
-    also = {"boolean": {"renamed_key", "invisible"}, "date": {"number"}, "invisible": {"number", "renamed_key"}}
+    keys = {"renamed_key", "delimiter", "moved_key"}
+    attributes = {"renamed_attribute", "declared_default"}
+    also: dict[str, set[str]] = {
+        "boolean": {*keys, "invisible"},
+        "date": {"number"},
+        "invisible": {*keys, "number", "mojibake"},
+        "mojibake": {*keys, "json"},
+        **dict.fromkeys(keys, keys),
+        **dict.fromkeys(attributes, attributes),
+    }
     for name, failures in FAILURES.items():
         for failure in failures:
             applying = {each.name for each in catalogue().values() if each.applies(failure.kind, failure.error)}
@@ -119,6 +151,8 @@ class Roman:
 
     name = "roman"
     summary = "read a Roman numeral"
+    domain = "`int(text)` raising `ValueError`"
+    losses = (Loss.NORMALISED,)
     library = ""
     parameters = RepairerParameters
 
@@ -140,6 +174,14 @@ class Nameless(Roman):
 
 class Untyped(Roman):
     parameters = dict  # type: ignore[assignment]
+
+
+class Undecided(Roman):
+    losses = ()  # type: ignore[assignment]
+
+
+class Boundless(Roman):
+    losses = (Loss.NONE, Loss.LOSSY)  # type: ignore[assignment]
 
 
 class Broken(Roman):
@@ -178,6 +220,8 @@ def test_a_class_or_an_object_of_an_entry_point_joins_behind_the_built_in_ones(v
         ("roman", "Nameless"),
         ("roman", "Untyped"),
         ("roman", "Broken"),
+        ("roman", "Undecided"),
+        ("roman", "Boundless"),
         ("latin", "Roman"),
         ("number", "Thief"),
         ("roman", "NAMES"),
@@ -216,5 +260,9 @@ def test_a_plugin_never_exceeds_the_loss_that_a_fix_accepts() -> None:
 
 def test_the_page_of_the_catalogue_lists_every_repairer() -> None:
     page = (Path(__file__).parents[2] / "docs/repairers.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1].strip(" `") for line in page.splitlines() if line.startswith("| `")]
-    assert rows == NAMES
+    rows = {cells[1].strip(" `"): cells for line in page.splitlines() if len(cells := line.split("|")) > 5}
+    assert list(rows)[2:] == NAMES
+    for name, each in catalogue().items():
+        losses = {loss for loss in each.losses if loss.value in rows[name][3].lower()}
+        assert losses == set(each.losses), name
+        assert rows[name][4].strip().startswith(each.library or "–"), name

@@ -1,6 +1,6 @@
 """The date repairer reads one date in the notations of people and systems, and makes nothing up."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -241,3 +241,40 @@ def test_applies_to_the_complaints_of_its_callees_only(error: Exception) -> None
 def test_declines_arguments_that_are_no_text(argument: object) -> None:
     error = ValueError("Invalid isoformat string")
     assert DATE.repair(Failure("call", date.fromisoformat, argument, error, DateParameters())) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "clock"),
+    [
+        ("2:30 PM", time(14, 30)),
+        ("9:05", time(9, 5)),
+        ("12:00 a.m.", time()),
+        (" 12:05:06,25 pm ", time(12, 5, 6, 250_000)),
+        ("9:05 UTC", time(9, 5, tzinfo=UTC)),
+        ("14:05:06 GMT+0200", time(14, 5, 6, tzinfo=TWO)),
+    ],
+)
+def test_reads_a_time_of_day_without_loss(text: str, clock: time) -> None:
+    found = read(time.fromisoformat, text)
+    assert found == (clock, Loss.NONE)
+    assert found[0].utcoffset() == clock.utcoffset()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "24:00",
+        "25:00",
+        "9:60",
+        "13:05 PM",
+        "0:05 AM",
+        "9",
+        "9 PM",
+        "9:05 EST",
+        "28 Sep 2024 9:05",
+        "9:05 (CET)",
+        "٩:05",
+    ],
+)
+def test_declines_what_is_no_time_of_day_or_more_than_that(text: str) -> None:
+    assert attempt(time.fromisoformat, text) is None

@@ -40,6 +40,7 @@ def read(text: object, **parameters: Any) -> tuple[Any, Loss] | None:
         ('\ufeff{"a": 1}', {"a": 1}),
         ('{\u00a0"a":\u200b1}', {"a": 1}),
         (b'\xef\xbb\xbf{"a": 1,}', {"a": 1}),
+        *(('{"a": "é",}'.encode(encoding), {"a": "é"}) for encoding in ("utf-8", "utf-16", "utf-16-be", "utf-32")),
         ('{"a": 1, "a": 2,}', {"a": 2}),
         ("{'a': -1.5e3, 'b': 12345678901234567890}", {"a": -1500.0, "b": 12345678901234567890}),
         ("{'a': '\u2028é\U0001f600'}", {"a": "\u2028é\U0001f600"}),

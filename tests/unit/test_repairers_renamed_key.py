@@ -1,6 +1,9 @@
 """The renamed-key repairer finds the one key that means the missing one; anything less certain declines."""
 
 import csv
+import os
+import subprocess
+import sys
 from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -55,7 +58,11 @@ PAYLOAD = [
 
 def find(asked: object, among: Mapping[Any, Any] | Iterable[str], **parameters: Any) -> Repaired | None:
     mapping = among if isinstance(among, (Mapping, UserDict)) else dict.fromkeys(among, 0)
-    failure = Failure("subscript", mapping, asked, KeyError(asked), RenamedKeyParameters(**parameters))
+    return find_in(mapping, asked, **parameters)
+
+
+def find_in(owner: object, asked: object, **parameters: Any) -> Repaired | None:
+    failure = Failure("subscript", owner, asked, KeyError(asked), RenamedKeyParameters(**parameters))
     return RENAMED.repair(failure)
 
 
@@ -421,3 +428,42 @@ def test_declines_an_error_that_is_not_this_miss(error: BaseException) -> None:
 def test_declines_calls() -> None:
     failure = Failure("call", {"user_name": 1}, "userName", KeyError("userName"), RenamedKeyParameters())
     assert RENAMED.repair(failure) is None
+
+
+def test_a_column_that_begins_with_a_mark_or_stands_between_spaces_is_the_same_name() -> None:
+    for column in ("\ufeffid", "ï»¿id", " id ", "id\t"):
+        assert find("id", {column: 1, "name": 2}) == Repaired(column, Loss.NONE)
+
+
+def test_knows_the_environment_and_none_that_only_looks_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_TEST_DATABASE_URL", "x")
+    assert find("healspan-test-database-url", os.environ) == Repaired("HEALSPAN_TEST_DATABASE_URL", Loss.NONE)
+    copy = os._Environ(dict(os.environ), str, str, str, str)
+    assert find("healspan-test-database-url", copy) is None
+
+
+def test_knows_the_columns_of_a_frame_and_the_labels_of_a_series() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"User Name": [1], "qty": [2]})
+    for target in (frame, frame.iloc[0]):
+        assert find_in(target, "user_name") == Repaired("User Name", Loss.NONE)
+        assert find_in(target, "quantity") == Repaired("qty", Loss.NORMALISED)
+        assert find_in(target, "amount") is None
+
+    class Frame(pandas.DataFrame):  # type: ignore[misc, name-defined]
+        pass
+
+    twice = pandas.DataFrame([[1, 2]], columns=["User Name", "User Name"])
+    levels = pandas.DataFrame({("User Name", "first"): [1]})
+    numbers = pandas.DataFrame([[1, 2]])
+    for declined in (Frame(frame), twice, levels, numbers, pandas.Index(["User Name"])):
+        assert find_in(declined, "user_name") is None
+
+
+def test_pandas_is_never_imported_for_it() -> None:
+    program = (
+        "import sys; from healspan.remediation.repairers import Failure, repairer; one = repairer('renamed_key');"
+        "print(one.repair(Failure('subscript', [], 'a', KeyError('a'), one.parameters())), 'pandas' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["None", "False"]

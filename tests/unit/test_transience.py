@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import urllib.error
+from email.message import Message
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,13 +34,21 @@ class Hostile(Exception):
 
 @pytest.mark.parametrize(
     "error",
-    [ConnectionResetError(), TimeoutError(), RateLimitError(), HTTPError(503), HTTPError(429)],
+    [
+        *(ConnectionResetError(), TimeoutError(), RateLimitError(), HTTPError(503), HTTPError(429)),
+        *(http.client.IncompleteRead(b""), http.client.RemoteDisconnected()),
+        urllib.error.URLError(ConnectionRefusedError()),
+        *(requests.ConnectionError(), requests.exceptions.ChunkedEncodingError(), requests.ReadTimeout()),
+    ],
 )
 def test_a_failure_that_says_it_may_pass_is_transient(error: Exception) -> None:
     assert is_transient(error)
 
 
-@pytest.mark.parametrize("error", [ValueError(), KeyError("timeout"), HTTPError(404), HTTPError(500)])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError(), KeyError("timeout"), HTTPError(404), HTTPError(500), urllib.error.URLError("unknown scheme")],
+)
 def test_other_failures_are_not(error: Exception) -> None:
     assert not is_transient(error)
 
@@ -55,6 +67,20 @@ def test_a_retry_after_is_honoured_and_read_from_where_it_stands() -> None:
 def test_who_asks_for_more_patience_than_there_is_is_not_waited_for() -> None:
     with pytest.raises(StepInapplicable, match="60 s"):
         wait_seconds(RetryStep(longest_wait=2), 0, HTTPError(429, {"retry-after": "60"}))
+
+
+def test_a_retry_after_on_the_error_itself_is_honoured() -> None:
+    headers = Message()
+    headers["Retry-After"] = "1"
+    assert retry_after(urllib.error.HTTPError("http://localhost", 429, "", headers, None)) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422])
+def test_who_has_answered_for_good_is_not_asked_again(status: int) -> None:
+    # The fix was made for a 503 of the same client, on the same line.
+    with pytest.raises(StepInapplicable, match="for good"):
+        wait_seconds(RetryStep(), 0, HTTPError(status))
+    assert wait_seconds(RetryStep(), 0, HTTPError(500)) > 0
 
 
 @given(

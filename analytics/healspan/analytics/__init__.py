@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from healspan.analytics.evidence import Outcome
     from healspan.analytics.hotspots import Calls, Failures, find_hotspots
     from healspan.analytics.job import JobReport, run_job
+    from healspan.analytics.ope import Estimate, Logged, evaluate
     from healspan.analytics.reward import ContextReward, FixReward, rewards
     from healspan.analytics.scheduler import AnalyticsScheduler
 
@@ -21,10 +22,13 @@ __all__ = [
     "AnalyticsScheduler",
     "Calls",
     "ContextReward",
+    "Estimate",
     "Failures",
     "FixReward",
     "JobReport",
+    "Logged",
     "Outcome",
+    "evaluate",
     "find_hotspots",
     "rewards",
     "run_job",
@@ -34,10 +38,13 @@ _HOME = {
     "AnalyticsScheduler": "scheduler",
     "Calls": "hotspots",
     "ContextReward": "reward",
+    "Estimate": "ope",
     "Failures": "hotspots",
     "FixReward": "reward",
     "JobReport": "job",
+    "Logged": "ope",
     "Outcome": "evidence",
+    "evaluate": "ope",
     "find_hotspots": "hotspots",
     "rewards": "reward",
     "run_job": "job",

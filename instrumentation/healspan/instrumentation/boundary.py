@@ -9,7 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, get_args
 
 from healspan.instrumentation.contract import Check
 from healspan.instrumentation.failure import Failure
@@ -52,6 +52,13 @@ class BoundaryFunction(Protocol[P, R_co]):
         a human approved may choose it.
         """
 
+    def golden(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Make one call that is known to be good, and keep it as a golden sample; failures are not healed.
+
+        Raises:
+            ContractViolation: its result breaks the boundary's contract.
+        """
+
 
 class error_boundary:  # noqa: N801 - used as a decorator and a context manager, like contextlib's
     """Declare a boundary.
@@ -66,10 +73,13 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         tunable: arguments for which a fix may choose other values, each `Between` two numbers or `OneOf` some
             values.
         fallback: a value, or a function without parameters, to return degraded when nothing else is left.
-        mode: ``heal``, or ``observe`` to capture only.
+        mode: ``heal``; ``background``, where a call for which no fix is known yet fails as it would have, and the fix
+            is looked for afterwards, for the next one; or ``observe`` to capture only.
         capture_locals: take skeletons of local variables into incidents.
         partial_output: name of a local variable of the function whose value at the failure is kept.
         in_app: further top-level packages whose frames count as the application's.
+        golden: the share of good calls to keep as golden samples, against which new fixes are tried; a bounded number
+            is kept, and only calls that are sampled anyway are looked at: all of the first 256, then one in 64.
     """
 
     def __init__(
@@ -86,13 +96,18 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         capture_locals: bool = False,
         partial_output: str | None = None,
         in_app: Sequence[str] = (),
+        golden: float | None = None,
     ) -> None:
         if not name or not isinstance(name, str):
             raise ConfigurationError("error_boundary needs a name, e.g. @error_boundary('revenue_extraction')")
-        if mode not in ("heal", "observe"):
-            raise ConfigurationError(f"boundary {name!r}: mode must be 'heal' or 'observe', not {mode!r}")
+        if mode not in get_args(BoundaryMode):
+            modes = ", ".join(map(repr, get_args(BoundaryMode)))
+            raise ConfigurationError(f"boundary {name!r}: mode must be one of {modes}, not {mode!r}")
         if retry_safe not in (True, False, "snapshot"):
             raise ConfigurationError(f"boundary {name!r}: retry_safe must be True, False or 'snapshot'")
+        if golden is not None and not (isinstance(golden, int | float) and 0 <= golden <= 1):
+            raise ConfigurationError(f"boundary {name!r}: golden is the share of good calls to keep, from 0 to 1")
+        self.golden = golden
         self.name = name
         self.output = output
         self.checks = checks
@@ -130,6 +145,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
                 capture_locals=self.capture_locals,
                 partial_output=self.partial_output,
                 in_app=self.in_app,
+                golden=self.golden,
             ).wrapper,
         )
 

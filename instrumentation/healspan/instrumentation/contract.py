@@ -11,9 +11,9 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, Val
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 
-from healspan.remediation.boundary import UNSET, ContractResult
+from healspan.remediation.boundary import UNSET, Boundary, ContractResult
 
-__all__ = ["Arguments", "Check", "Contract"]
+__all__ = ["Arguments", "Check", "Contract", "compared"]
 
 Check = Callable[[Any, Mapping[str, Any]], bool]
 """``check(result, arguments)``: must be exactly True; raising counts as False."""
@@ -134,6 +134,28 @@ class Contract:
     def _is_another_collection(self, value: object) -> bool:
         """Whether an abstract collection is declared, and the value is one that pydantic has no validator for."""
         return self._abstract is not None and isinstance(value, self._abstract)
+
+
+def compared(
+    result: ContractResult,
+    boundary: Boundary,
+    value: object,
+    arguments: Mapping[str, Any],
+) -> ContractResult:
+    """Hold a value, of which the contract has said something, also against what good calls have in common.
+
+    What was learned may only refuse. It only stands where no check of the application looks at the value: whoever
+    wrote one has said what a good result is.
+    """
+    if boundary.golden is None or boundary.has_checks or result.valid is False:
+        return result
+    learned = boundary.golden.learned()
+    if learned is None:
+        return result
+    why = learned.refuses(value, arguments)
+    if why is not None:
+        return ContractResult(False, f"unlike all {learned.calls} good calls: {why}", compared=True)
+    return ContractResult(result.valid, f"{result.reason}; like {learned.calls} good calls", compared=True)
 
 
 def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:

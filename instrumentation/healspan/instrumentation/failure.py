@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import inspect
-import io
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import Any
 
 from healspan.instrumentation.capture import capture
-from healspan.instrumentation.contract import Arguments, Contract
+from healspan.instrumentation.contract import Arguments, Contract, compared
+from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.frames import frame_path
 from healspan.remediation.boundary import UNSET, Boundary, ContractResult, FailingFrame
 from healspan.remediation.engine import Healing
+from healspan.remediation.errors import StepInapplicable
+from healspan.remediation.given import given, steady
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
-from healspan.remediation.repair import FiredRepair, take_fired
-from healspan.remediation.run import Run
+from healspan.remediation.repair import FiredRepair, take_fired, way_down
+from healspan.remediation.reservoir import GoodCall, used_up
+from healspan.remediation.run import Failed, Run, current_run
 from healspan.remediation.runtime import Runtime, internal_error
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
@@ -76,6 +81,9 @@ class Failure:
         self._frames: tuple[FailingFrame, ...] = ()
         self._path: FramePath = ()
         self._incident: Incident | None = None
+        self._live: Runtime | None = None
+        self._through: Callable[..., Any] | None = None
+        """Makes the call in the place of the boundary's function, where no frame of the boundary is on the stack."""
 
     @property
     def incident(self) -> Incident:
@@ -108,6 +116,13 @@ class Failure:
 
     def record(self, live: Runtime) -> bool:
         """Capture the incident and make it durable; False if it could not be, and so must not be healed."""
+        self._capture(live)
+        self.run.note(self._failed(self.incident), self.error)
+        live.metrics.incident(self.incident)
+        return live.spool.append("incident", self.incident)
+
+    def _capture(self, live: Runtime) -> None:
+        self._live = live
         self._scrubber = live.scrubber
         captured = capture(
             self.error,
@@ -136,19 +151,42 @@ class Failure:
             for frame in captured.frames
         )
         self._path = frame_path(captured.frames)
-        self.run.failed(self._incident.pattern.exact, self.boundary.name, self.error)
-        live.metrics.incident(self._incident)
-        return live.spool.append("incident", self._incident)
+
+    def _failed(self, incident: Incident) -> Failed:
+        way: FramePath = ()
+        within: tuple[int, ...] = ()
+        if self.run.pipeline is not None and self._wrapper_frame is not None:
+            way, within = way_down(self._wrapper_frame.f_back, self.run.opened_in)
+        args, kwargs = self._call
+        values = (*args, *(part for pair in sorted(kwargs.items()) for part in pair))
+        return Failed(
+            pattern=incident.pattern.exact,
+            boundary=self.boundary.name,
+            error_id=incident.error_id,
+            error_type=incident.error_type,
+            call=id(self._wrapper_frame) if self._wrapper_frame is not None else 0,
+            within=within,
+            given=given(values),
+            steady=steady(values),
+            way=way,
+        )
 
     def observe(self, live: Runtime) -> None:
         """Capture only."""
+        self._leave(live, IncidentStatus.OBSERVED)
+
+    def escalate(self, live: Runtime) -> None:
+        """Capture what no fix may heal, for a human."""
+        self._leave(live, IncidentStatus.ESCALATED)
+
+    def _leave(self, live: Runtime, status: IncidentStatus) -> None:
         if not self.record(live):
             return
         incident = self.incident
         resolution = Resolution(
             error_id=incident.error_id,
             timestamp=incident.timestamp,
-            status=IncidentStatus.OBSERVED,
+            status=status,
             tier=Tier.HUMAN,
         )
         live.spool.append("resolution", resolution)
@@ -193,24 +231,74 @@ class Failure:
             return "its arguments could not be copied before the call"
         args, kwargs = self._call
         for value in (*args, *kwargs.values()):
-            if inspect.isgenerator(value) or isinstance(value, io.IOBase) or hasattr(type(value), "__next__"):
+            if used_up(value):
                 return f"an argument of type {type(value).__qualname__} is used up by the first call"
         return None
 
+    def _function(self) -> Callable[..., Any]:
+        function = self._through or self.boundary.function
+        if function is None:
+            raise RuntimeError("a 'with' block cannot be called again")
+        return function
+
     def again(self) -> Any:
         """Make the original call again."""
-        function = self.boundary.function
-        if function is None:
-            raise RuntimeError("a 'with' block cannot be called again")
-        return self.alternative(function, {})
+        return self.alternative(self._function(), {})
+
+    def replay(self, good: GoodCall) -> Any:
+        """Make a call that is known to be good again, with copies of its arguments."""
+        args, kwargs = good.arguments()
+        if self.asynchronous:
+            return _outside_any_run_async(self._function(), args, kwargs)
+        return _outside_any_run(self._function(), args, kwargs)
+
+    def later(
+        self,
+        call: tuple[tuple[Any, ...], dict[str, Any]],
+        arguments: Mapping[str, Any],
+        through: Callable[..., Any],
+    ) -> Failure:
+        """Return this call as it can be looked into when its caller has gone.
+
+        Args:
+            call: copies of its arguments; each use gets a further copy.
+            arguments: the same by name.
+            through: makes the call below a frame that counts as the boundary's.
+        """
+        further = copy.copy(self)
+        further._call = further._snapshot = call
+        further._arguments = arguments
+        further._through = through
+        further._wrapper_frame = None
+        further._others = []
+        further.own_run, further.run = True, Run(None, context_keys=self._context_keys)
+        return further
+
+    def after(self, error: Exception) -> Failure:
+        """Return this call as it failed when it was made again with repairs in force; nothing is written down."""
+        if self._live is None:
+            raise RuntimeError("the failure has not been recorded yet; call record() first")
+        # The same call in everything but what it raised; what the engine asks of it goes to the original's own parts.
+        further = copy.copy(self)
+        further.error = error
+        further._traceback = traceback_of(error)
+        further._partial_output = None
+        further._capture(self._live)
+        return further
 
     def again_with(self, arguments: Mapping[str, Any]) -> Any:
-        """Make the original call again with other values for some arguments."""
-        function = self.boundary.function
-        if function is None:
-            raise RuntimeError("a 'with' block cannot be called again")
+        """Make the original call again with other values for some arguments.
+
+        Raises:
+            StepInapplicable: these are the values that the call has failed with.
+        """
+        function = self._function()
         args, kwargs = self._call if self._snapshot is None else copy.deepcopy(self._snapshot)
-        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound = inspect.signature(self.boundary.function or function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        if all(type(given.get(name)) is type(value) and given[name] == value for name, value in arguments.items()):
+            raise StepInapplicable("the call has failed with these values already")
         bound.arguments.update(arguments)
         return function(*bound.args, **bound.kwargs)
 
@@ -242,12 +330,35 @@ class Failure:
         return bool(mine) and all(mine)
 
     def verify(self, value: object) -> ContractResult:
-        """Check a value against the contract."""
-        if self._contract is None:
-            return ContractResult(None, "the boundary declares no contract")
-        result = self._contract.verify(value, self._arguments)
+        """Check a value against the contract, and against what good calls have in common."""
+        result = ContractResult(None, "the boundary declares no contract")
+        if self._contract is not None:
+            result = self._contract.verify(value, self._arguments)
+        result = compared(result, self.boundary, value, self._arguments)
         # The words may be a validator's of the application, with the value in them.
-        return ContractResult(result.valid, self._scrubber.scrub_text(result.reason, 500))
+        return replace(result, reason=self._scrubber.scrub_text(result.reason, 500))
+
+
+def _outside_any_run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function; what happens in it is no part of the caller's pipeline."""
+    token = current_run.set(None)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        current_run.reset(token)
+
+
+async def _outside_any_run_async(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    token = current_run.set(None)
+    try:
+        return await function(*args, **kwargs)
+    finally:
+        with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
+            current_run.reset(token)
 
 
 async def _landing(event: threading.Event, seconds: float) -> None:

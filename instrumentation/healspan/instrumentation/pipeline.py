@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
-from types import TracebackType
-from typing import Literal
+from types import CodeType, FrameType, MappingProxyType, TracebackType
+from typing import Any, Literal
 
 from healspan.instrumentation.capture import exception_pattern
+from healspan.instrumentation.errors import ContractViolation
+from healspan.instrumentation.failure import Failure
+from healspan.remediation.boundary import Boundary
+from healspan.remediation.repair import is_own
 from healspan.remediation.run import Run, current_run, open_runs
 from healspan.remediation.runtime import internal_error, runtime
 
-__all__ = ["pipeline"]
+__all__ = ["Invariant", "pipeline"]
+
+Invariant = Callable[[Mapping[str, Any]], bool]
+"""``check(results)``, the last result of each boundary by name: must be exactly True; raising counts as False."""
 
 _MAX_KEY = 200
 
@@ -24,29 +32,53 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         name: of the pipeline, the same for all its runs.
         key: which document or request this run is about.
         context: low-cardinality context keys of the whole run; runs are compared within equal ones.
+        checks: invariants across boundaries, looked at when the block is left without an exception. Each gets the
+            last result of every boundary that was called in the run so far, by name.
+
+    Raises:
+        ContractViolation: from leaving the block, where a check is not True. Nothing heals it, and no fix that acted
+            in the run is credited.
     """
 
-    def __init__(self, name: str, *, key: str | None = None, context: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        key: str | None = None,
+        context: Mapping[str, str] | None = None,
+        checks: Sequence[Invariant] = (),
+    ) -> None:
         self._name = name
         self._key = key
         self._context = context
-        self._entered: list[tuple[Run, Token[Run | None]] | None] = []
-        """One for each time the block was entered and not left yet; None where it joined a run."""
+        self._checks = tuple(checks)
+        self._entered: list[tuple[Run, Token[Run | None] | None, bool]] = []
+        """One for each time the block was entered and not left yet; without a token where it joined a run, and
+        whether it is the one for which results are kept."""
 
     def __enter__(self) -> Run:
         """Return the run; `Run.heals` says afterwards what was healed and what was not."""
-        outer = current_run.get()
-        if outer is not None:
-            self._entered.append(None)
-            return outer
-        key, context = None, dict[str, str]()
+        run = current_run.get()
+        token: Token[Run | None] | None = None
+        if run is None:
+            run = self._open()
+            token = current_run.set(run)
+            open_runs.add(run.run_id)
+        keeps = bool(self._checks) and run.results is None
+        if keeps:
+            run.results = {}
+        self._entered.append((run, token, keeps))
+        return run
+
+    def _open(self) -> Run:
+        run = Run(self._name)
         with internal_error("start"):
-            scrubber = runtime().scrubber
-            key = None if self._key is None else scrubber.scrub_text(self._key, _MAX_KEY)
-            context = scrubber.scrub_context(self._context or {})
-        run = Run(self._name, key=key, context_keys=context)
-        self._entered.append((run, current_run.set(run)))
-        open_runs.add(run.run_id)
+            live = runtime()
+            run.key = None if self._key is None else live.scrubber.scrub_text(self._key, _MAX_KEY)
+            run.context_keys = live.scrubber.scrub_context(self._context or {})
+            run.opened_in = _block()
+            if not live.disabled:
+                run.evidence = live.history.view(self._name, run.context_keys)
         return run
 
     def __exit__(
@@ -56,23 +88,55 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         traceback: TracebackType | None,
     ) -> Literal[False]:
         """Close the run and give the verdicts that waited for it."""
-        entered = self._entered.pop() if self._entered else None
-        if entered is None:
+        if not self._entered:
             return False
-        run, token = entered
-        # Frameworks leave a block in another context than they entered it in, where the run was never current.
-        with contextlib.suppress(ValueError):
-            current_run.reset(token)
-        open_runs.discard(run.run_id)
-        with internal_error("close"):
-            if isinstance(error, Exception) and not run.knows(error):
-                pattern = exception_pattern(error, traceback, module=self._name)
-                run.failed(pattern.exact, f"{self._name} (left the run)")
-            if error is None or isinstance(error, Exception):
+        run, token, keeps = self._entered.pop()
+        violation = self._violation(run) if exc_type is None else None
+        if keeps:
+            run.results = None
+        if token is not None:
+            # Frameworks leave a block in another context than they entered it in, where the run was never current.
+            with contextlib.suppress(ValueError):
+                current_run.reset(token)
+            open_runs.discard(run.run_id)
+            with internal_error("close"):
+                if isinstance(error, Exception) and not run.knows(error):
+                    pattern = exception_pattern(error, traceback, module=self._name)
+                    run.failed(pattern.exact, f"{self._name} (left the run)")
                 live = runtime()
-                if not live.disabled:
+                complete = error is None or isinstance(error, Exception)
+                # What acted before the kill switch was turned is owed its verdict.
+                if complete and (not live.disabled or (run.events() and not live.settings.disabled)):
                     live.close_run(run)
+        if violation is not None:
+            raise violation
         return False
+
+    def _violation(self, run: Run) -> ContractViolation | None:
+        """Return the error that the run gives rise to, if a check is not True of its results."""
+        results = MappingProxyType(run.results or {})
+        for check in self._checks:
+            name = getattr(check, "__name__", "check")
+            try:
+                broken = None if check(results) is True else f"check {name} is not True of the run"
+            except Exception as error:
+                # Of the application's code; its words may hold what must not be told.
+                broken = f"check {name} raised {type(error).__qualname__}"
+            if broken is not None:
+                return self._broken(run, broken)
+        return None
+
+    def _broken(self, run: Run, reason: str) -> ContractViolation | None:
+        """Capture a broken invariant for a human; None where healing is off, and with it every contract."""
+        violation: ContractViolation | None = None
+        with internal_error("invariant"):
+            live = runtime()
+            if not live.disabled:
+                violation = ContractViolation(f"pipeline {self._name}: {reason}")
+                run.broken = run.broken or reason
+                boundary = Boundary(name=self._name, function=None, target=f"pipeline:{self._name}", mode="observe")
+                Failure(boundary, violation, None, arguments={}, run=run).escalate(live)
+        return violation
 
     async def __aenter__(self) -> Run:
         """Likewise for ``async with``."""
@@ -86,3 +150,11 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
     ) -> Literal[False]:
         """Likewise for ``async with``."""
         return self.__exit__(exc_type, error, traceback)
+
+
+def _block() -> CodeType | None:
+    """Return the code of the application that is entering the block."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_own(str(frame.f_globals.get("__name__", ""))):
+        frame = frame.f_back
+    return None if frame is None else frame.f_code

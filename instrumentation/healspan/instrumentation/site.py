@@ -7,9 +7,9 @@ pipeline run, or have a contract take the watched way; everything else happens a
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import inspect
+import logging
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -17,7 +17,8 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any, Literal
 
-from healspan.instrumentation.contract import Arguments, Check, Contract
+from healspan.instrumentation.background import Background, below, copied
+from healspan.instrumentation.contract import Arguments, Check, Contract, compared
 from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
@@ -28,10 +29,13 @@ from healspan.remediation.driver import drive, drive_async
 from healspan.remediation.engine import Healing
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.repair import FiredRepair, fired, register_boundary, take_fired
+from healspan.remediation.reservoir import Reservoir
 from healspan.remediation.run import current_run, open_runs
-from healspan.remediation.runtime import internal_error, report, runtime, start_soon, when_flushing
+from healspan.remediation.runtime import internal_error, report, runtime, start_soon, switched_off, when_flushing
 
 __all__ = ["ContextFunction", "Site"]
+
+logger = logging.getLogger("healspan")
 
 ContextFunction = Callable[..., Mapping[str, str]]
 
@@ -69,6 +73,7 @@ class Site:
         capture_locals: bool,
         partial_output: str | None,
         in_app: tuple[str, ...],
+        golden: float | None,
     ) -> None:
         self.function = function
         self._name = name
@@ -92,12 +97,15 @@ class Site:
             raise ConfigurationError(
                 f"boundary {name!r}: {', '.join(sorted(unknown))} is declared tunable but no parameter",
             )
+        if golden is not None:
+            self.boundary.golden = Reservoir(self._signature, golden)
         self._context = context
         self._capture_locals = capture_locals
         self._partial_output = partial_output
         self._in_app = in_app
         register(self.boundary)
         when_flushing(self.counter.take)
+        self.background = Background(name, self._own(below(function)), self._signature, _healing)
         self.wrapper = self._wrap()
 
     def _wrap(self) -> Any:
@@ -106,6 +114,7 @@ class Site:
         wrapper: Any = self._own(make[1](self, watched))
         wrapper.boundary = self.boundary
         wrapper.strategy = self.strategy
+        wrapper.golden = self.golden
         return wrapper
 
     def _own(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -144,15 +153,63 @@ class Site:
                 keys = {str(key)[:_READ_AHEAD]: str(value)[:_READ_AHEAD] for key, value in found}
         return keys
 
-    def sample(self, weight: int, args: _Args, kwargs: _Kwargs, seconds: float) -> None:
-        """Take a sampled good call into the exposure."""
+    def sample(
+        self,
+        weight: int,
+        args: _Args,
+        kwargs: _Kwargs,
+        seconds: float,
+        good: tuple[_Args, _Kwargs] | None,
+        result: object,
+    ) -> None:
+        """Take a sampled good call into the exposure, and keep it as a golden sample if it was copied for that."""
         # Written out where `internal_error` would do: a sample is paid for by the 63 calls before it.
         try:
             start_soon()
             key = () if self._context is None else tuple(sorted(self.keys(args, kwargs).items()))
             self.counter.samples.append((weight, key, seconds))
+            if good is not None and self.boundary.golden is not None:
+                self.boundary.golden.keep(good, result)
         except Exception as error:
             report("exposure", error)
+
+    def golden(self, *args: Any, **kwargs: Any) -> Any:
+        """Make one call that is known to be good, and keep it."""
+        if self.boundary.golden is None:
+            self.boundary.golden = Reservoir(self._signature)
+        start_soon()
+        call = self.boundary.golden.copied(args, kwargs)
+        result = self.function(*args, **kwargs)
+        if inspect.iscoroutine(result):
+            return self._golden_async(call, result, args, kwargs)
+        return self._known_good(call, result, args, kwargs)
+
+    async def _golden_async(
+        self,
+        call: tuple[_Args, _Kwargs] | None,
+        result: Coroutine[Any, Any, Any],
+        args: _Args,
+        kwargs: _Kwargs,
+    ) -> Any:
+        return self._known_good(call, await result, args, kwargs)
+
+    def _known_good(self, call: tuple[_Args, _Kwargs] | None, result: Any, args: _Args, kwargs: _Kwargs) -> Any:
+        verdict = self.contract.verify(result, Arguments(self._signature, args, kwargs))
+        if verdict.valid is False:
+            raise ContractViolation(f"{self._name}: a call that is to be known as good is not: {verdict.reason}")
+        reservoir = self.boundary.golden
+        if reservoir is not None and (call is None or not reservoir.keep(call, result)):
+            logger.warning("a good call of boundary %s is not kept: %s", self._name, reservoir.problem or "no room")
+        return result
+
+    def good_call(self, weight: int, args: _Args, kwargs: _Kwargs) -> tuple[_Args, _Kwargs] | None:
+        """Return copies of a sampled call's arguments if it is to be kept, should it turn out good."""
+        reservoir = self.boundary.golden
+        if reservoir is None or not reservoir.rate or not reservoir.wants(weight) or switched_off():
+            return None
+        with internal_error("golden"):
+            return reservoir.copied(args, kwargs)
+        return None
 
     def violation(self, result: object, args: _Args, kwargs: _Kwargs) -> ContractViolation | None:
         """Return the error that a result gives rise to, if it breaks the contract."""
@@ -198,16 +255,22 @@ class Site:
                 return failure
         return None
 
-    def settle(self, frame: FrameType, args: _Args, kwargs: _Kwargs, *, result: tuple[object] | None) -> None:
-        """Verify and count a call in which installed repairs acted; `result` is None if it failed all the same."""
+    def settle(self, frame: FrameType, args: _Args, kwargs: _Kwargs, *, result: tuple[object] | None) -> bool:
+        """Verify and count a call in which installed repairs acted; `result` is None if it failed all the same.
+
+        Returns:
+            Whether any repair acted.
+        """
         # Written out where `internal_error` would do: a repaired call must cost microseconds.
         try:
             mine: list[FiredRepair] = take_fired(frame)
             if not mine:
-                return
+                return False
             valid: bool | None = None
             if result is not None:
-                valid = self.contract.verify(result[0], Arguments(self._signature, args, kwargs)).valid
+                arguments = Arguments(self._signature, args, kwargs)
+                declared = self.contract.verify(result[0], arguments)
+                valid = compared(declared, self.boundary, result[0], arguments).valid
             runtime().repaired(
                 self.boundary.name,
                 mine,
@@ -215,16 +278,11 @@ class Site:
                 current_run.get(),
                 resolved=result is not None and valid is not False,
                 valid=valid,
+                frame=frame,
             )
         except Exception as error:
             report("settle", error)
-
-
-def _copied(args: _Args, kwargs: _Kwargs) -> tuple[_Args, _Kwargs] | None:
-    """Return a deep copy of the arguments; None where they cannot be copied."""
-    with contextlib.suppress(Exception):
-        return copy.deepcopy((args, kwargs))
-    return None
+        return True
 
 
 def _plain(site: Site, watched: Callable[..., Any]) -> Callable[..., Any]:
@@ -263,7 +321,8 @@ def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
         run = current_run.get()
         if run is not None:
             run.reach(name)
-        snapshot = _copied(args, kwargs) if snapshotting else None
+        snapshot = copied(args, kwargs) if snapshotting else None
+        good = site.good_call(weight, args, kwargs) if weight else None
         started = _clock()
         try:
             result = function(*args, **kwargs)
@@ -272,24 +331,23 @@ def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
             healing = _heal(site, error, args, kwargs, _frame(), snapshot)
             if healing is None:
                 raise
-            return healing.value
+            return healing.value if run is None else run.returned(name, healing.value)
         except BaseException:
             take_fired(_frame())
             raise
         seconds = _clock() - started
-        if fired:
-            site.settle(_frame(), args, kwargs, result=(result,))
+        acted = site.settle(_frame(), args, kwargs, result=(result,)) if fired else False
         if checked:
             violation = site.violation(result, args, kwargs)
             if violation is not None:
                 healing = _heal(site, violation, args, kwargs, _frame(), snapshot)
                 if healing is not None:
-                    return healing.value
+                    return healing.value if run is None else run.returned(name, healing.value)
                 if site.boundary.mode == "heal":
                     raise violation
         if weight:
-            site.sample(weight, args, kwargs, seconds)
-        return result
+            site.sample(weight, args, kwargs, seconds, None if acted else good, result)
+        return result if run is None or run.results is None else run.returned(name, result)
 
     return watched
 
@@ -317,7 +375,8 @@ def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any,
         run = current_run.get()
         if run is not None:
             run.reach(name)
-        snapshot = _copied(args, kwargs) if snapshotting else None
+        snapshot = copied(args, kwargs) if snapshotting else None
+        good = site.good_call(weight, args, kwargs) if weight else None
         started = _clock()
         try:
             result = await function(*args, **kwargs)
@@ -326,24 +385,23 @@ def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any,
             healing = await _heal_async(site, error, args, kwargs, _frame(), snapshot)
             if healing is None:
                 raise
-            return healing.value
+            return healing.value if run is None else run.returned(name, healing.value)
         except BaseException:
             take_fired(_frame())
             raise
         seconds = _clock() - started
-        if fired:
-            site.settle(_frame(), args, kwargs, result=(result,))
+        acted = site.settle(_frame(), args, kwargs, result=(result,)) if fired else False
         if checked:
             violation = site.violation(result, args, kwargs)
             if violation is not None:
                 healing = await _heal_async(site, violation, args, kwargs, _frame(), snapshot)
                 if healing is not None:
-                    return healing.value
+                    return healing.value if run is None else run.returned(name, healing.value)
                 if site.boundary.mode == "heal":
                     raise violation
         if weight:
-            site.sample(weight, args, kwargs, seconds)
-        return result
+            site.sample(weight, args, kwargs, seconds, None if acted else good, result)
+        return result if run is None or run.results is None else run.returned(name, result)
 
     return watched
 
@@ -371,7 +429,7 @@ def _heal(
     finally:
         take_fired(frame)  # what a call made again has left, where nobody asked for it
         _healing.reset(token)
-    return _ended(failure, healing)
+    return _ended(site, failure, healing, snapshot or (args, kwargs))
 
 
 async def _heal_async(
@@ -395,11 +453,20 @@ async def _heal_async(
         take_fired(frame)
         with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
             _healing.reset(token)
-    return _ended(failure, healing)
+    return _ended(site, failure, healing, snapshot or (args, kwargs))
 
 
-def _ended(failure: Failure, healing: Healing | None) -> Healing | None:
+def _ended(
+    site: Site,
+    failure: Failure,
+    healing: Healing | None,
+    call: tuple[_Args, _Kwargs],
+) -> Healing | None:
     """Say how it ended; None if the original exception goes on."""
     with internal_error("end"):
         failure.end(runtime(), healing)
-    return healing if healing is not None and healing.healed else None
+    if healing is not None and healing.healed:
+        return healing
+    if site.boundary.mode == "background":
+        site.background.look(failure, *call)
+    return None

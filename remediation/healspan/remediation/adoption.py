@@ -6,7 +6,9 @@ the facts that are returned, which the caller makes durable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import threading
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from healspan.remediation.errors import FixError
@@ -17,13 +19,17 @@ from healspan.remediation.signing import KeyRing
 from healspan.remediation.step import FramePath
 from healspan.remediation.store import Candidate, FixIndex
 
-__all__ = ["TRIAL_LIFETIME", "Adoption", "Facts"]
+__all__ = ["DAY", "TRIAL_LIFETIME", "Adoption", "Facts", "sign_as_machine"]
 
 Facts = list[tuple[str, Record]]
 """What is to be made durable: (kind, record)."""
 
+logger = logging.getLogger("healspan.engine")
+
+DAY = timedelta(days=1)
+
 TRIAL_LIFETIME = timedelta(days=30)
-"""A fix that no human has approved is asked for again after this time."""
+"""A fix that neither a human has approved nor its trial has accepted is proven again after this time."""
 
 
 class Adoption:
@@ -33,42 +39,62 @@ class Adoption:
         index: the fixes that serve in this process.
         keys: this machine's key.
         preset: the policy in force, noted on every change.
+        per_day: new fixes that may serve in 24 hours, by boundary; those beyond are proposed.
         now: the wall clock, in UTC.
     """
 
-    def __init__(self, *, index: FixIndex, keys: KeyRing, preset: Preset, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        index: FixIndex,
+        keys: KeyRing,
+        preset: Preset,
+        per_day: int,
+        now: Callable[[], datetime],
+    ) -> None:
         self._index = index
         self._keys = keys
         self._preset = preset
+        self._per_day = per_day
         self._now = now
+        self._counting = threading.Lock()
+        self._adopted: dict[str, tuple[str, datetime]] = {}
+        """Boundary and time of what this process has adopted in a day, by fix; suspended since, it counts too."""
 
-    def propose(self, fix: Fix, paths: tuple[FramePath, ...] = ()) -> Facts:
+    def propose(self, fix: Fix, paths: tuple[FramePath, ...] = (), *, reason: str = "found by diagnosis") -> Facts:
         """Write a candidate down; where the policy lets it go no further, a human finds it in the review queue."""
         signed = self._keys.sign_fix(fix)
-        proposed = self._change(signed, 1, FixState.PROPOSED, None, "found by diagnosis", paths)
+        proposed = self._change(signed, 1, FixState.PROPOSED, None, reason, paths)
         self._index.add(signed, proposed)
         return [("fix", signed), ("state_change", proposed)]
 
-    def adopt(self, fix: Fix, known: StateChange | None, path: FramePath | None) -> Facts:
+    def adopt(self, fix: Fix, known: StateChange | None, ways: Sequence[FramePath]) -> Facts:
         """Make a fix that has just proven itself serve: here at once, elsewhere through the store.
 
-        A trial that lapsed, because nothing needed it for a while, goes on with what it had been shown.
+        A trial that lapsed, because nothing needed it for a while, goes on with what it had been shown. At the limit of
+        a boundary a new fix has healed this one call and is proposed: it acts again when a human says so.
 
         Args:
             fix: what acted.
             known: its latest change of state; None for a fix that nobody has seen before.
-            path: the new way to its repaired expression, if any.
+            ways: to its repaired expressions, as this success has shown them.
         """
         facts: Facts = []
         sequence, state, reason = 1, FixState.PROPOSED, "verified once"
         paths: tuple[FramePath, ...] = ()
+        if known is None and not self._admitted(fix):
+            logger.warning("boundary %s is stopped at its limit of new fixes a day", fix.scope.module)
+            return self.propose(
+                fix,
+                tuple(ways),
+                reason=f"verified once; stopped at the limit of {self._per_day} new fixes a day for this boundary",
+            )
         if known is None:
             facts = self.propose(fix)
         else:
             sequence, state, paths = known.sequence, known.state, known.paths
             reason = "verified again after its trial had lapsed"
-        if path is not None and path not in paths:
-            paths = (*paths, path)
+        paths = tuple(dict.fromkeys((*paths, *ways)))
         signed = self._keys.sign_fix(fix)
         trial = self._change(signed, sequence + 1, FixState.TRIAL, state, reason, paths)
         self._index.add(signed, trial)
@@ -93,6 +119,22 @@ class Adoption:
         self._index.add(candidate.fix, wider)
         return [("state_change", wider)]
 
+    def _admitted(self, fix: Fix) -> bool:
+        """Count a new fix of a boundary, unless the day's are used up; what other processes adopted counts too."""
+        boundary, since = fix.scope.module, self._now() - DAY
+        with self._counting:
+            self._adopted = {one: told for one, told in self._adopted.items() if told[1] > since}
+            taken = {one for one, (where, _) in self._adopted.items() if where == boundary}
+            taken |= {
+                one.fix.fix_id
+                for one in self._index.snapshot.candidates.values()
+                if one.fix.scope.module == boundary and one.fix.created_at > since and not one.change.by_human
+            }
+            if len(taken) >= self._per_day:
+                return False
+            self._adopted[fix.fix_id] = (boundary, self._now())
+            return True
+
     def _change(
         self,
         fix: Fix,
@@ -102,18 +144,21 @@ class Adoption:
         reason: str,
         paths: tuple[FramePath, ...],
     ) -> StateChange:
-        now = self._now()
-        return self._keys.sign_change(
-            StateChange(
-                fix_id=fix.fix_id,
-                sequence=sequence,
-                state=state,
-                previous=previous,
-                policy=self._preset,
-                actor="engine",
-                reason=reason,
-                at=now,
-                expires=now + TRIAL_LIFETIME,
-                paths=paths,
-            ),
+        change = StateChange(
+            fix_id=fix.fix_id,
+            sequence=sequence,
+            state=state,
+            previous=previous,
+            policy=self._preset,
+            actor="engine",
+            reason=reason,
+            at=self._now(),
+            paths=paths,
         )
+        return sign_as_machine(self._keys, change)
+
+
+def sign_as_machine(keys: KeyRing, change: StateChange) -> StateChange:
+    """Return a change of the machine's own, signed, and for a limited time where nothing has accepted the fix yet."""
+    unproven = change.state in {FixState.PROPOSED, FixState.TRIAL}
+    return keys.sign_change(change.model_copy(update={"expires": change.at + TRIAL_LIFETIME if unproven else None}))

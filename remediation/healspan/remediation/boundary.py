@@ -17,6 +17,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from healspan.remediation.errors import ConfigurationError, StepInapplicable
 from healspan.remediation.incident import Incident
+from healspan.remediation.reservoir import GoodCall, Reservoir
 from healspan.remediation.run import Run
 from healspan.remediation.step import FramePath
 
@@ -36,7 +37,7 @@ __all__ = [
     "register",
 ]
 
-BoundaryMode = Literal["heal", "observe"]
+BoundaryMode = Literal["heal", "background", "observe"]
 
 UNSET: Any = object()
 """Stands for 'no fallback declared', since None may be one."""
@@ -52,6 +53,8 @@ class ContractResult:
     valid: bool | None
     """None: the boundary declares no contract."""
     reason: str
+    compared: bool = False
+    """Whether the value was also held against what good calls of the boundary have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,8 @@ class Boundary:
     strategies: dict[str, Strategy] = field(default_factory=dict)
     tunable: dict[str, Tunable] = field(default_factory=dict)
     """Arguments for which a fix may choose other values."""
+    golden: Reservoir | None = None
+    """Good calls; None where the boundary did not ask for any."""
 
     def tuned(self, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """Check a fix's values against what is declared tunable.
@@ -221,6 +226,12 @@ class FailedCall(Protocol):
 
     def again(self) -> Any:
         """Make the original call again (an awaitable for a coroutine function)."""
+
+    def replay(self, good: GoodCall) -> Any:
+        """Make a call that is known to be good again, with copies of its arguments."""
+
+    def after(self, error: Exception) -> FailedCall:
+        """Return this call as it failed when it was made again with repairs in force."""
 
     def again_with(self, arguments: Mapping[str, Any]) -> Any:
         """Make the original call again with other values for some arguments."""

@@ -6,15 +6,16 @@ The playbooks are the deterministic diagnoser. Others join through the `Diagnose
 from __future__ import annotations
 
 import ast
-import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from healspan.remediation.boundary import FailedCall, FailingFrame, OneOf
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
-from healspan.remediation.repair import function_hash, locate
-from healspan.remediation.repairers import Loss, catalogue
+from healspan.remediation.playbooks import Answer, playbook_for
+from healspan.remediation.repair import failure_at, function_hash, locate
+from healspan.remediation.repairers import Failure, Loss, Repairer, catalogue
 from healspan.remediation.step import (
     AdapterStep,
     FallbackStep,
@@ -24,9 +25,11 @@ from healspan.remediation.step import (
     Step,
     StrategyStep,
 )
-from healspan.remediation.transience import is_transient
 
 __all__ = ["Diagnoser", "Playbooks"]
+
+_BY_NAME = frozenset({"renamed_key", "moved_key", "renamed_attribute"})
+"""Repairers that find something by what it is called."""
 
 
 class Diagnoser(Protocol):
@@ -41,39 +44,50 @@ class Diagnoser(Protocol):
 
 
 class Playbooks:
-    """Which repairer fits the failing expression, then which registered strategy to try, then the fallback.
+    """Proposes what the table of `playbooks` answers a failure with, in its order.
 
-    The order is by loss: a repair keeps the whole computation and reads one operand in another notation, a
-    strategy computes the result another way, a fallback gives up the result.
+    The repairers that fit the failing expression come by what they cost: first every one that could read the operand
+    without loss, the narrower domain before the wider, then those that need a convention. Where the operands can be
+    read from the failing frame, those that decline them are left out: each candidate costs a call.
     """
 
     name = "playbook"
 
     def candidates(self, call: FailedCall) -> Iterator[FixDraft]:
         """Yield candidates for the call."""
-        if is_transient(call.error):
-            yield self._draft(
-                call,
-                RetryStep(),
-                fix_type="retry",
-                diagnosis="The failure says of itself that it may pass.",
-                instruction=f"When {call.boundary.name} fails this way, make the call again, waiting longer each time.",
-                confidence=0.6,
-                source_hash={},
-            )
-        yield from self._repairs(call)
-        yield from self._parameters(call)
-        yield from self._strategies(call)
-        if call.boundary.has_fallback:
-            yield self._draft(
-                call,
-                FallbackStep(),
-                fix_type="fallback",
-                diagnosis="No other way to a result is known; the boundary declares a fallback value.",
-                instruction=f"Return the declared fallback of {call.boundary.name}, marked degraded.",
-                confidence=0.3,
-                source_hash={},
-            )
+        kinds = {
+            Answer.RETRY: self._retries,
+            Answer.REPAIR: self._repairs,
+            Answer.PARAMETERS: self._parameters,
+            Answer.STRATEGY: self._strategies,
+            Answer.FALLBACK: self._fallbacks,
+        }
+        for answer in playbook_for(call.error).answers:
+            yield from kinds[answer](call)
+
+    def _retries(self, call: FailedCall) -> Iterator[FixDraft]:
+        yield self._draft(
+            call,
+            RetryStep(),
+            fix_type="retry",
+            diagnosis="The failure says of itself that it may pass.",
+            instruction=f"When {call.boundary.name} fails this way, make the call again, waiting longer each time.",
+            confidence=0.6,
+            source_hash={},
+        )
+
+    def _fallbacks(self, call: FailedCall) -> Iterator[FixDraft]:
+        if not call.boundary.has_fallback:
+            return
+        yield self._draft(
+            call,
+            FallbackStep(),
+            fix_type="fallback",
+            diagnosis="No other way to a result is known; the boundary declares a fallback value.",
+            instruction=f"Return the declared fallback of {call.boundary.name}, marked degraded.",
+            confidence=0.3,
+            source_hash={},
+        )
 
     def _repairs(self, call: FailedCall) -> Iterator[FixDraft]:
         frame = failing_frame(call.frames)
@@ -83,9 +97,10 @@ class Playbooks:
             location = locate(frame.code, frame.module, frame.position)
         except RepairDeclined:
             return
-        fitting = [one for one in catalogue().values() if one.applies(location.kind, call.error)]
-        # Least loss first: what another notation explains needs no convention.
-        for accept, repairer in itertools.product((Loss.NONE, Loss.NORMALISED), fitting):
+        seen = failure_at(location, frame.code, call.error)
+        for accept, repairer in fitting(location.kind, call.error):
+            if seen is not None and _declines(repairer, replace(seen, parameters=repairer.parameters(accept=accept))):
+                continue
             step = location.step(
                 error_type=call.incident.error_type,
                 repairer=repairer.name,
@@ -172,15 +187,35 @@ class Playbooks:
         )
 
 
+def fitting(kind: str, error: BaseException) -> list[tuple[Loss, Repairer]]:
+    """Return the repairers that may help an expression of this form, and what each may cost, the least loss first."""
+    applying = [one for one in catalogue().values() if one.applies(kind, error)]
+    return [(loss, one) for loss in (Loss.NONE, Loss.NORMALISED) for one in applying if loss in one.losses]
+
+
+def _declines(repairer: Repairer, failure: Failure) -> bool:
+    """Whether a repairer says no, seeing the operands; one that fails at it is tried, where the guard copes with it."""
+    try:
+        return repairer.repair(failure) is None
+    except Exception:
+        return False
+
+
 def failing_frame(frames: tuple[FailingFrame, ...]) -> FailingFrame | None:
-    """Return the innermost in-app frame: the expression there is what a repair can guard."""
+    """Return the innermost in-app frame: the expression there is what a repair can guard.
+
+    Frames further out are no further candidates. Repairers know callees and containers of the standard library and
+    the like, whose own frames are not in-app, so the expression that reads an operand with them is always the innermost
+    one. Where a helper of the application raises an error of its own, its code has decided, or handled the first error,
+    which a repair must not undo.
+    """
     return next((frame for frame in reversed(frames) if frame.in_app), None)
 
 
 def assess(step: Step, *, has_checks: bool) -> tuple[RiskLevel, str]:
     """Return the risk of a step and the sentence that says why."""
     if isinstance(step, RepairStep):
-        if step.repairer == "renamed_key" and not _has_literal_key(step.expression):
+        if step.repairer in _BY_NAME and not _has_literal_name(step.expression):
             return RiskLevel.MEDIUM, (
                 "Acts only where the expression raises, but the key is data: names that differ in case or signs only "
                 "may be two users, and a human must say that they are one."
@@ -213,9 +248,9 @@ def assess(step: Step, *, has_checks: bool) -> tuple[RiskLevel, str]:
     return RiskLevel.LOW, "Returns the value that the boundary declares as its fallback; marked degraded."
 
 
-def _has_literal_key(expression: str) -> bool:
-    """Whether the key of a subscript stands in the source, as names of fields and columns do."""
+def _has_literal_name(expression: str) -> bool:
+    """Whether the key or the attribute stands in the source, as names of fields and columns do."""
     match ast.parse(expression.strip(), mode="eval").body:
-        case ast.Subscript(slice=ast.Constant()):
+        case ast.Subscript(slice=ast.Constant()) | ast.Attribute():
             return True
     return False

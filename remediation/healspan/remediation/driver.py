@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Generator
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from healspan.remediation.attempt import Invocation
-from healspan.remediation.engine import Healing
 
 __all__ = ["drive", "drive_async"]
 
+T = TypeVar("T")
 
-def drive(healing: Generator[Invocation, Any, Healing]) -> Healing:
+
+def drive(healing: Generator[Invocation, Any, T]) -> T:
     """Run the engine's generator for a synchronous caller."""
     try:
         invocation = next(healing)
@@ -24,12 +25,12 @@ def drive(healing: Generator[Invocation, Any, Healing]) -> Healing:
             else:
                 invocation = healing.send(value)
     except StopIteration as stop:
-        return cast("Healing", stop.value)
+        return cast("T", stop.value)
     finally:
         healing.close()
 
 
-async def drive_async(healing: Generator[Invocation, Any, Healing]) -> Healing:
+async def drive_async(healing: Generator[Invocation, Any, T]) -> T:
     """Run the engine's generator for an asynchronous caller."""
     try:
         invocation = next(healing)
@@ -43,6 +44,6 @@ async def drive_async(healing: Generator[Invocation, Any, Healing]) -> Healing:
             else:
                 invocation = healing.send(value)
     except StopIteration as stop:
-        return cast("Healing", stop.value)
+        return cast("T", stop.value)
     finally:
         healing.close()

@@ -9,34 +9,40 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any, Protocol
 
 from healspan.remediation.adoption import Adoption
 from healspan.remediation.attempt import Attempt, Invocation
-from healspan.remediation.boundary import FailedCall
+from healspan.remediation.boundary import ContractResult, FailedCall
+from healspan.remediation.cascade import writes
 from healspan.remediation.diagnosis import Diagnoser
 from healspan.remediation.errors import AdapterFailed, FixError, RepairDeclined, StepInapplicable
-from healspan.remediation.fix import Fix, FixState, StateChange
+from healspan.remediation.fix import Fix, FixState, Match, RiskLevel, StateChange
 from healspan.remediation.flight import Flights
 from healspan.remediation.ids import uuid7
-from healspan.remediation.incident import Decision, IncidentStatus, Resolution, Tier
+from healspan.remediation.incident import IncidentStatus, Resolution, Severity, Tier
+from healspan.remediation.ladder import Ladder
+from healspan.remediation.lessons import Lessons
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
-from healspan.remediation.policy import GATES, Preset, Request, first_refusal
+from healspan.remediation.policy import Preset, Request, first_refusal
+from healspan.remediation.probation import Probation
+from healspan.remediation.progress import Progress as _Progress
+from healspan.remediation.progress import Success as _Success
+from healspan.remediation.proving import Prover
 from healspan.remediation.record import Record
 from healspan.remediation.repair import Repairs
 from healspan.remediation.run import Applied, Heal
 from healspan.remediation.sandbox import Sandbox
+from healspan.remediation.selection import HARM, SELECTION, Arm, Selection
 from healspan.remediation.signing import KeyRing
-from healspan.remediation.step import FramePath, RepairStep, in_words
-from healspan.remediation.store import FixIndex
+from healspan.remediation.store import Candidate, FixIndex, context_text
 
 __all__ = ["Engine", "Healing", "Journal"]
 
 logger = logging.getLogger("healspan.engine")
-
-_TURNED_DOWN = frozenset({FixState.SUSPENDED, FixState.RETIRED})
 
 
 class Journal(Protocol):
@@ -59,33 +65,6 @@ class Healing:
         return self.resolution.status in {IncidentStatus.HEALED, IncidentStatus.DEGRADED}
 
 
-@dataclass(slots=True)
-class _Progress:
-    """What is known so far of one failing call on its way up the tiers."""
-
-    decisions: list[Decision] = field(default_factory=list)
-    tried: set[str] = field(default_factory=set)
-    """Fixes decided upon already, by id."""
-    tier: Tier = Tier.KNOWN_FIX
-    diagnosed: bool = False
-    facts: list[tuple[str, Record]] = field(default_factory=list)
-    """What is to be written when the call has ended: one commit, before the application gets its value."""
-
-    def decide(self, fix: Fix, gate: str, reason: str, *, applied: bool = False) -> None:
-        what = ", then ".join(in_words(step) for step in fix.steps)
-        self.decisions.append(Decision(fix_id=fix.fix_id, what=what, applied=applied, gate=gate, reason=reason))
-        self.tried.add(fix.fix_id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Success:
-    fix: Fix
-    value: Any
-    degraded: bool
-    path: FramePath | None
-    """The new way to a repaired expression that this success has shown, if any."""
-
-
 class Engine:
     """Takes failing calls up the tiers.
 
@@ -96,7 +75,15 @@ class Engine:
         repairs: installs repairs into live functions.
         sandbox: applies adapters.
         diagnosers: asked in order in tier 2.
+        probation: told of every verdict on a fix.
         preset: the policy.
+        adoptions_per_day: new fixes that one boundary may put into trial by itself.
+        selection: chooses among fixes that fit a failure equally closely.
+        chance: whence it draws.
+        flight_wait: how long a call waits for the diagnosis of an equal failure, in seconds.
+        replay_seconds: how long the replay of good calls may take for one new fix.
+        search_seconds: how long one diagnosis may look for fixes of several steps.
+        lesson_rest: how long a fix that has changed a good call is left alone.
         now: the wall clock, in UTC.
         clock: a monotonic clock in seconds.
     """
@@ -109,29 +96,51 @@ class Engine:
         keys: KeyRing,
         repairs: Repairs,
         diagnosers: Sequence[Diagnoser],
+        probation: Probation,
         preset: Preset = "guarded",
         sandbox: Sandbox,
+        adoptions_per_day: int,
+        selection: Selection = SELECTION,
+        chance: Random | None = None,
         flight_wait: float = 2.0,
+        replay_seconds: float = 0.05,
+        search_seconds: float = 1.0,
+        lesson_rest: timedelta = timedelta(hours=1),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._journal = journal
         self._index = index
-        self._adoption = Adoption(index=index, keys=keys, preset=preset, now=now)
+        self._adoption = Adoption(index=index, keys=keys, preset=preset, per_day=adoptions_per_day, now=now)
         self._repairs = repairs
         self._sandbox = sandbox
         self._diagnosers = tuple(diagnosers)
+        self._probation = probation
+        self._selection = selection
+        self._chance = chance or Random()  # noqa: S311 - it explores, it keeps no secret
         self._preset = preset
         self._flights = Flights()
         self._flight_wait = flight_wait
+        self._prover = Prover(
+            index=index,
+            adoption=self._adoption,
+            ladder=Ladder(repairs, sandbox, replay_seconds=replay_seconds, clock=clock, now=now),
+            lessons=Lessons(lesson_rest),
+            preset=preset,
+            search_seconds=search_seconds,
+            took=self._took,
+            failed=self._failed,
+            now=lambda: self._now(),
+            clock=clock,
+        )
         self._now = now
         self._clock = clock
 
     def heal(self, call: FailedCall) -> Generator[Invocation, Any, Healing]:
-        """Take one failing call, whose incident is durable, up the tiers."""
+        """Take one failing call, whose incident is durable, up the tiers; in mode `background` only to tier 1."""
         progress = _Progress()
         success = yield from self._known_fix(call, progress)
-        if success is None:
+        if success is None and call.boundary.mode != "background":
             progress.tier = Tier.DIAGNOSIS
             success = yield from self._diagnosis(call, progress)
         if success is None:
@@ -141,22 +150,79 @@ class Engine:
             status = IncidentStatus.DEGRADED if success.degraded else IncidentStatus.HEALED
         return self._end(call, progress, status, success)
 
+    def find(self, call: FailedCall) -> Generator[Invocation, Any, bool]:
+        """Look for a fix of a call that has failed for its caller already, and let it serve the next one.
+
+        Returns:
+            Whether one was found.
+        """
+        progress = _Progress(tier=Tier.DIAGNOSIS, diagnosed=True, later=True)
+        found = False
+        if not self._index.disabled:
+            for diagnoser in self._diagnosers:
+                success = yield from self._prover.prove(call, progress, diagnoser)
+                if success is not None:
+                    found = True
+                    break
+        self._journal.append_many(progress.facts)
+        return found
+
     # Tier 1
 
     def _known_fix(self, call: FailedCall, progress: _Progress) -> Generator[Invocation, Any, _Success | None]:
         incident = call.incident
         if self._index.disabled:
             return None
-        candidates = self._index.candidates(incident.pattern, incident.module, incident.context_keys)
-        for candidate in candidates:
-            if candidate.fix.fix_id in progress.tried:
-                continue
-            success = yield from self._try(call, progress, candidate.fix, candidate.change)
-            if success is not None:
-                if success.path is not None and success.path not in candidate.change.paths:
-                    progress.facts += self._adoption.extend(candidate, success.path)
-                return success
+        for group in self._index.groups(incident.pattern, incident.module, incident.context_keys):
+            left = self._eligible(call, progress, group)
+            while left:
+                candidate = self._choose(call, progress, left)
+                left.remove(candidate)
+                success = yield from self._try(call, progress, candidate.fix, candidate.change)
+                if success is not None:
+                    if success.path is not None and success.path not in candidate.change.paths:
+                        progress.facts += self._adoption.extend(candidate, success.path)
+                    return success
         return None
+
+    def _eligible(self, call: FailedCall, progress: _Progress, group: Sequence[Candidate]) -> list[Candidate]:
+        """Return what may be tried; of rivals only those that every gate lets, so that none is drawn in vain."""
+        left = [candidate for candidate in group if candidate.fix.fix_id not in progress.tried]
+        if len(left) < 2:
+            return left
+        eligible = []
+        for candidate in left:
+            refusal = first_refusal(Request(candidate.fix, candidate.change, call, self._preset, self._now()))
+            if refusal is None:
+                eligible.append(candidate)
+            else:
+                progress.decide(candidate.fix, refusal.gate, refusal.reason)
+        return eligible
+
+    def _choose(self, call: FailedCall, progress: _Progress, left: Sequence[Candidate]) -> Candidate:
+        progress.choice, progress.rivals = None, ()
+        if len(left) == 1 or left[0].fix.scope.match is Match.BOUNDARY:
+            # Fixes for a whole boundary are alternatives that a human has put in an order; chance has no say in it.
+            return left[0]
+        incident, now = call.incident, self._now()
+        context = context_text(incident.context_keys)
+        arms = [self._arm(candidate, context, now, -place) for place, candidate in enumerate(left)]
+        # Nothing is tried out on a failure that somebody must look at tonight.
+        explore = incident.severity is not Severity.CRITICAL
+        choice = self._selection.choose(arms, self._chance, explore=explore)
+        progress.choice, progress.rivals = choice, tuple(arm.fix_id for arm in arms)
+        return next(candidate for candidate in left if candidate.fix.fix_id == choice.fix_id)
+
+    def _arm(self, candidate: Candidate, context: str, now: datetime, preference: float) -> Arm:
+        fix, evidence = candidate.fix, self._index.verdicts.evidence(candidate.fix.fix_id)
+        return Arm(
+            fix_id=fix.fix_id,
+            posterior=evidence.posterior(now, context),
+            harm=HARM[fix.risk_level],
+            latency_ms=evidence.latency_ms,
+            explorable=fix.risk_level is RiskLevel.LOW,
+            preference=preference,
+        )
 
     # Tier 2
 
@@ -181,64 +247,13 @@ class Engine:
                 return success
             progress.diagnosed = True
             for diagnoser in self._diagnosers:
-                success = yield from self._prove(call, progress, diagnoser)
+                success = yield from self._prover.prove(call, progress, diagnoser)
                 if success is not None:
                     found = True
                     return success
             return None
         finally:
             self._flights.land(pattern, flight, found=found)
-
-    def _prove(
-        self,
-        call: FailedCall,
-        progress: _Progress,
-        diagnoser: Diagnoser,
-    ) -> Generator[Invocation, Any, _Success | None]:
-        turned_down: set[tuple[object, ...]] = set()
-        for draft in diagnoser.candidates(call):
-            fix = Fix.from_draft(draft, created_at=self._now())
-            if fix.fix_id in progress.tried:
-                continue
-            known = self._index.latest(fix.fix_id)
-            lapsed = known is not None and known.state is FixState.TRIAL and _expired(known, self._now())
-            if known is not None and known.state in _TURNED_DOWN:
-                turned_down |= _places(fix)
-            elif known is None and turned_down & _places(fix):
-                progress.decide(fix, "state", "a stricter fix of the same expression was rejected or suspended")
-                continue
-            if known is not None and not lapsed:
-                progress.decide(fix, "state", f"its state is {known.state}")
-                continue
-            refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
-            if refusal is not None:
-                if refusal.gate == "policy" and (yield from self._worth_a_look(call, fix)):
-                    # This incident has shown the way that an approval would cover.
-                    progress.facts += self._adoption.propose(fix, (call.path,) if _places(fix) else ())
-                progress.decide(fix, refusal.gate, refusal.reason)
-                continue
-            success = yield from self._try(call, progress, fix, None)
-            if success is not None:
-                progress.facts += self._adoption.adopt(fix, known, success.path)
-                return success
-        return None
-
-    def _worth_a_look(self, call: FailedCall, fix: Fix) -> Generator[Invocation, Any, bool]:
-        """Tell whether a fix that only a human may let act would have helped here; its result is thrown away.
-
-        The policy `suggest` runs nothing for it, and neither does a call that must not be made again.
-        """
-        unapproved = (one for one in GATES if one[0] != "policy")
-        if self._preset == "suggest":
-            return True
-        if first_refusal(Request(fix, None, call, self._preset, self._now()), tuple(unapproved)) is not None:
-            return False
-        try:
-            value = yield from Attempt(fix, call, self._repairs, self._sandbox).run()
-        except Exception:
-            # Whatever it raised, it would not have helped.
-            return False
-        return call.verify(value).valid is not False
 
     # One candidate
 
@@ -254,9 +269,10 @@ class Engine:
             progress.decide(fix, refusal.gate, refusal.reason)
             return None
         started = self._clock()
-        attempt = Attempt(fix, call, self._repairs, self._sandbox)
+        attempt = Attempt(fix, call, self._repairs, self._sandbox, () if change is None else change.paths)
         try:
-            value = yield from attempt.run()
+            with attempt.in_force():
+                value = yield from attempt.run()
         except (StepInapplicable, RepairDeclined, FixError) as inapplicable:
             progress.decide(fix, "apply", str(inapplicable))
             return None
@@ -264,6 +280,7 @@ class Engine:
             # An adapter's failure is told in our own words; an exception's may hold what must not leave.
             told = str(error) if isinstance(error, AdapterFailed) else f"it raised {type(error).__qualname__}"
             progress.decide(fix, "apply", told, applied=True)
+            progress.raised[fix.fix_id] = error, attempt.acted
             self._failed(call, progress, fix, change, self._clock() - started, valid=None)
             return None
         contract = call.verify(value)
@@ -271,17 +288,36 @@ class Engine:
             progress.decide(fix, "contract", contract.reason, applied=True)
             self._failed(call, progress, fix, change, self._clock() - started, valid=False)
             return None
+        return self._took(call, progress, fix, change, attempt, value, contract, self._clock() - started)
+
+    def _took(
+        self,
+        call: FailedCall,
+        progress: _Progress,
+        fix: Fix,
+        change: StateChange | None,
+        attempt: Attempt,
+        value: Any,
+        contract: ContractResult,
+        seconds: float,
+    ) -> _Success:
+        """Write down a fix whose value stands for the call's result; the verdict waits for the end of the run."""
         progress.decide(fix, "verified", contract.reason, applied=True)
         application = self._application(
             call,
             fix,
             change,
-            progress.tier,
-            self._clock() - started,
+            progress,
+            seconds,
             resolved=True,
             valid=contract.valid,
             degraded=attempt.degraded,
         )
+        if progress.later:
+            # Nobody got this value: it shows what the fix would have done, and counts for nothing.
+            shadow = application.model_copy(update={"mode": ApplicationMode.SHADOW})
+            progress.facts.append(("application", shadow))
+            return _Success(fix, value, attempt.degraded, attempt.new_path)
         progress.facts.append(("application", application))
         call.run.applied(
             Applied(
@@ -291,6 +327,11 @@ class Engine:
                 valid_output=contract.valid,
                 degraded=attempt.degraded,
                 application_id=application.application_id,
+                context_keys=tuple(sorted(application.context_keys.items())),
+                elapsed_ms=application.added_latency_ms,
+                at=application.timestamp,
+                error_id=call.incident.error_id,
+                writes=writes(fix, call.incident.module),
             ),
         )
         return _Success(fix, value, attempt.degraded, attempt.new_path)
@@ -306,7 +347,7 @@ class Engine:
         valid: bool | None,
     ) -> None:
         application = self._application(
-            call, fix, change, progress.tier, seconds, resolved=False, valid=valid, degraded=False
+            call, fix, change, progress, seconds, resolved=False, valid=valid, degraded=False
         )
         progress.facts.append(("application", application))
         judgement = Judgement(
@@ -317,13 +358,15 @@ class Engine:
             reason="the call did not return with its result",
         )
         progress.facts.append(("judgement", judgement))
+        self._probation.judged(application, judgement)
+        progress.facts += self._probation.ruled([fix.fix_id])
 
     def _application(
         self,
         call: FailedCall,
         fix: Fix,
         change: StateChange | None,
-        tier: Tier,
+        progress: _Progress,
         seconds: float,
         *,
         resolved: bool,
@@ -332,6 +375,7 @@ class Engine:
     ) -> Application:
         incident = call.incident
         active = change is not None and change.state is FixState.ACTIVE
+        choice = progress.choice if change is not None else None
         return Application(
             application_id=uuid7(),
             fix_id=fix.fix_id,
@@ -341,15 +385,17 @@ class Engine:
             pipeline=call.run.pipeline,
             context_keys=incident.context_keys,
             timestamp=self._now(),
-            tier=tier,
+            tier=progress.tier,
             mode=ApplicationMode.ACTIVE if active else ApplicationMode.TRIAL,
             steps=tuple(step.kind for step in fix.steps),
             resolved=resolved,
             valid_output=valid,
             degraded=degraded,
             added_latency_ms=seconds * 1e3,
-            # Candidates are tried in one fixed order, so whichever was tried was certain to be.
-            propensity=1.0,
+            # What a diagnosis proposes, and a fix without rivals, was certain to be tried.
+            propensity=1.0 if choice is None else choice.propensity,
+            candidates=() if choice is None else progress.rivals,
+            policy_version=None if choice is None else self._selection.version,
             trace_id=incident.trace_id,
         )
 
@@ -389,16 +435,3 @@ class Engine:
             ),
         )
         return Healing(resolution, success.value if success else None)
-
-
-def _places(fix: Fix) -> set[tuple[object, ...]]:
-    """Return what the repairs of a fix act on, and with which repairer, whatever loss they accept."""
-    return {
-        (step.module, step.qualname, step.line, step.column, step.end_line, step.end_column, step.repairer)
-        for step in fix.steps
-        if isinstance(step, RepairStep)
-    }
-
-
-def _expired(change: StateChange, now: datetime) -> bool:
-    return change.expires is not None and change.expires <= now

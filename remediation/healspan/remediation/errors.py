@@ -15,6 +15,7 @@ The tree::
     │   └── UnknownRepairer     a step names a repairer that is not installed
     ├── AdapterFailed           an adapter gave no result that can be used
     ├── CannotReplay            the call of a stored incident cannot be made again
+    ├── NotPlain                a value that cannot be stored without losing something
     ├── RepairDeclined          an expression that must not, or cannot, be guarded
     └── StepInapplicable        a step does not apply to this call
 
@@ -31,6 +32,7 @@ __all__ = [
     "FixError",
     "HealspanError",
     "InvalidFix",
+    "NotPlain",
     "RepairDeclined",
     "SignatureRefused",
     "StaleFix",
@@ -93,6 +95,10 @@ class AdapterFailed(HealspanError):
 
 class CannotReplay(HealspanError):
     """The call of a stored incident cannot be made again; the message says why."""
+
+
+class NotPlain(HealspanError):
+    """A value that cannot be stored without losing something, or a stored one that cannot be read; says which part."""
 
 
 class RepairDeclined(HealspanError):

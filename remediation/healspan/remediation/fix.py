@@ -15,6 +15,7 @@ from healspan.remediation.step import FramePath, Step
 
 __all__ = [
     "ALLOWED_CHANGES",
+    "GIVEN_UP_STATES",
     "SERVING_STATES",
     "Fix",
     "FixDraft",
@@ -42,12 +43,15 @@ class FixState(StrEnum):
 SERVING_STATES = frozenset({FixState.TRIAL, FixState.ACTIVE})
 """States in which a fix may be applied."""
 
+GIVEN_UP_STATES = frozenset({FixState.SUSPENDED, FixState.RETIRED})
+"""States in which somebody has said no to it: a change into one of them never loses a race."""
+
 ALLOWED_CHANGES: dict[FixState | None, frozenset[FixState]] = {
     None: frozenset({FixState.PROPOSED}),
     FixState.PROPOSED: frozenset({FixState.TRIAL, FixState.ACTIVE, FixState.RETIRED}),
     FixState.TRIAL: frozenset({FixState.TRIAL, FixState.ACTIVE, FixState.SUSPENDED, FixState.RETIRED}),
     FixState.ACTIVE: frozenset(
-        {FixState.ACTIVE, FixState.SUSPENDED, FixState.RETIRED, FixState.PROMOTED},
+        {FixState.TRIAL, FixState.ACTIVE, FixState.SUSPENDED, FixState.RETIRED, FixState.PROMOTED},
     ),
     FixState.SUSPENDED: frozenset({FixState.TRIAL, FixState.ACTIVE, FixState.RETIRED}),
     FixState.RETIRED: frozenset(),
@@ -177,6 +181,11 @@ class StateChange(Record):
     paths: tuple[FramePath, ...] = ()
     """Ways from the boundary to the repaired expression that incidents have shown, all so far."""
     signature: Signature | None = None
+
+    @property
+    def by_human(self) -> bool:
+        """Whether it carries a human's signature; whether that is believed is for a key ring to say."""
+        return self.signature is not None and self.signature.algorithm == "ed25519"
 
     def signed_bytes(self) -> bytes:
         """Return the bytes a signature covers: everything but the signature."""

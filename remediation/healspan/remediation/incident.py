@@ -170,7 +170,7 @@ class Decision(Record):
     applied: bool
     gate: str
     """Name of the gate or stage that decided: ``state``, ``signature``, ``policy``, ``scope``, ``stale``,
-    ``apply``, ``contract``, ``verified``."""
+    ``apply``, ``contract``, ``verified``, another rung of the validation ladder, or ``lesson``."""
     reason: str
 
 

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
+from healspan.remediation.fix import Fix
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
+from healspan.remediation.trial import Decision
 
 __all__ = [
     "ESCALATIONS_OPEN",
@@ -97,6 +99,12 @@ class Metrics:
         self._incidents = Counter(*INCIDENTS, registry=registry)
         self._heals = Counter(*HEALS, registry=registry)
         self._seconds = Histogram(*HEAL_SECONDS, buckets=HEAL_SECONDS_BUCKETS, registry=registry)
+        self._trials = Counter(
+            "healspan_trial_decisions_total",
+            "Fixes that verdicts have activated, demoted to trial, or suspended.",
+            ("service", "boundary", "decision"),
+            registry=registry,
+        )
         self._dropped = Counter(
             "healspan_dropped_total",
             "Facts that could not be made durable and were dropped.",
@@ -129,6 +137,10 @@ class Metrics:
     def repaired(self, boundary: str, count: int = 1) -> None:
         """Count calls that an installed repair healed before any exception left the function."""
         self._heals.labels(self._service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value).inc(count)
+
+    def trial_decision(self, fix: Fix, decision: Decision) -> None:
+        """Count what a trial has decided about a fix."""
+        self._trials.labels(self._service, fix.scope.module, decision.value).inc()
 
     def dropped(self, reason: str) -> None:
         """Count a fact that was dropped."""

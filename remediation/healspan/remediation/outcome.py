@@ -65,6 +65,10 @@ class Application(Record):
     added_latency_ms: float = Field(ge=0)
     propensity: float = Field(gt=0, le=1)
     """Probability with which this fix was chosen among the candidates."""
+    candidates: tuple[str, ...] = ()
+    """Fixes it was chosen from, itself among them; empty where there was nothing to choose from."""
+    policy_version: str | None = None
+    """Version of the rule that chose; None likewise."""
     trace_id: str | None = None
     count: int = Field(default=1, ge=1)
     """How many equal applications this row stands for (installed repairs are aggregated)."""
@@ -99,6 +103,8 @@ class RunFact(Record):
     """Fixes applied anywhere in the run."""
     reached: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """(boundary, fixes applied before it was first reached), in order."""
+    unfixed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(boundary that failed and was not healed, boundaries reached after its first such failure)."""
 
 
 class Exposure(Record):

@@ -12,6 +12,7 @@ from typing import Literal, assert_never
 
 from healspan.remediation.adapter import read_text
 from healspan.remediation.boundary import FailedCall
+from healspan.remediation.cascade import conflict, stopped
 from healspan.remediation.errors import InvalidFix, StepInapplicable
 from healspan.remediation.fix import SERVING_STATES, Fix, Match, RiskLevel, StateChange
 from healspan.remediation.repairers import catalogue
@@ -46,11 +47,7 @@ class Request:
     @property
     def approved(self) -> bool:
         """Whether a human signed the state it is in."""
-        return (
-            self.change is not None
-            and self.change.signature is not None
-            and self.change.signature.algorithm == "ed25519"
-        )
+        return self.change is not None and self.change.by_human
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +173,28 @@ def _repetition(request: Request) -> str | None:
     return None
 
 
+def _cascade(request: Request) -> str | None:
+    return stopped(request.call.run, request.call.incident.pattern.exact, request.call.incident.module)
+
+
+def _conflict(request: Request) -> str | None:
+    run, fix, incident = request.call.run, request.fix, request.call.incident
+    failing = run.failure(incident.error_id)
+    if run.pipeline is None or failing is None or request.approved:
+        return None
+    found = conflict(run, fix, failing)
+    if found is None:
+        return None
+    other, value = found
+    links = ((other.boundary, other.fix_id), (incident.module, fix.fix_id))
+    if run.evidence is not None and run.evidence.verified(links):
+        return None
+    return (
+        f"it would set {' '.join(value)}, as fix {other.fix_id[:12]} of {other.boundary!r} has done in this run; "
+        f"approve fix {fix.fix_id[:12]} or retire one of the two"
+    )
+
+
 Gate = Callable[[Request], str | None]
 
 GATES: tuple[tuple[str, Gate], ...] = (
@@ -184,6 +203,8 @@ GATES: tuple[tuple[str, Gate], ...] = (
     ("scope", _scope),
     ("declared", _declared),
     ("repetition", _repetition),
+    ("cascade", _cascade),
+    ("conflict", _conflict),
 )
 
 

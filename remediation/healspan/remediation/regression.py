@@ -3,7 +3,8 @@
 A later incident, or an exception leaving the run, speaks against the fix unless its exact pattern is an old
 acquaintance: seen in the last 30 days in runs of this pipeline and context in which the fix had not been
 applied before it. With too few such runs nothing is known; the third unknown of one fix and pattern settles
-all three as false. A failure at a boundary that no such run reached belongs to a cascade.
+all three as false. A failure at a boundary that was reached only because the fix had acted belongs to a cascade:
+its fixes are judged as one.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from healspan.remediation.given import same_input
 from healspan.remediation.outcome import Verdict
-from healspan.remediation.run import Applied, Failed, Run
+from healspan.remediation.plan import Plan
+from healspan.remediation.run import Applied, Evidence, Failed
 
-__all__ = ["ENOUGH_RUNS", "LAST_UNKNOWN", "History", "NoRegression", "judge_run", "no_regression", "verdict"]
+__all__ = ["ENOUGH_RUNS", "LAST_UNKNOWN", "History", "NoRegression", "no_regression", "verdict"]
 
 ENOUGH_RUNS = 20
 """Runs without the fix that must be known before a new pattern counts against it."""
@@ -25,8 +28,11 @@ LAST_UNKNOWN = 3
 """This unknown of one (fix, pattern) makes it and those before it false."""
 
 
-class History(Protocol):
+class History(Evidence, Protocol):
     """What runs of one pipeline and context have shown in the last 30 days."""
+
+    def plans(self) -> tuple[Plan, ...]:
+        """Return the plans that are known."""
 
     def runs_without(self, fix_id: str) -> int:
         """Return the number of closed runs in which the fix was not applied."""
@@ -56,27 +62,34 @@ def no_regression(
     later: Sequence[Failed],
     healed_boundaries: frozenset[str],
     history: History,
+    *,
+    behind: frozenset[str] = frozenset(),
+    healed: Failed | None = None,
 ) -> NoRegression:
     """Judge one application by what failed after it in its run.
 
     Args:
         fix_id: the fix that was applied.
         later: failures after the application, in order.
-        healed_boundaries: boundaries whose later failure was healed in this run.
+        healed_boundaries: boundaries whose later failures were all healed in this run.
         history: of this pipeline and context.
+        behind: boundaries that this run reached only because the fix had acted.
+        healed: the failure that the fix healed.
     """
     unknown: list[str] = []
     for failure in later:
         if history.seen_without(fix_id, failure.pattern):
             continue
         runs = history.runs_without(fix_id)
-        if runs and not history.reached_without(fix_id, failure.boundary):
+        if failure.boundary in behind or (runs and not history.reached_without(fix_id, failure.boundary)):
             if failure.boundary in healed_boundaries:
                 continue
             return NoRegression(
                 False,
-                f"{failure.boundary}, which no run without this fix had reached, failed and was not healed",
+                f"{failure.boundary}, which the run reached only because of this fix, failed and was not healed",
             )
+        if healed is not None and _side_by_side(healed, failure):
+            continue
         if runs >= ENOUGH_RUNS:
             return NoRegression(
                 False,
@@ -100,21 +113,13 @@ def no_regression(
     return NoRegression(True, "nothing new went wrong in the rest of the run")
 
 
-def judge_run(run: Run, history: History) -> list[tuple[Applied, NoRegression]]:
-    """Judge every fix that acted in a run which has closed."""
-    judged: list[tuple[Applied, NoRegression]] = []
-    # From the end, each different failure once: a run may have ten thousand of one kind.
-    later: dict[Failed, None] = {}
-    healed: set[str] = set()
-    for event in reversed(run.events()):
-        if isinstance(event, Failed):
-            later.pop(event, None)
-            later[event] = None
-            continue
-        judged.append((event, no_regression(event.fix_id, tuple(reversed(later)), frozenset(healed), history)))
-        if event.resolved:
-            healed.add(event.boundary)
-    return judged[::-1]
+def _side_by_side(healed: Failed, failure: Failed) -> bool:
+    """Tell whether a call was given exactly what the healed call was given, and nothing in it can change.
+
+    What the fix returned has then not come to the other call. Two questions about one page mostly fail for the same
+    reason, one after the other and never apart, so that no number of runs could tell this from a regression.
+    """
+    return healed.steady and failure.steady and healed.given != () and same_input(healed.given, failure.given)
 
 
 def verdict(applied: Applied, criterion: NoRegression) -> Verdict:

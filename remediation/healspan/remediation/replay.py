@@ -29,7 +29,7 @@ from healspan.remediation.incident import Incident
 from healspan.remediation.policy import GATES, Preset, Request, first_refusal
 from healspan.remediation.record import Record
 from healspan.remediation.run import Run, current_run
-from healspan.remediation.runtime import shut_down
+from healspan.remediation.runtime import runtime, shut_down
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
@@ -100,6 +100,11 @@ class _StoredCall:
 
     boundary: Boundary
     incident: Incident
+
+    @property
+    def run(self) -> Run:
+        """Of the call alone: what else its run had brought is not asked again."""
+        return Run(None)
 
     @property
     def repeatable(self) -> str | None:
@@ -231,6 +236,11 @@ def replay_call(store: Store, settings: Settings, incident: Incident, boundary: 
     """
     call = _stored_call(incident, boundary)
     with _apart(store, settings, boundary.name):
+        if boundary.golden is not None:
+            live = runtime()
+            if not live.disabled:
+                # What a service has kept judges here as well what a diagnosis finds.
+                live.exchange.look(boundary, boundary.golden)
         run = Run("replay", context_keys=incident.context_keys)
         token = current_run.set(run)
         value: Any = None
@@ -277,6 +287,7 @@ def _apart(store: Store, settings: Settings, boundary: str) -> Iterator[None]:
             with Store.open(load_settings()) as copy:
                 for view in store.fixes.list(module=boundary, limit=10_000):
                     copy.fixes.add(view.fix, *view.changes)
+                copy.goldens.add(store.goldens.latest(boundary))
                 if store.controls.is_disabled():
                     copy.controls.set_disabled(True, actor="replay")
             yield

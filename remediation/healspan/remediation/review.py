@@ -295,9 +295,8 @@ def _is_believed(change: StateChange, ring: KeyRing) -> bool:
 
 def _is_approved(change: StateChange, ring: KeyRing, now: datetime) -> bool:
     """Whether a human's approval, still good, is in force."""
-    by_human = change.signature is not None and change.signature.algorithm == "ed25519"
     expired = change.expires is not None and change.expires <= now
-    return change.state is FixState.ACTIVE and by_human and not expired and _is_believed(change, ring)
+    return change.state is FixState.ACTIVE and change.by_human and not expired and _is_believed(change, ring)
 
 
 # Import

@@ -8,15 +8,32 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from types import CodeType
+from typing import Any, Protocol
 from uuid import UUID
 
+from healspan.remediation.given import Given
 from healspan.remediation.ids import uuid7
 from healspan.remediation.outcome import RunFact
+from healspan.remediation.step import FramePath
 
-__all__ = ["Applied", "Failed", "Heal", "Run", "current_run", "open_runs"]
+__all__ = [
+    "Applied",
+    "Evidence",
+    "Failed",
+    "Heal",
+    "Member",
+    "Run",
+    "Write",
+    "current_run",
+    "open_runs",
+    "unhealed",
+]
+
+Write = tuple[str, ...]
+"""Something that a fix sets: what kind of thing it is, and where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +43,20 @@ class Failed:
     pattern: str
     """Exact pattern hash."""
     boundary: str
+    error_id: UUID | None = field(default=None, compare=False)
+    """The incident; None for an exception that left the run."""
+    error_type: str = field(default="", compare=False)
+    call: int = field(default=0, compare=False)
+    """Tells the failing call from the others that are going on; 0 where that is not known."""
+    within: tuple[int, ...] = field(default=(), compare=False)
+    """Calls of other boundaries in the midst of which it failed."""
+    given: Given | None = field(default=None, compare=False)
+    """What the call was given; None where two inputs cannot be told apart."""
+    steady: bool = field(default=False, compare=False)
+    """Whether nothing in what it was given can change: plain values, and instances of frozen classes."""
+    way: FramePath = field(default=(), compare=False)
+    """From the block that opened the run down to the boundary's caller; empty where that is not known, or where
+    the same failure happened before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +70,40 @@ class Applied:
     degraded: bool = False
     application_id: UUID | None = None
     """None for an installed repair, whose applications are tallied."""
+    error_id: UUID | None = None
+    """The incident it healed; None for an installed repair."""
+    instead_of: Failed | None = field(default=None, compare=False)
+    """The failure that an installed repair kept from happening; given once for each boundary of a run."""
+    writes: frozenset[Write] = frozenset()
     context_keys: tuple[tuple[str, str], ...] = ()
     elapsed_ms: float = 0.0
+    at: datetime | None = None
+    """When it acted; None for an installed repair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A fix that acted in a run with a result, at the first of its calls to a boundary."""
+
+    fix_id: str
+    boundary: str
+    position: int
+    """Of its event in the run."""
+    failure: Failed | None
+    """What it healed, or kept from happening; None where that is not known."""
+
+
+class Evidence(Protocol):
+    """What other runs of one pipeline and context have shown of what happens without a fix."""
+
+    def unfixed(self, boundary: str) -> int:
+        """Return the number of runs in which the boundary failed and nothing healed it."""
+
+    def reached_unfixed(self, boundary: str, later: str) -> bool:
+        """Tell whether one of them went on to reach another boundary."""
+
+    def verified(self, links: tuple[tuple[str, str], ...]) -> bool:
+        """Tell whether a plan of exactly these (boundary, fix) has succeeded, and never failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +133,42 @@ class Run:
         key: str | None = None,
         context_keys: Mapping[str, str] | None = None,
         run_id: UUID | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
         self.run_id = run_id or uuid7()
         self.pipeline = pipeline
+        self.evidence = evidence
+        """Of its pipeline; None where there is no pipeline, or nothing to ask."""
         self.key = key
         self.context_keys = dict(context_keys or {})
         self.heals: list[Heal] = []
         self.boundaries: dict[str, int] = {}
         """Boundaries reached, with the number of events before each was first reached."""
+        self.opened_in: CodeType | None = None
+        """Of the block that opened the run, where that is known."""
+        self.results: dict[str, Any] | None = None
+        """The last result of each boundary; kept only where a pipeline has checks that will ask for it."""
+        self.broken: str | None = None
+        """Which invariant across its boundaries the run broke, in words."""
+        self._last_reached: dict[str, int] = {}
+        self._open: dict[UUID, Failed] = {}
+        """Failures that nothing has healed, so far."""
+        self._members: dict[tuple[str, str], Member] = {}
         self._events: list[Failed | Applied] = []
         self._last = 0
         self._lock = threading.Lock()
 
     def failed(self, pattern: str, boundary: str, error: BaseException | None = None) -> None:
+        """Note an exception leaving the run."""
+        self.note(Failed(pattern, boundary), error)
+
+    def note(self, failure: Failed, error: BaseException | None = None) -> None:
         """Note an incident, or an exception leaving the run."""
         with self._lock:
-            self._events.append(Failed(pattern, boundary))
+            self._events.append(failure)
             self._last = id(error)
+            if failure.error_id is not None:
+                self._open[failure.error_id] = failure
 
     def knows(self, error: BaseException) -> bool:
         """Tell whether the last incident was this very exception, which then need not be noted again."""
@@ -95,17 +177,62 @@ class Run:
     def applied(self, applied: Applied) -> None:
         """Note a fix that acted on a call; its verdict is given when the run closes."""
         with self._lock:
+            if applied.resolved:
+                failure = applied.instead_of
+                if applied.error_id is not None:
+                    failure = self._open.pop(applied.error_id, None)
+                self._members.setdefault(
+                    (applied.fix_id, applied.boundary),
+                    Member(applied.fix_id, applied.boundary, len(self._events), failure),
+                )
             self._events.append(applied)
 
     def reach(self, boundary: str) -> None:
         """Note that a boundary was called in this run."""
         if boundary not in self.boundaries:
             self.boundaries[boundary] = len(self._events)
+        elif self._events:
+            self._last_reached[boundary] = len(self._events)
+
+    def returned(self, boundary: str, result: Any) -> Any:
+        """Keep what a boundary returned, healed or not, if a check of the pipeline will ask for it; return it."""
+        if self.results is not None:
+            self.results[boundary] = result
+        return result
 
     def events(self) -> tuple[Failed | Applied, ...]:
         """Return what happened so far, in order."""
         with self._lock:
             return tuple(self._events)
+
+    def recent(self, number: int) -> list[tuple[int, Failed | Applied]]:
+        """Return the latest of what happened so far, in order, each with its position."""
+        with self._lock:
+            start = max(0, len(self._events) - number)
+            return list(enumerate(self._events[start:], start))
+
+    def last_reached(self, boundary: str) -> int:
+        """Return the number of events before a boundary was last called; -1 if it was not."""
+        return self._last_reached.get(boundary, self.boundaries.get(boundary, -1))
+
+    def members(self) -> tuple[Member, ...]:
+        """Return the fixes that acted with a result so far, each once for each boundary, in order."""
+        with self._lock:
+            return tuple(self._members.values())
+
+    def has_acted(self, fix_id: str, boundary: str) -> bool:
+        """Tell whether a fix has acted with a result at a boundary so far."""
+        return (fix_id, boundary) in self._members
+
+    def open_failures(self) -> tuple[Failed, ...]:
+        """Return the failures that nothing has healed so far, in order."""
+        with self._lock:
+            return tuple(self._open.values())
+
+    def failure(self, error_id: UUID) -> Failed | None:
+        """Return a failure that nothing has healed so far, by its incident."""
+        with self._lock:
+            return self._open.get(error_id)
 
     def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Make a function that another thread will run belong to this run.
@@ -143,7 +270,30 @@ class Run:
             ),
             fixes=before[-1],
             reached=tuple((name, before[position]) for name, position in self.boundaries.items()),
+            unfixed=self._unfixed(events),
         )
+
+    def _unfixed(self, events: tuple[Failed | Applied, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return boundaries that failed and were not healed, each with those that were reached afterwards."""
+        found: dict[str, int] = {}
+        for position, event in unhealed(events):
+            found.setdefault(event.boundary, position)
+        last = {**self.boundaries, **self._last_reached}
+        return tuple(
+            (boundary, tuple(name for name, reached in last.items() if reached > position))
+            for boundary, position in found.items()
+            if boundary in self.boundaries
+        )
+
+
+def unhealed(events: tuple[Failed | Applied, ...]) -> list[tuple[int, Failed]]:
+    """Return the failures that no fix ended, each with its position."""
+    healed = {event.error_id for event in events if isinstance(event, Applied) and event.resolved}
+    return [
+        (position, event)
+        for position, event in enumerate(events)
+        if isinstance(event, Failed) and (event.error_id is None or event.error_id not in healed)
+    ]
 
 
 current_run: ContextVar[Run | None] = ContextVar("healspan_run", default=None)

@@ -13,19 +13,25 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import FrameType
 
+from healspan.remediation.boundary import boundaries
 from healspan.remediation.diagnosis import Playbooks
 from healspan.remediation.engine import Engine
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixState
+from healspan.remediation.golden import Exchange
 from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.judging import judge_plans, judge_run
+from healspan.remediation.later import Later
 from healspan.remediation.metrics import Metrics, host_metrics
 from healspan.remediation.outcome import Exposure, Judgement
+from healspan.remediation.probation import Probation
 from healspan.remediation.record import Record
-from healspan.remediation.regression import NoRegression, judge_run, verdict
-from healspan.remediation.repair import FiredRepair, Repairs
-from healspan.remediation.run import Applied, Heal, Run
+from healspan.remediation.regression import NoRegression, verdict
+from healspan.remediation.repair import FiredRepair, Repairs, way_down
+from healspan.remediation.run import Applied, Failed, Heal, Run
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.serving import Serving
@@ -35,7 +41,7 @@ from healspan.remediation.store import Drainer, FixIndex, RunHistory, Snapshot, 
 from healspan.remediation.switch import obeyed
 from healspan.remediation.tally import Tally, rows
 
-__all__ = ["Runtime", "internal_error", "report", "runtime", "shut_down", "start_soon", "when_flushing"]
+__all__ = ["Runtime", "internal_error", "report", "runtime", "shut_down", "start_soon", "switched_off", "when_flushing"]
 
 logger = logging.getLogger("healspan")
 
@@ -77,6 +83,15 @@ class Runtime:
         self._switched_off = False
         self.index = FixIndex(settings, trust=self.keys.trust, on_change=self._serve)
         self.drainer = Drainer(settings, self.spool)
+        self.probation = Probation(
+            index=self.index,
+            keys=self.keys,
+            preset=settings.policy,
+            now=lambda: datetime.now(UTC),
+            on_decision=self.metrics.trial_decision,
+        )
+        self._unruled: set[str] = set()
+        """Fixes whose installed repairs have failed since the last flush."""
         self.sandbox = Sandbox(
             seconds=settings.sandbox_seconds,
             memory=settings.sandbox_memory_mb * 1024 * 1024,
@@ -89,9 +104,18 @@ class Runtime:
             keys=self.keys,
             repairs=self.repairs,
             diagnosers=(Playbooks(),),
+            probation=self.probation,
             preset=settings.policy,
+            adoptions_per_day=settings.adoptions_per_day,
             flight_wait=settings.flight_wait_seconds,
+            replay_seconds=settings.replay_ms / 1_000,
+            search_seconds=settings.search_ms / 1_000,
+            lesson_rest=timedelta(minutes=settings.lesson_minutes),
             sandbox=self.sandbox,
+        )
+        self.later = Later(on_error=lambda error: report("diagnose", error), on_drop=self.metrics.dropped)
+        self.exchange = Exchange(
+            settings, keys=self.keys, scrubber=self.scrubber, append=self.spool.append, boundaries=boundaries
         )
 
     def start(self) -> None:
@@ -109,10 +133,14 @@ class Runtime:
         if self.settings.disabled:
             return
         self._stopping.set()
+        self.later.stop(timeout)
         with internal_error("stop"):
             self.flush(everything=True)
         self.index.stop()
         self.repairs.uninstall_all()
+        with internal_error("golden"):
+            self.exchange.exchange(look=False)
+            self.exchange.close()
         self.drainer.stop(timeout)
         self.sandbox.close()
         self.spool.close()
@@ -142,8 +170,14 @@ class Runtime:
         now = datetime.now(UTC)
         view = self.history.view(run.pipeline or "", run.context_keys)
         facts: list[tuple[str, Record]] = []
-        for applied, criterion in judge_run(run, view):
+        judged = judge_run(run, view)
+        for applied, criterion in judged:
             facts += self._judged(applied, criterion, run, now)
+        facts += self.probation.ruled({one.fix_id for one, _ in judged if one.application_id is not None})
+        for one in judge_plans(run, judged, view, at=now):
+            facts += [("plan", one.plan), ("plan_outcome", one.outcome)]
+            self.history.add_plan(one.plan)
+            self.history.add_plan_outcome(one.outcome)
         if run.pipeline is not None:
             fact = run.fact(now)
             facts.append(("run", fact))
@@ -169,6 +203,7 @@ class Runtime:
                 overrules=criterion.overrules,
             )
             self.history.add_judgement(judgement)
+            self.probation.closed(applied, judgement)
             return [("judgement", judgement)]
         active = self._active(applied.fix_id)
         if criterion.value is True and applied.resolved:
@@ -178,6 +213,9 @@ class Runtime:
         # What is not plainly good is worth a row of its own: a later unknown may overrule it.
         application, judgement = rows(applied, criterion, run, at=now, active=active)
         self.history.add_judgement(judgement)
+        self.probation.judged(application, judgement)
+        # Successes beside it are still being counted: both are weighed at the next flush.
+        self._unruled.add(applied.fix_id)
         return [("application", application), ("judgement", judgement)]
 
     def _active(self, fix_id: str) -> bool:
@@ -193,8 +231,19 @@ class Runtime:
         *,
         resolved: bool,
         valid: bool | None,
+        frame: FrameType | None = None,
     ) -> None:
-        """Take in a call in which installed repairs acted; judged with its run, or at once without one."""
+        """Take in a call in which installed repairs acted; judged with its run, or at once without one.
+
+        Args:
+            boundary: its name.
+            mine: what acted.
+            context_keys: of the call.
+            run: the pipeline run it belongs to.
+            resolved: whether it returned with a result that keeps its contract.
+            valid: whether that keeps the contract; None without one.
+            frame: of the boundary's wrapper, where the call is still going on.
+        """
         context = tuple(sorted(self._scrubbed(context_keys).items()))
         elapsed: dict[str, int] = {}
         for one in mine:
@@ -208,6 +257,7 @@ class Runtime:
                 valid_output=valid,
                 context_keys=context,
                 elapsed_ms=nanoseconds / 1e6,
+                instead_of=None if run is None else _kept_from_happening(run, fix_id, boundary, mine, frame),
             )
             if run is not None:
                 run.applied(applied)
@@ -235,9 +285,18 @@ class Runtime:
 
     def flush(self, *, everything: bool = False) -> None:
         """Write down what was counted; exposure only when it is due, or everything."""
+        unruled: set[str] = set()
+        with contextlib.suppress(KeyError):
+            while True:
+                unruled.add(self._unruled.pop())
         for application, judgement in self._tally.take():
             self.metrics.repaired(application.boundary, application.count)
             self.spool.append_many([("application", application), ("judgement", judgement)])
+            self.probation.judged(application, judgement)
+            unruled.add(application.fix_id)
+        decided = self.probation.ruled(sorted(unruled))
+        if decided:
+            self.spool.append_many(decided)
         if everything or time.monotonic() - self._exposed >= EXPOSURE_SECONDS:
             self._exposed = time.monotonic()
             for take in tuple(_takers):
@@ -250,6 +309,23 @@ class Runtime:
             with internal_error("flush"):
                 self.flush()
                 self.serving.retry()
+            with internal_error("golden"):
+                self.exchange.exchange()
+
+
+def _kept_from_happening(
+    run: Run,
+    fix_id: str,
+    boundary: str,
+    mine: Sequence[FiredRepair],
+    frame: FrameType | None,
+) -> Failed | None:
+    """Say what would have left the boundary; once for each of a run, since a repaired call must cost microseconds."""
+    if frame is None or run.has_acted(fix_id, boundary):
+        return None
+    step = next(one.step for one in mine if one.fix_id == fix_id)
+    way, within = way_down(frame.f_back, run.opened_in)
+    return Failed("", boundary, error_type=step.error_type, call=id(frame), within=within, way=way)
 
 
 def _heal(applied: Applied, mine: Sequence[FiredRepair]) -> Heal:
@@ -306,6 +382,11 @@ def runtime() -> Runtime:
             raise
         _runtime = fresh
         return fresh
+
+
+def switched_off() -> bool:
+    """Whether a kill switch is known to be on; a runtime that has not started yet knows of none."""
+    return _runtime is not None and _runtime.disabled
 
 
 def start_soon() -> None:

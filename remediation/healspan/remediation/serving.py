@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from healspan.remediation.repair import ActiveRepair, InstallReport, InstallStatus, Repairs
+from healspan.remediation.fix import Match
+from healspan.remediation.repair import ActiveRepair, InstallReport, InstallStatus, Repairs, active_repairs
 from healspan.remediation.step import RepairStep
 from healspan.remediation.store import Candidate, Snapshot
 
@@ -54,5 +55,10 @@ def ahead_of_failure(candidate: Candidate) -> list[ActiveRepair]:
     steps = [step for step in fix.steps if isinstance(step, RepairStep)]
     if len(steps) != len(fix.steps) or fix.scope.context_keys or not candidate.change.paths:
         return []
-    paths = frozenset(candidate.change.paths)
-    return [ActiveRepair(fix.fix_id, step, fix.scope.module, paths) for step in steps]
+    return active_repairs(
+        fix.fix_id,
+        steps,
+        fix.scope.module,
+        candidate.change.paths,
+        in_order=fix.scope.match is not Match.BOUNDARY,
+    )

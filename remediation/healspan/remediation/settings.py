@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     policy: Literal["suggest", "guarded", "autonomous"] = "guarded"
     """``suggest`` never applies a fix; ``guarded`` applies low risk; ``autonomous`` also medium risk on trial."""
 
+    adoptions_per_day: int = Field(default=100, ge=0)
+    """New fixes that one boundary may put into trial by itself in 24 hours; beyond it they wait for a human. A boundary
+    that learns more kinds of failure in a day than this does not fail in patterns. Never unlimited."""
+
     # Where things are kept
 
     data_dir: Path = Field(default_factory=_default_data_dir)
@@ -139,6 +143,15 @@ class Settings(BaseSettings):
 
     flight_wait_ms: int = Field(default=2_000, ge=0)
     """How long a failing call waits for the diagnosis of an equal failure before it fails as it would have."""
+
+    replay_ms: int = Field(default=50, ge=0)
+    """How long the replay of golden samples may take before a new fix acts for the first time; 0: none is replayed."""
+
+    search_ms: int = Field(default=1_000, ge=0)
+    """How long one diagnosis may look for fixes of several steps."""
+
+    lesson_minutes: int = Field(default=60, ge=0)
+    """How long a fix that would have changed a good call is not tried again on the same kind of failure."""
 
     start_wait_ms: int = Field(default=2_000, ge=0)
     """How long the first failure of a process waits for the known fixes to be loaded."""

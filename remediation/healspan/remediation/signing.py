@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from healspan.remediation.errors import ConfigurationError, SignatureRefused
-from healspan.remediation.fix import SERVING_STATES, Fix, Match, RiskLevel, Signature, StateChange
+from healspan.remediation.fix import SERVING_STATES, Fix, FixState, Match, RiskLevel, Signature, StateChange
 
 __all__ = ["KeyRing", "Reviewer", "enrol"]
 
@@ -179,8 +179,9 @@ class KeyRing:
             raise SignatureRefused("the state change is of another fix; look who wrote it")
         self.verify(fix.signed_bytes(), fix.signature)
         self.verify(change.signed_bytes(), change.signature)
-        by_machine = change.signature is not None and change.signature.algorithm == "hmac-sha256"
-        if by_machine and change.state in SERVING_STATES:
+        if not change.by_human and change.state in SERVING_STATES:
+            if change.previous is FixState.SUSPENDED:
+                raise SignatureRefused("it was suspended, and a machine key never brings a fix back; a human must")
             if fix.risk_level is not RiskLevel.LOW:
                 raise SignatureRefused(
                     f"a machine key is good for low risk only and this fix is {fix.risk_level}; a human must approve",

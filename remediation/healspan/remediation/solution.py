@@ -8,6 +8,7 @@ from pydantic import Field
 
 from healspan.remediation.fix import FixState
 from healspan.remediation.record import Record
+from healspan.remediation.trial import Standing
 
 __all__ = ["Solution"]
 
@@ -31,3 +32,5 @@ class Solution(Record):
     """In (0, 1); None until analytics has scored it."""
     reward_parts: dict[str, float] = Field(default_factory=dict)
     bucket: str | None = None
+    trial: Standing | None = None
+    """How far its trial has come; None for a fix that does not serve."""

@@ -23,6 +23,7 @@ from healspan.remediation.step import (
 )
 from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.review_queue import Escalation, Proposal
+from healspan.remediation.validation import Outcome, Validation
 
 # Longer values are written over several lines.
 LINE = 80
@@ -116,6 +117,7 @@ def _evidence(proposal: Proposal) -> None:
         whose = "its relatives suggest a score of" if score.parts.get("stale") else "its score is"
         words += f"; {whose} {score.reward_score:.2f}"
     st.markdown(f"**Evidence.** {words}.")
+    st.markdown(f"**Tried.** {plain(_tried(proposal.validation))}")
     if proposal.latest is not None:
         st.page_link(
             OVERVIEW,
@@ -123,6 +125,15 @@ def _evidence(proposal: Proposal) -> None:
             icon=":material/open_in_new:",
             query_params={"incident": str(proposal.latest)},
         )
+
+
+def _tried(validation: Validation | None) -> str:
+    """Say how far a fix came on the validation ladder, with the reasons of what was skipped."""
+    if validation is None:
+        return "Not run: the policy, or the boundary, does not let it be tried before somebody approves it."
+    passed = ", ".join(one.rung for one in validation.rungs if one.outcome is Outcome.PASSED)
+    skipped = [f"{one.rung} ({one.reason})" for one in validation.rungs if one.outcome is Outcome.SKIPPED]
+    return f"Passed {passed}." + (f" Skipped {'; '.join(skipped)}." if skipped else "")
 
 
 def _decision(proposal: Proposal, *, decidable: bool) -> None:

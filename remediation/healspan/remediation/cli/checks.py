@@ -7,15 +7,19 @@ import os
 import sqlite3
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from healspan.remediation.adoption import DAY
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.errors import HealspanError, SignatureRefused
 from healspan.remediation.fix import SERVING_STATES
+from healspan.remediation.golden import UNSTORED
 from healspan.remediation.record import Record
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.settings import Settings
@@ -250,12 +254,30 @@ def _opened(store: Store, settings: Settings, boundaries: Mapping[str, Boundary]
             else "on; 'healspan enable' turns it off",
         )
     yield from _fixes(store, settings, boundaries)
+    yield from _golden(store, boundaries)
+
+
+def _golden(store: Store, boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
+    counts = store.goldens.counts()
+    if counts:
+        told = ", ".join(f"{number} of {boundary}" for boundary, number in counts.items())
+        yield Check(name="golden samples", status="ok", detail=f"stored: {told}")
+    reasons = store.controls.audits(action=UNSTORED, limit=100)
+    told_why = {one.subject: str(one.detail.get("reason", "")) for one in reversed(reasons)}
+    for name, reason in sorted(told_why.items()):
+        if name not in counts and (not boundaries or name in boundaries):
+            yield Check(
+                name="golden samples",
+                status="note",
+                detail=f"good calls of {name} are not stored, so each process replays only its own: {reason}",
+            )
 
 
 def _fixes(store: Store, settings: Settings, boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
     counts = store.fixes.count_by_state()
     told = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none yet"
     yield Check(name="fixes", status="ok", detail=told)
+    yield from _stopped(store, settings)
     refused = dict(_refused(store, settings))
     for fix_id, reason in refused.items():
         yield Check(name="refused fix", status="problem", detail=f"{fix_id[:12]} is not served: {reason}")
@@ -265,6 +287,25 @@ def _fixes(store: Store, settings: Settings, boundaries: Mapping[str, Boundary])
         stale = why_stale(view.fix, boundary) if boundary is not None and imported else None
         if stale is not None:
             yield Check(name="stale fix", status="problem", detail=f"{view.fix.fix_id[:12]}: {stale}")
+
+
+def _stopped(store: Store, settings: Settings) -> Iterator[Check]:
+    """Yield the boundaries that have put as many new fixes into trial today as they may."""
+    since = datetime.now(UTC) - DAY
+    adopted = Counter(
+        view.fix.scope.module
+        for view in store.fixes.list(limit=10_000)
+        if view.fix.created_at > since
+        and any(change.state in SERVING_STATES and not change.by_human for change in view.changes)
+    )
+    for boundary, number in sorted(adopted.items()):
+        if number >= settings.adoptions_per_day:
+            yield Check(
+                name="stopped at limit",
+                status="warning",
+                detail=f"{boundary} has put {number} new fixes into trial within a day; those that follow wait for a "
+                "human ('healspan review'), or set HEALSPAN_ADOPTIONS_PER_DAY",
+            )
 
 
 def _refused(store: Store, settings: Settings) -> Iterator[tuple[str, str]]:

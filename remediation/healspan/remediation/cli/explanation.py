@@ -8,7 +8,7 @@ from uuid import UUID
 
 from healspan.remediation.boundary import Boundary, boundaries
 from healspan.remediation.errors import SignatureRefused
-from healspan.remediation.fix import SERVING_STATES, Fix, FixState, Signature
+from healspan.remediation.fix import GIVEN_UP_STATES, SERVING_STATES, Fix, FixState, Signature
 from healspan.remediation.incident import Decision, PatternPart
 from healspan.remediation.record import Record
 from healspan.remediation.replay import Assessment, GateAnswer, assess_fix, covers
@@ -17,7 +17,9 @@ from healspan.remediation.signing import KeyRing
 from healspan.remediation.staleness import why_stale
 from healspan.remediation.store.facts import Refusal
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView
+from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView, PlanView
+from healspan.remediation.trial import Standing
+from healspan.remediation.validation import Validation
 
 __all__ = ["Explanation", "explain_fix"]
 
@@ -66,7 +68,12 @@ class Explanation(Record):
     score_parts: dict[str, float]
     bucket: str | None
     last_applied: datetime | None
+    trial: Standing | None
     decisions: tuple[DecisionCount, ...]
+    validations: tuple[Validation, ...]
+    """How far it came on the validation ladder, latest first."""
+    plans: tuple[PlanView, ...]
+    """Cascades in which it is one of the fixes."""
     candidates: tuple[Decision, ...]
     """All decisions on the incident, if one was asked for."""
 
@@ -118,7 +125,10 @@ def explain_fix(store: Store, settings: Settings, view: FixView, asked: Incident
         score_parts={} if solution is None else solution.reward_parts,
         bucket=None if solution is None else solution.bucket,
         last_applied=None if solution is None else solution.last_applied,
+        trial=None if solution is None else solution.trial,
         decisions=_decisions(fix.fix_id, recent),
+        validations=store.fixes.validations(fix.fix_id),
+        plans=store.plans.list(fix_id=fix.fix_id),
         candidates=() if asked is None or asked.resolution is None else asked.resolution.decisions,
     )
 
@@ -128,7 +138,8 @@ def _answer(view: FixView, assessment: Assessment | None, *, disabled: bool) -> 
     if disabled:
         return f"{who} is not applied: a kill switch is on ('healspan enable', HEALSPAN_DISABLED)."
     if view.state not in SERVING_STATES:
-        return f"{who} is not applied: its state is {view.state or 'unknown'}."
+        why = f", since {view.changes[-1].reason}" if view.state in GIVEN_UP_STATES else ""
+        return f"{who} is not applied: its state is {view.state or 'unknown'}{why}."
     if assessment is None:
         return f"{who} is {view.state}; no incident that it was made for is in the store."
     if assessment.refusal is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,10 +31,14 @@ from healspan.remediation.cli.tools import (
     settings,
 )
 from healspan.remediation.fix import FixState
+from healspan.remediation.store.facts import context_text
+from healspan.remediation.trial import IN_A_ROW, NO_HELP, REGRESSIONS
 
 if TYPE_CHECKING:
     from healspan.remediation.cli.explanation import Explanation
     from healspan.remediation.solution import Solution
+    from healspan.remediation.store.views import PlanView
+    from healspan.remediation.trial import Standing
 
 __all__ = ["app"]
 
@@ -70,7 +76,7 @@ def list_fixes(state: State = None, boundary: Boundary = None, limit: Limit = 50
     if as_json:
         print_json(found)
     elif found:
-        columns = ("fix", "state", "boundary", "type", "good", "bad", "unknown", "score", "does")
+        columns = ("fix", "state", "boundary", "type", "good", "bad", "unknown", "score", "trial", "does")
         print_table(columns, map(_row, found), right=("good", "bad", "unknown", "score"))
         print_line("'healspan fixes explain ID' says why one acts or not.", style="dim")
     elif store is None:
@@ -89,6 +95,7 @@ def _row(one: Solution) -> tuple[str, ...]:
         str(one.failure_count),
         str(one.censored_count),
         "" if one.reward_score is None else f"{one.reward_score:.2f}",
+        "" if one.trial is None else one.trial.in_words(one.state),
         one.fix_instruction,
     )
 
@@ -122,8 +129,9 @@ def explain(
 ) -> None:
     """Say in one screen why a fix was, or was not, applied.
 
-    Shows what its pattern consists of, where it may act, who vouched for each state, what every gate says today, its
-    record, and what was decided about it. With --app MODULE also whether the source it was made for still runs.
+    Shows what its pattern consists of, where it may act, who vouched for each state, what every gate says today, how
+    far it came on the validation ladder, its record, and what was decided about it. With --app MODULE also whether the
+    source it was made for still runs.
     """
     from healspan.remediation.cli.explanation import explain_fix
 
@@ -158,6 +166,16 @@ def _print_explanation(one: Explanation) -> None:
         print_heading(f"The gates today, policy {one.policy!r}, for incident {one.incident}")
         answers = {True: "yes", False: "no", None: "not asked"}
         print_table(("gate", "lets it", "why"), [(g.gate, answers[g.lets], g.reason) for g in one.gates])
+    if one.trial is not None:
+        print_heading("Its trial")
+        print_fields(_trial_fields(one.trial, one.history[-1].state))
+    if one.validations:
+        latest = one.validations[0]
+        print_heading(
+            f"The validation ladder, as it was climbed on {when(latest.at)} UTC for incident {latest.error_id}"
+        )
+        rungs = [(r.rung.value, r.outcome.value, f"{r.elapsed_ms:.1f}", r.reason) for r in latest.rungs]
+        print_table(("rung", "outcome", "ms", "why"), rungs, right=("ms",))
     print_heading("Its record")
     print_fields(
         [
@@ -172,30 +190,123 @@ def _print_explanation(one: Explanation) -> None:
         print_heading("What was decided about it")
         counts = [(d.gate, "yes" if d.applied else "no", str(d.incidents), d.reason) for d in one.decisions]
         print_table(("gate", "applied", "incidents", "why"), counts)
+    if one.plans:
+        print_heading("The plans it belongs to: fixes of one run that heal only together")
+        print_plans(one.plans)
     if one.candidates:
         print_heading(f"What was decided about each candidate for incident {one.incident}")
         print_decisions(one.candidates)
 
 
-@app.command()
-def catalogue(as_json: AsJson = False) -> None:
-    """List the repairers that a 'repair' step may use, with the parameters a fix may set."""
-    from healspan.remediation.repairers import catalogue as repairers
-
-    found = [
-        {
-            "name": one.name,
-            "summary": one.summary,
-            "library": one.library,
-            "parameters": sorted(one.parameters.model_fields),
-        }
-        for one in repairers().values()
+def _trial_fields(trial: Standing, state: FixState) -> list[tuple[str, str]]:
+    return [
+        ("since it is " + state.value, f"{trial.successes} successes, {trial.failures} failures"),
+        ("test", f"{trial.llr:+.2f}; accepts at {trial.accept_at:.2f}, rejects at {trial.reject_at:+.2f}"),
+        ("to go", trial.in_words(state)),
+        ("failures in a row", f"{trial.in_a_row}; {IN_A_ROW} suspend it"),
+        ("without help", f"{trial.no_help} calls in a row; {NO_HELP} suspend it unless a human approved it"),
+        ("regressions", f"{trial.regressions}; {REGRESSIONS} in a trial suspend it"),
     ]
+
+
+@app.command("plans")
+def list_plans(
+    pipeline: Annotated[str | None, typer.Option(help="Only those of this pipeline.", show_default=False)] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List plans: chains of fixes in which one lets a run reach the failure that the next one heals.
+
+    A plan is rewarded as one: a run counts for it only if every fix of it helped and nothing went wrong afterwards.
+    'lift' compares that with what its fixes would give if they had nothing to do with each other.
+    """
+    known = settings()
+    with open_store(known) as store:
+        found = () if store is None else store.plans.list(pipeline=pipeline, limit=limit)
     if as_json:
         print_json(found)
+    elif found:
+        print_plans(found)
+    else:
+        print_line("No plan is known yet: no fix has let a run reach a failure that another fix healed.")
+
+
+def print_plans(plans: Sequence[PlanView]) -> None:
+    """Print plans with their records, one line for each fix in them."""
+    for one in plans:
+        context = context_text(one.plan.context_keys)
+        print_line(f"{short(one.plan.plan_id)}  {one.plan.pipeline}{f' ({context})' if context else ''}", style="bold")
+        print_line(
+            f"  {one.successes} good, {one.failures} bad, {one.unknown} unknown; expected {one.reward.expected:.2f}, "
+            f"its fixes apart {one.reward.prior:.2f}, lift {one.reward.lift:.2f}"
+            f"{'; last ' + when(one.last_at) + ' UTC' if one.last_at else ''}",
+        )
+        print_fields(
+            (f"  {number}. {fix.boundary}", f"{short(fix.fix_id)}: {fix.does}")
+            for number, fix in enumerate(one.fixes, start=1)
+        )
+
+
+@app.command()
+def catalogue(as_json: AsJson = False) -> None:
+    """List the repairers that a 'repair' step may use: what each acts on, what it costs, what a fix may set."""
+    from healspan.remediation.repairers import catalogue as repairers
+
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": one.name,
+                    "summary": one.summary,
+                    "domain": one.domain,
+                    "losses": [loss.value for loss in one.losses],
+                    "library": one.library,
+                    "parameters": sorted(one.parameters.model_fields),
+                }
+                for one in repairers().values()
+            ]
+        )
         return
-    rows = [(one["name"], one["summary"], ", ".join(one["parameters"]), one["library"]) for one in found]
-    print_table(("repairer", "what it does", "parameters", "library"), rows)
+    for one in repairers().values():
+        print_heading(one.name)
+        print_fields(
+            (
+                ("does", one.summary),
+                ("acts on", one.domain.replace("`", "")),
+                ("loss", ", ".join(one.losses)),
+                ("library", one.library),
+                ("parameters", ", ".join(sorted(one.parameters.model_fields))),
+            )
+        )
+
+
+@app.command()
+def playbooks(as_json: AsJson = False) -> None:
+    """Show which failures are answered with which kinds of step without a model, and what is left alone on purpose."""
+    from healspan.remediation.playbooks import LEFT, PLAYBOOKS
+
+    if as_json:
+        print_json(
+            {
+                "playbooks": [
+                    {"name": one.name, "failures": one.failures, "answers": list(one.answers), "left": one.left}
+                    for one in PLAYBOOKS
+                ],
+                "left": [asdict(one) for one in LEFT],
+            }
+        )
+        return
+    for one in PLAYBOOKS:
+        print_heading(one.name)
+        print_fields(
+            (
+                ("answers", one.failures.replace("`", "")),
+                ("with", ", ".join(one.answers)),
+                ("leaves", one.left.replace("`", "")),
+            )
+        )
+    print_heading("What is left alone on purpose")
+    print_table(("failure", "why", "who finds the fix"), [(one.failure, one.why, one.whom) for one in LEFT])
 
 
 @app.command()

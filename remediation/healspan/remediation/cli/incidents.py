@@ -115,6 +115,8 @@ def show(
     known = settings()
     with open_store(known) as store:
         view = find_incident(store, error_id)
+        run_id = view.incident.run_id
+        plans = () if store is None or run_id is None else store.plans.list(run_id=run_id)
     if as_json:
         print_json(view)
         return
@@ -136,6 +138,9 @@ def show(
         print_fields([("partial output", _value(given.partial_output))])
     print_heading("How it ended")
     print_resolution(view.resolution)
+    for one in plans:
+        if incident.module in {link.boundary for link in one.plan.links}:
+            print_line(f"  part of a cascade of {len(one.plan.links)}: {one.plan.in_words}")
 
 
 def _facts(incident: Incident) -> Iterator[tuple[str, object]]:

@@ -27,7 +27,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase incidents, runs and dead letters, for good. Without options: what is older than HEALSPAN_RETENTION_DAYS.
+    """Erase incidents, runs, golden samples and dead letters, for good. Without options: older than the retention.
 
     The bytes are overwritten. What a living process has not handed over yet is erased by running this again; backups
     are yours to erase. Who erased what is written down, without the subject.

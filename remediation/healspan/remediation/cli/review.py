@@ -109,7 +109,12 @@ def _print_escalated(one: EscalatedPattern) -> None:
         print_line(f"  in {'; '.join(summary.contexts)}")
     message = latest.error_message.split("\n", 1)[0][:200]
     print_line(f"  latest {short(latest.error_id)} on {when(latest.timestamp)} UTC: {latest.error_type}: {message}")
-    print_decisions(() if one.resolution is None else one.resolution.decisions)
+    decisions = () if one.resolution is None else one.resolution.decisions
+    if any(decision.gate == "cascade" for decision in decisions):
+        print_line(
+            "  probably an architectural deficiency: healing stopped, one failure led to the next", style="yellow"
+        )
+    print_decisions(decisions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,14 @@ def compile_guarded(source: FunctionSource, guards: Mapping[Span, Guard]) -> Cod
     Raises:
         RepairDeclined: the result would differ from the original in more than the guarded expressions.
     """
+    where = f"{source.code.co_qualname} at {source.filename}"
+    if _holds_placeholder(source.code):
+        raise RepairDeclined(f"{where}: a text in it could be taken for the place of a guard")
     tree = source.tree()
     definition(source, tree)
     spans = {span: _placeholder(index) for index, span in enumerate(guards)}
     _Guarding(spans, _decisive(tree)).visit(tree)
     fresh = source.compile(tree)
-    where = f"{source.code.co_qualname} at {source.filename}"
     if fresh is None:
         raise RepairDeclined(f"{where}: the guarded function is not found in its own source")
     placing = _Placing({spans[span]: guard for span, guard in guards.items()}, where)
@@ -69,8 +71,19 @@ def compile_guarded(source: FunctionSource, guards: Mapping[Span, Guard]) -> Cod
     return code
 
 
+_MARK = "\0healspan "
+
+
 def _placeholder(what: int | str) -> str:
-    return f"\0healspan guard {what}\0"
+    return f"{_MARK}guard {what}\0"
+
+
+def _holds_placeholder(code: CodeType) -> bool:
+    """Tell whether the application's own texts, as they were compiled, begin like a placeholder."""
+    return any(
+        (isinstance(each, str) and each.startswith(_MARK)) or (isinstance(each, CodeType) and _holds_placeholder(each))
+        for each in code.co_consts
+    )
 
 
 _OPERATIONS = {_placeholder(symbol): function for symbol, function in FUNCTIONS.items()}

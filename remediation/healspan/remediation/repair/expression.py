@@ -20,6 +20,7 @@ from healspan.remediation.repair.source import (
     original_code,
     same_code,
     source_hash,
+    unguarded,
 )
 from healspan.remediation.repairers import Kind
 from healspan.remediation.step import RepairStep
@@ -106,6 +107,7 @@ def locate(code: CodeType, module: str, position: Span) -> Location:
 
 
 def _located(code: CodeType, module: str, position: Span) -> Location:
+    code = unguarded(code)
     qualname = outermost(code.co_qualname)
     function = find_function(module, qualname, lambda each: _holds(each.__code__, code))
     if not (_holds(function.__code__, code) or _holds(original_code(function), code)):

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ _context = BaseException.__dict__["__context__"]
 _class_module, _class_qualname = type.__dict__["__module__"], type.__dict__["__qualname__"]
 
 _MOST_UNTAKEN = 1_000
+_COMPARED = frozenset({str, bytes, int, float, bool, tuple, list, dict})
 
 
 class FiredRepair(NamedTuple):
@@ -66,6 +67,8 @@ class Probe:
 
     def __init__(self) -> None:
         self.uses: list[FiredRepair] = []
+        self.unstable = False
+        """Whether a repairer read its own reading as something else again."""
 
     def fired(self) -> bool:
         """Whether a repair has acted, and every time with a result."""
@@ -86,6 +89,17 @@ class LiveRepair:
     repairer: Repairer
     parameters: RepairerParameters
     probe: Probe | None = None
+    after: RepairStep | None = None
+    """The step of the same fix that must have acted before, in the same call of the boundary."""
+
+    def is_its_turn(self, frame: FrameType) -> bool:
+        """Whether what must come before has acted below this boundary frame."""
+        if self.after is None:
+            return True
+        uses = fired.get(id(frame), [])
+        if self.probe is not None:
+            uses = [*uses, *self.probe.uses]
+        return any(use.succeeded and use.fix_id == self.fix_id and use.step == self.after for use in uses)
 
 
 class Guard:
@@ -249,16 +263,31 @@ class Guard:
             if repair.probe is not None and repair.probe is not current_probe.get():
                 continue
             frame = boundary_frame(failing, repair.tree, repair.boundary)
-            if frame is None or not repair.repairer.applies(self.kind, error):
+            if frame is None or not repair.is_its_turn(frame) or not repair.repairer.applies(self.kind, error):
                 continue
             argument = operands[at] if len(operands) > at else ABSENT
             failure = Failure(self.kind, target, argument, error, repair.parameters, rest, self.symbol)
             repaired = repair.repairer.repair(failure)
             if repaired is None or repaired.loss is Loss.LOSSY:
                 continue
+            if repair.probe is not None and not _is_stable(repair.repairer, failure, repaired.value):
+                repair.probe.unstable = True
             others = (*operands[:at], repaired.value, *operands[at + 1 :])
+            if repaired.owner is not ABSENT:
+                if self.kind not in ("subscript", "attribute"):
+                    continue
+                others = (repaired.owner, *others[1:])
             return _Again(operation, others, keywords, error, repair, repaired.loss, frame, started)
         return None
+
+
+def _is_stable(repairer: Repairer, failure: Failure, reading: object) -> bool:
+    """Whether a repairer leaves its own reading as it is: reading twice must give what reading once gives."""
+    again = repairer.repair(replace(failure, argument=reading))
+    if again is None or again.value is reading:
+        return True
+    # Only built-in types are compared: the class of another one could do anything.
+    return type(again.value) is type(reading) and type(reading) in _COMPARED and again.value == reading
 
 
 def _contains(element: Any, container: Any) -> bool:

@@ -50,13 +50,20 @@ _PASSES_ON = frozenset({("functools", "cached_property.__get__", "val = self.fun
 _HANDLED_BY_THE_LANGUAGE = frozenset({"builtins.StopIteration", "builtins.StopAsyncIteration"})
 
 
-def way_unhandled(path: FramePath, error_type: str, in_app: Iterable[str] = ()) -> Way:
+def way_unhandled(
+    path: FramePath,
+    error_type: str,
+    in_app: Iterable[str] = (),
+    *,
+    block: str | None = None,
+) -> Way:
     """Return the way of a path if every exception of this type is certain to travel all of it.
 
     Args:
         path: from the boundary's function to the failing frame; all of its modules are imported.
         error_type: qualified name of the exception's exact class.
         in_app: top-level packages whose source is read, beside that of the boundary's function.
+        block: a class of ours, as whose ``with`` block the way begins in the first frame; None: with the frame.
 
     Raises:
         RepairDeclined: a frame may handle it, or cannot be judged; the message says which.
@@ -68,7 +75,7 @@ def way_unhandled(path: FramePath, error_type: str, in_app: Iterable[str] = ()) 
         raise RepairDeclined(f"{error_type} ends loops; the language handles it itself")
     packages = {path[0][0].partition(".")[0], *in_app}
     way: list[tuple[Entry, frozenset[int]]] = []
-    for entry in path:
+    for place, entry in enumerate(path):
         module, qualname, line = entry
         function = find_function(module, outermost(qualname), lambda each, line=line: _has(each, line))  # type: ignore[misc]
         way.append((entry, frozenset(code.co_firstlineno for code in _codes(function, qualname))))
@@ -79,7 +86,7 @@ def way_unhandled(path: FramePath, error_type: str, in_app: Iterable[str] = ()) 
                 if line:
                     raise
             else:
-                _judge_source(source, function, qualname, line, error_type)
+                _judge_source(source, function, qualname, line, error_type, None if place else block)
                 continue
         if entry not in _PASSES_ON:
             _judge_code(function, qualname, line)
@@ -129,7 +136,14 @@ def _lines(function: FunctionType, code: CodeType, line: str) -> set[int] | None
     return set(_with_text(source, numbers, line)) or None
 
 
-def _judge_source(source: FunctionSource, function: FunctionType, qualname: str, line: str, error_type: str) -> None:
+def _judge_source(
+    source: FunctionSource,
+    function: FunctionType,
+    qualname: str,
+    line: str,
+    error_type: str,
+    block: str | None,
+) -> None:
     """Refuse a frame of the application where a handler or a context manager may take the exception."""
     where = f"{function.__module__}.{qualname}"
     if qualname.rpartition(".")[2] in COMPREHENSIONS | {"<lambda>"}:
@@ -141,7 +155,7 @@ def _judge_source(source: FunctionSource, function: FunctionType, qualname: str,
     nodes = [source.node(tree, code) for code in _codes(function, enclosing(qualname))]
     if not nodes or None in nodes:
         raise RepairDeclined(f"{where}: the frame is not found in the source")
-    judge = _Judge(where, line, error_type, _scope(function))
+    judge = _Judge(where, line, error_type, _scope(function), block=block)
     numbers = _with_text(source, range(source.first, source.first + len(source.lines)), line)
     for node in nodes:
         assert node is not None  # noqa: S101 - checked above
@@ -178,6 +192,7 @@ class _Judge:
         error_type: str,
         scope: Mapping[str, Any],
         above: tuple[FunctionType, ...] = (),
+        block: str | None = None,
     ) -> None:
         self._where = where
         self._line = line
@@ -186,6 +201,7 @@ class _Judge:
         self._scope = scope
         self._above = above
         """Generator functions of context managers that led here."""
+        self._block = block
         self.found = False
         """Whether the line is code of the function itself."""
 
@@ -193,8 +209,21 @@ class _Judge:
         """Refuse if a statement around the line may keep the exception."""
         for chain in _chains(statements, number):
             self.found = True
-            for statement in chain:
+            for statement in self._inside(chain):
                 self._judge(statement, number)
+
+    def _inside(self, chain: list[ast.stmt]) -> list[ast.stmt]:
+        """Return the statements inside the outermost block of ours in which the way begins; all if it is not here."""
+        for place, statement in enumerate(chain) if self._block is not None else ():
+            if not isinstance(statement, ast.With | ast.AsyncWith):
+                continue
+            for item, each in enumerate(statement.items):
+                manager = each.context_expr
+                made = self._value(manager.func) if isinstance(manager, ast.Call) else None
+                if is_own(str(getattr(made, "__module__", ""))) and getattr(made, "__name__", "") == self._block:
+                    self._judge_managers(statement, statement.items[item + 1 :])
+                    return chain[place + 1 :]
+        return chain
 
     def _judge(self, statement: ast.stmt, number: int) -> None:
         if isinstance(statement, ast.Try | ast.TryStar):
@@ -206,10 +235,13 @@ class _Judge:
             # A single manager is not yet there while its own line is evaluated.
             if len(statement.items) == 1 and not _spans(statement.body, number):
                 return
-            method: Exit = "__exit__" if isinstance(statement, ast.With) else "__aexit__"
-            for item in statement.items:
-                if not self._lets_through(item.context_expr, method):
-                    self._refuse(f"the context manager {ast.unparse(item.context_expr)!r} may swallow it")
+            self._judge_managers(statement, statement.items)
+
+    def _judge_managers(self, statement: ast.With | ast.AsyncWith, items: list[ast.withitem]) -> None:
+        method: Exit = "__exit__" if isinstance(statement, ast.With) else "__aexit__"
+        for item in items:
+            if not self._lets_through(item.context_expr, method):
+                self._refuse(f"the context manager {ast.unparse(item.context_expr)!r} may swallow it")
 
     def _judge_handlers(self, statement: ast.Try | ast.TryStar) -> None:
         for handler in statement.handlers:

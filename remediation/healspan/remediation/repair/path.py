@@ -12,8 +12,20 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 
 from healspan.remediation.fingerprint import source_key
+from healspan.remediation.repair.find import outermost
+from healspan.remediation.step import FramePath
 
-__all__ = ["Entry", "PathTree", "Way", "boundary_frame", "is_own", "path_entry", "register_boundary"]
+__all__ = [
+    "Entry",
+    "PathTree",
+    "Way",
+    "boundary_frame",
+    "is_own",
+    "path_entry",
+    "register_boundary",
+    "way_down",
+    "ways_to",
+]
 
 Entry = tuple[str, str, str]
 """Module, qualified name, source line with white space collapsed."""
@@ -47,6 +59,13 @@ def is_own(module: str) -> bool:
 def path_entry(module: str, qualname: str, source_line: str) -> Entry:
     """Return the entry of a `FramePath` for one frame."""
     return module, qualname, source_key(source_line)
+
+
+def ways_to(module: str, qualname: str, paths: Iterable[FramePath]) -> frozenset[FramePath]:
+    """Return the paths that end in a function, or in one inside it; all of them if none does."""
+    every = frozenset(paths)
+    own = frozenset(path for path in every if path and (path[-1][0], outermost(path[-1][1])) == (module, qualname))
+    return own or every
 
 
 @dataclass(slots=True)
@@ -88,6 +107,32 @@ def boundary_frame(frame: FrameType | None, tree: PathTree, boundary: str) -> Fr
                 node = node.above.get(place)
         frame = frame.f_back
     return None
+
+
+_HIGHEST = 200
+"""Frames looked at for the block that opened a run."""
+
+
+def way_down(frame: FrameType | None, block: CodeType | None) -> tuple[FramePath, tuple[int, ...]]:
+    """Return the way from a block of code down to this frame, and the calls of boundaries that are on the stack.
+
+    The way is empty if the block is not found above: it runs in another thread or task, or its frame is gone.
+    A call is named by the id of its wrapper's frame, which is alive as long as the call is going on.
+    """
+    entries: list[Entry] = []
+    calls: list[int] = []
+    for _ in range(_HIGHEST):
+        if frame is None:
+            break
+        code = frame.f_code
+        if id(code) in _boundaries:
+            calls.append(id(frame))
+        elif (place := _place(frame, code)) is not None:
+            entries.append(place[0])
+            if code is block:
+                return tuple(reversed(entries)), tuple(calls)
+        frame = frame.f_back
+    return (), tuple(calls)
 
 
 def forget_lines() -> None:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import CodeType, FunctionType
@@ -27,17 +27,18 @@ from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_
 from healspan.remediation.repair.handled import way_unhandled
 from healspan.remediation.repair.inner import bring, living_copies
 from healspan.remediation.repair.operators import symbol_of
-from healspan.remediation.repair.path import PathTree, Way, forget_lines, is_own
+from healspan.remediation.repair.path import PathTree, Way, forget_lines, is_own, ways_to
 from healspan.remediation.repair.source import (
     FunctionSource,
     function_source,
+    note_guarded,
     originals,
     source_hash,
 )
 from healspan.remediation.repairers import Kind, repairer
 from healspan.remediation.step import FramePath, RepairStep
 
-__all__ = ["ActiveRepair", "InstallReport", "InstallStatus", "Repairs"]
+__all__ = ["ActiveRepair", "InstallReport", "InstallStatus", "Repairs", "active_repairs"]
 
 _lock = threading.RLock()
 
@@ -72,6 +73,33 @@ class ActiveRepair:
     step: RepairStep
     boundary: str
     paths: frozenset[FramePath]
+    after: RepairStep | None = None
+    """The step of the same fix that must have acted before it, in the same call of the boundary."""
+
+
+def active_repairs(
+    fix_id: str,
+    steps: Sequence[RepairStep],
+    boundary: str,
+    paths: Collection[FramePath],
+    *,
+    in_order: bool = True,
+) -> list[ActiveRepair]:
+    """Return the repairs of a fix as they are to be installed.
+
+    Args:
+        fix_id: of the fix.
+        steps: in the order in which their expressions failed.
+        boundary: below which they act.
+        paths: all ways that the fix has been shown; a step takes those that end in its own function.
+        in_order: whether a step acts only where the one before it has acted. The fix is made for the failure that
+            its first step repairs, and the failures behind it are its business only once that one is repaired.
+    """
+    before: Sequence[RepairStep | None] = [None, *steps] if in_order else [None] * len(steps)
+    return [
+        ActiveRepair(fix_id, step, boundary, ways_to(step.module, step.qualname, paths), after)
+        for step, after in zip(steps, before, strict=False)
+    ]
 
 
 class InstallStatus(StrEnum):
@@ -202,8 +230,8 @@ class Repairs:
             return self._install(ready, None) if ready else []
 
     @contextlib.contextmanager
-    def probe(self, fix_id: str, steps: Sequence[RepairStep], boundary: str, path: FramePath) -> Iterator[Probe]:
-        """Let the steps of a fix act in this context only, while the block runs.
+    def probe(self, repairs: Sequence[ActiveRepair]) -> Iterator[Probe]:
+        """Let the repairs of a fix act in this context only, while the block runs.
 
         Raises:
             RepairDeclined: a step cannot be installed here.
@@ -211,8 +239,7 @@ class Repairs:
         """
         probe = Probe()
         with _lock:
-            wanted = [ActiveRepair(fix_id, step, boundary, frozenset({path})) for step in steps]
-            for report in self._install(wanted, probe):
+            for report in self._install(repairs, probe):
                 if report.status is InstallStatus.STALE:
                     raise StaleFix(report.reason)
                 if report.status is not InstallStatus.INSTALLED:
@@ -306,7 +333,7 @@ class Repairs:
         if patched is not None and (known := patched.repairs.get(_key(repair, probe))) is not None:
             ways = {**known.ways, **ways}
         tree = PathTree.of(ways.values())
-        live = LiveRepair(repair.fix_id, step, repair.boundary, tree, chosen, parameters, probe)
+        live = LiveRepair(repair.fix_id, step, repair.boundary, tree, chosen, parameters, probe, repair.after)
         return _Prepared(
             repair=replace(repair, paths=frozenset(ways)),
             ways=ways,
@@ -343,6 +370,7 @@ class Repairs:
         if function.__code__ is not patched.code:
             originals.setdefault(function, patched.source.code)
             self._touched.setdefault(function, patched.source.code)
+            note_guarded(patched.code, patched.source.code)
             function.__code__ = patched.code
             bring(patched.source.code, patched.code)
         self._patched[function] = patched

@@ -16,6 +16,7 @@ import hashlib
 import linecache
 import operator
 import sys
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType
@@ -31,15 +32,20 @@ __all__ = [
     "FunctionSource",
     "function_hash",
     "function_source",
+    "note_guarded",
     "original_code",
     "originals",
     "source_hash",
+    "unguarded",
 ]
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 originals: WeakKeyDictionary[FunctionType, CodeType] = WeakKeyDictionary()
 """The code of each function that runs a repaired copy now; only `Repairs` writes here."""
+
+_guarded: dict[int, tuple[weakref.ref[CodeType], CodeType]] = {}
+"""Guarded copy, for as long as it lives, and original, by the copy's id: a traceback may outlive the repair."""
 
 _sources: WeakKeyDictionary[FunctionType, tuple[CodeType, FunctionSource]] = WeakKeyDictionary()
 _hashes: WeakKeyDictionary[FunctionType, tuple[CodeType, str]] = WeakKeyDictionary()
@@ -143,6 +149,25 @@ def first_line(node: FunctionNode) -> int:
 def original_code(function: FunctionType) -> CodeType:
     """Return the code a function had before any repair."""
     return originals.get(function) or original_of(function.__code__)
+
+
+def note_guarded(guarded: CodeType, original: CodeType) -> None:
+    """Remember of what code, the codes inside it included, this is a guarded copy; only `Repairs` calls it."""
+    for copy, own in zip(nested_codes(guarded), nested_codes(original), strict=True):
+        if copy is not own:
+            _guarded[id(copy)] = weakref.ref(copy, functools.partial(_forget, id(copy))), own
+
+
+def unguarded(code: CodeType) -> CodeType:
+    """Return the code of which this is, or was, a guarded copy, or the code itself if it is none."""
+    known = _guarded.get(id(code))
+    return code if known is None else known[1]
+
+
+def _forget(copy: int, reference: weakref.ref[CodeType]) -> None:
+    known = _guarded.get(copy)
+    if known is not None and known[0] is reference:
+        del _guarded[copy]
 
 
 def function_source(function: FunctionType) -> FunctionSource:

@@ -12,6 +12,7 @@ from typing import Final
 
 from healspan.remediation.repairers.characters import HARD_SPACES, INVISIBLE
 from healspan.remediation.repairers.contract import (
+    EITHER,
     Failure,
     Loss,
     Repaired,
@@ -39,6 +40,8 @@ class BooleanRepairer:
 
     name = "boolean"
     summary = "use the truth word of the table that says the same"
+    domain = '`{"true": True, "false": False}[text]` raising `KeyError`'
+    losses = EITHER
     library = ""
     parameters = BooleanParameters
 
@@ -76,8 +79,13 @@ def _table(target: object) -> dict[str, bool] | None:
     """Return a dict that maps truth words to what they say, both ways, or None."""
     if type(target) is not dict or not 2 <= len(target) <= 4 * len(_TRUTH):
         return None
-    table = dict(target)
-    for key, value in table.items():
-        if type(key) is not str or _TRUTH.get(_word(key)) is not value:
+    try:
+        items = list(target.items())
+    except RuntimeError:  # another thread is changing it
+        return None
+    for key, value in items:
+        word = _word(key) if type(key) is str else ""
+        if word not in _TRUTH or value is not _TRUTH[word]:
             return None
+    table = dict(items)
     return table if len(set(table.values())) == 2 else None

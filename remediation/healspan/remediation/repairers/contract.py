@@ -1,7 +1,7 @@
-"""What a repairer is: a pure, total function from a failing operation to another operand, or None.
+"""What a repairer is: a pure, total function from a failing operation to other operands, or None.
 
 A repairer never raises, never mutates an operand, never runs code of an operand's type, and takes bounded
-time. It returns an operand, not a result: the original operation runs again with it, so what a repaired
+time. It returns operands, not a result: the original operation runs again with them, so what a repaired
 call returns was computed by the application's own expression.
 """
 
@@ -13,7 +13,18 @@ from typing import Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["ABSENT", "Failure", "Kind", "Loss", "Repaired", "Repairer", "RepairerParameters", "exact_text", "within"]
+__all__ = [
+    "ABSENT",
+    "EITHER",
+    "Failure",
+    "Kind",
+    "Loss",
+    "Repaired",
+    "Repairer",
+    "RepairerParameters",
+    "exact_text",
+    "within",
+]
 
 Kind = Literal["call", "subscript", "attribute", "operator"]
 """Form of the failing expression: ``target(argument)``, ``target[argument]``, ``target.argument`` with the name
@@ -39,6 +50,10 @@ class Loss(StrEnum):
     """A convention decided the reading: a dash is zero, a footnote mark is no part of the number."""
     LOSSY = "lossy"
     """Information was invented or dropped; never automatic."""
+
+
+EITHER: Final = (Loss.NONE, Loss.NORMALISED)
+"""The losses of a repairer whose reading needs a convention for some operands only."""
 
 
 class RepairerParameters(BaseModel):
@@ -71,10 +86,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """The operand to use instead of `Failure.argument`."""
+    """The operands to use instead."""
 
     value: object
+    """Instead of `Failure.argument`."""
     loss: Loss
+    owner: object = ABSENT
+    """Instead of `Failure.target`, for a subscript or an attribute whose owner is what was written otherwise;
+    `ABSENT` keeps it. Whoever else holds the owner sees no change, so it must be one that is only read, or a part
+    of the owner that was given."""
 
 
 class Repairer(Protocol):
@@ -87,6 +107,14 @@ class Repairer(Protocol):
     @property
     def summary(self) -> str:
         """A verb phrase for people: what it does."""
+
+    @property
+    def domain(self) -> str:
+        """The operations it acts on, and what they raise, for people."""
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What its repairs may cost; a diagnosis asks for nothing else."""
 
     @property
     def library(self) -> str:
@@ -114,8 +142,8 @@ def exact_text(value: object, limit: int) -> str | None:
     return str.__str__(value)
 
 
-def within(parameters: RepairerParameters, value: object, loss: Loss) -> Repaired | None:
+def within(parameters: RepairerParameters, value: object, loss: Loss, owner: object = ABSENT) -> Repaired | None:
     """Return the repair unless it costs more than the fix accepts."""
     if loss is Loss.NORMALISED and parameters.accept is not Loss.NORMALISED:
         return None
-    return Repaired(value, loss)
+    return Repaired(value, loss, owner)

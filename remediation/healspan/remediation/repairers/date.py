@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from types import BuiltinMethodType
 from typing import Final, Literal
 
 from healspan.remediation.repairers.characters import HARD_SPACES, INVISIBLE, SOFT_SPACES
 from healspan.remediation.repairers.contract import (
+    EITHER,
     Failure,
     Loss,
     Repaired,
@@ -80,6 +81,7 @@ _SHOWN = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_CLOCK = re.compile(rf"{_TIME.format('')} (?:[ ]?{_ZONE.format('')})?", re.VERBOSE | re.IGNORECASE)
 _DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
 _OF_TIME = frozenset("HIMSfp")
 _IS_UTC = re.compile(r"(?<![A-Za-z])(?:Z|UTC|GMT)(?![A-Za-z])|\+00:?00")
@@ -97,6 +99,8 @@ class DateRepairer:
 
     name = "date"
     summary = "read the date or time in the notation that people and systems use"
+    domain = "`date`, `time` and `datetime.fromisoformat`, `datetime.strptime` raising `ValueError`"
+    losses = EITHER
     library = ""
     parameters = DateParameters
 
@@ -115,7 +119,10 @@ class DateRepairer:
         text = exact_text(failure.argument, MAX_LENGTH)
         if text is None or type(target) is not BuiltinMethodType:
             return None
-        shown = _SHOWN.fullmatch(text.translate(_SEEN).strip())
+        if target == time.fromisoformat:
+            clock = _clock(text) if not failure.rest else None
+            return None if clock is None or clock == text else within(parameters, clock, Loss.NONE)
+        shown = _SHOWN.fullmatch(_seen(text))
         moment = None if shown is None else _moment(shown, parameters.order)
         if moment is None:
             return None
@@ -131,6 +138,24 @@ class DateRepairer:
         else:
             return None
         return None if found is None or found[0] == text else within(parameters, *found)
+
+
+def _seen(text: str) -> str:
+    return text.translate(_SEEN).strip()
+
+
+def _clock(text: str) -> str | None:
+    """Return a time of day in ISO 8601, or None."""
+    shown = _CLOCK.fullmatch(_seen(text))
+    if shown is None:
+        return None
+    part = {name: value or "" for name, value in shown.groupdict().items()}
+    since, offset = _time(part), _offset(part)
+    # A note says no more than the offset; 24:00 is a time of the next day.
+    if since is None or offset is False or part["note"] or since >= timedelta(days=1):
+        return None
+    said = (datetime.min + since).time()
+    return (said if offset is None else said.replace(tzinfo=timezone(offset))).isoformat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +208,12 @@ def _moment(shown: re.Match[str], order: str | None) -> _Moment | None:
             return None
         part.update(hour=part["h7"], minute=part["n7"], second=part["x7"])
         loss = Loss.NORMALISED
-    time = _time({name: part.get(inner + name, "") for name in ("hour", "minute", "second", "fraction", "half")})
+    since = _time({name: part.get(inner + name, "") for name in ("hour", "minute", "second", "fraction", "half")})
     offset = _offset({name: part.get(inner + name, "") for name in ("zone", "sign", "hours", "minutes")})
-    if time is None or offset is False:
+    if since is None or offset is False:
         return None
     try:
-        value = datetime(year, month, day) + time
+        value = datetime(year, month, day) + since
     except OverflowError:
         return None
     if inner + "note" in part:

@@ -27,6 +27,7 @@ from pydantic import Field, field_validator
 
 from healspan.remediation.repairers.contract import (
     ABSENT,
+    EITHER,
     Failure,
     Loss,
     Repaired,
@@ -132,6 +133,8 @@ class EncodingRepairer:
 
     name = "encoding"
     summary = "decode the bytes in the encoding that they are in"
+    domain = "`data.decode(...)`, `str(data, ...)`, `json.loads(data)` raising `UnicodeDecodeError`"
+    losses = EITHER
     library = ""
     parameters = EncodingParameters
 
@@ -147,7 +150,7 @@ class EncodingRepairer:
         asked = _asked(failure)
         # The method's bytes are looked at where the method comes from, so nothing of the application's runs.
         method = type(target) is BuiltinMethodType
-        data = target.__self__ if isinstance(target, BuiltinMethodType) else failure.argument
+        data = target.__self__ if type(target) is BuiltinMethodType else failure.argument
         if asked is None or type(data) is not bytes or not 0 < len(data) <= MAX_LENGTH:
             return None
         found = detect(data, failure.error, parameters.encodings)
@@ -199,8 +202,8 @@ def _declared(data: bytes, encodings: tuple[str, ...]) -> tuple[str, str, Loss] 
 def _asked(failure: Failure) -> str | None:
     """Return the canonical name of the encoding that the callee decodes, or None if it is none of those known."""
     target, argument, rest = failure.target, failure.argument, failure.rest
-    if isinstance(target, BuiltinMethodType):
-        if type(target) is not BuiltinMethodType or target.__name__ != "decode":
+    if type(target) is BuiltinMethodType:
+        if target.__name__ != "decode":
             return None
         if argument is ABSENT:
             return "utf-8" if not rest else None

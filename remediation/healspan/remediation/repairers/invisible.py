@@ -18,6 +18,7 @@ from uuid import UUID
 
 from healspan.remediation.repairers.characters import HARD_SPACES, INVISIBLE, JOINERS, SOFT_SPACES
 from healspan.remediation.repairers.contract import (
+    EITHER,
     Failure,
     Loss,
     Repaired,
@@ -56,6 +57,10 @@ class InvisibleRepairer:
 
     name = "invisible"
     summary = "take out characters that nobody sees"
+    domain = (
+        "`int`, `float`, `Decimal`, `Fraction`, `UUID`, `ip_address`, `ip_network`, `fromisoformat`, keys of a dict"
+    )
+    losses = EITHER
     library = ""
     parameters = InvisibleParameters
 

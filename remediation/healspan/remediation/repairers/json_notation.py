@@ -22,6 +22,7 @@ from typing import Final
 
 from healspan.remediation.repairers.characters import HARD_SPACES, INVISIBLE, SOFT_SPACES
 from healspan.remediation.repairers.contract import (
+    EITHER,
     Failure,
     Loss,
     Repaired,
@@ -70,6 +71,8 @@ class JsonRepairer:
 
     name = "json"
     summary = "read the JSON without the liberties taken with it"
+    domain = "`json.loads(text)` raising `JSONDecodeError`"
+    losses = EITHER
     library = ""
     parameters = JsonParameters
 
@@ -97,7 +100,8 @@ class JsonRepairer:
 def _text(argument: object) -> str | None:
     if type(argument) is bytes and len(argument) <= MAX_LENGTH:
         try:
-            return argument.decode()
+            # The encoding that the callee reads it in, but strictly.
+            return argument.decode(json.detect_encoding(argument))
         except UnicodeDecodeError:
             return None
     return exact_text(argument, MAX_LENGTH)

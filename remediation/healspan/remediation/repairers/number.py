@@ -12,18 +12,22 @@ The repairer hands the plain notation to the original callee; it never computes 
   ``(9`` is what remains of ``(9)`` where a table puts the parenthesis into its own cell.
 * ``12%`` is 0.12: what the sign means, what spreadsheets and ``format(0.12, "%")`` mean by it, and what
   filers tag. A source that writes points with a sign needs ``percent="points"``. `int` declines ratios.
+* ``1,234.50-`` is negative, as ledgers print it: normalised, and only behind a fraction or a grouped number.
+* ``â‚¬1,234`` is ``€1,234`` that was decoded wrongly: normalised, and only if it is a number then.
 * A lone dash is zero, as in accounts. Words (``n/a``, ``nil``, ``million``) and empty text decline.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Literal
 
 from healspan.remediation.repairers.characters import HARD_SPACES, INVISIBLE, SOFT_SPACES
 from healspan.remediation.repairers.contract import (
+    EITHER,
     Failure,
     Loss,
     Repaired,
@@ -31,6 +35,7 @@ from healspan.remediation.repairers.contract import (
     exact_text,
     within,
 )
+from healspan.remediation.repairers.mojibake import read_again
 
 __all__ = ["NumberParameters", "NumberRepairer"]
 
@@ -49,7 +54,6 @@ _GLYPHS = {
     **dict.fromkeys(map(ord, "\u2014\u2015"), "—"),
     **dict.fromkeys(map(ord, "\u2018\u2019\uff07"), "'"),
     **{ord(a): b for a, b in zip("，．（）％＄￡￥＋＊٫٬٪", ",.()%$£¥+*.,%", strict=True)},
-    **{zero + digit: str(digit) for zero in (0x0660, 0x06F0, 0x0966, 0xFF10) for digit in range(10)},
 }
 
 _CODES = (
@@ -79,6 +83,7 @@ _SHOWN = re.compile(
     (?P<inside>{_CURRENCY})?+ {_SPACE}
     (?P<inner>[-+–])?+
     (?P<digits>\.?+[0-9]++(?:[.,'{_HARD_SPACE}][0-9]++)*+)
+    (?P<trailing>-)?+
     {_SPACE} (?P<percent>%)?+
     {_SPACE} (?P<behind>{_CURRENCY})?+
     {_SPACE} (?P<close>\))?+
@@ -132,6 +137,8 @@ class NumberRepairer:
 
     name = "number"
     summary = "read the number in the notation that people and filings use"
+    domain = "`float`, `int`, `Decimal`, `Fraction` of a text, raising `ValueError` or `InvalidOperation`"
+    losses = EITHER
     library = ""
     parameters = NumberParameters
 
@@ -150,8 +157,8 @@ class NumberRepairer:
         if text is None:
             return None
         written = text
-        if not text.isascii():
-            text = text.translate(_GLYPHS)
+        meant = read_again(text)
+        text = _in_plain_signs(text if meant is None else meant)
         shown = _SHOWN.fullmatch(text)
         if shown is None:
             if parameters.dash == "decline" or _NIL.fullmatch(text) is None:
@@ -159,7 +166,14 @@ class NumberRepairer:
             return within(parameters, "0", Loss.NORMALISED)
         if _reads(target, written):
             return None
-        return _number(shown, parameters, whole_only=target is int)
+        return _number(shown, parameters, whole_only=target is int, again=meant is not None)
+
+
+def _in_plain_signs(text: str) -> str:
+    """Return a text with the signs and digits of ASCII, where it has others that mean the same."""
+    if text.isascii():
+        return text
+    return "".join(str(unicodedata.decimal(each, each)) for each in text.translate(_GLYPHS))
 
 
 def _reads(target: object, text: str) -> bool:
@@ -171,8 +185,14 @@ def _reads(target: object, text: str) -> bool:
     return True
 
 
-def _number(shown: re.Match[str], parameters: NumberParameters, *, whole_only: bool) -> Repaired | None:
-    outer, before, opened, inside, inner, digits, near, behind, closed, far, after, marks = shown.groups()
+def _number(
+    shown: re.Match[str],
+    parameters: NumberParameters,
+    *,
+    whole_only: bool,
+    again: bool,
+) -> Repaired | None:
+    outer, before, opened, inside, inner, digits, trailing, near, behind, closed, far, after, marks = shown.groups()
     percent = near or far
     currencies = [each for each in (before, inside, behind, after) if each]
     if (
@@ -181,6 +201,7 @@ def _number(shown: re.Match[str], parameters: NumberParameters, *, whole_only: b
         or (closed and not opened)
         or (near and far)
         or (percent and currencies)
+        or (trailing and (outer or inner or opened or percent or marks or digits.isdigit()))
         or (opened and not closed and (far or after or marks))
         or not _one_currency(currencies)
     ):
@@ -203,9 +224,9 @@ def _number(shown: re.Match[str], parameters: NumberParameters, *, whole_only: b
             return None
         fraction = ""
     footnote = opened and not currencies and not percent and digits.isdigit() and len(digits) <= 2
-    if marks or footnote or (opened and not closed) or "–" in (outer, inner):
+    if again or marks or footnote or trailing or (opened and not closed) or "–" in (outer, inner):
         loss = Loss.NORMALISED
-    negative = opened or (outer or inner or "+") != "+"
+    negative = opened or trailing or (outer or inner or "+") != "+"
     plain = f"{'-' if negative else ''}{whole or '0'}{'.' + fraction if fraction else ''}"
     return within(parameters, plain, loss)
 

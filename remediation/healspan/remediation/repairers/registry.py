@@ -66,10 +66,15 @@ def assemble(points: Iterable[EntryPoint]) -> dict[str, Repairer]:
 def _builtin() -> tuple[Repairer, ...]:
     from healspan.remediation.repairers.boolean import BooleanRepairer
     from healspan.remediation.repairers.date import DateRepairer
+    from healspan.remediation.repairers.declared_default import DeclaredDefaultRepairer
+    from healspan.remediation.repairers.delimiter import DelimiterRepairer
     from healspan.remediation.repairers.encoding import EncodingRepairer
     from healspan.remediation.repairers.invisible import InvisibleRepairer
     from healspan.remediation.repairers.json_notation import JsonRepairer
+    from healspan.remediation.repairers.mojibake import MojibakeRepairer
+    from healspan.remediation.repairers.moved_key import MovedKeyRepairer
     from healspan.remediation.repairers.number import NumberRepairer
+    from healspan.remediation.repairers.renamed_attribute import RenamedAttributeRepairer
     from healspan.remediation.repairers.renamed_key import RenamedKeyRepairer
     from healspan.remediation.repairers.xml_notation import XmlRepairer
 
@@ -82,6 +87,11 @@ def _builtin() -> tuple[Repairer, ...]:
         NumberRepairer(),
         RenamedKeyRepairer(),
         InvisibleRepairer(),
+        DelimiterRepairer(),
+        MojibakeRepairer(),
+        MovedKeyRepairer(),
+        RenamedAttributeRepairer(),
+        DeclaredDefaultRepairer(),
     )
 
 
@@ -96,14 +106,18 @@ class _Plugin:
         built: Any = made() if callable(made) else made
         self.name: str = built.name
         self.summary: str = built.summary
+        self.domain: str = built.domain
+        self.losses: tuple[Loss, ...] = tuple(built.losses)
         self.library: str = built.library
         self.parameters: type[RepairerParameters] = built.parameters
         self._applies: Callable[[str, BaseException], bool] = built.applies
         self._repair: Callable[[Failure], Repaired | None] = built.repair
         self._complained = False
-        texts = (self.name, self.summary, self.library)
-        if not all(isinstance(each, str) for each in texts) or not self.summary:
-            raise TypeError("name, summary and library must be texts")
+        texts = (self.name, self.summary, self.domain, self.library)
+        if not all(isinstance(each, str) for each in texts) or not self.summary or not self.domain:
+            raise TypeError("name, summary, domain and library must be texts")
+        if not self.losses or not set(self.losses) <= {Loss.NONE, Loss.NORMALISED}:
+            raise TypeError("losses must be Loss.NONE, Loss.NORMALISED or both")
         if self.name != name:
             raise ValueError(f"the entry point must have the repairer's own name, {self.name!r}")
         if not (isinstance(self.parameters, type) and issubclass(self.parameters, RepairerParameters)):
@@ -122,7 +136,7 @@ class _Plugin:
         repaired = self._asked(lambda: self._repair(failure))
         if type(repaired) is not Repaired or repaired.loss not in (Loss.NONE, Loss.NORMALISED):
             return None
-        return within(failure.parameters, repaired.value, repaired.loss)
+        return within(failure.parameters, repaired.value, repaired.loss, repaired.owner)
 
     def _asked(self, question: Callable[[], _Answer]) -> _Answer | None:
         try:

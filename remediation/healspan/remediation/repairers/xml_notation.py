@@ -22,6 +22,7 @@ from html.entities import html5
 from typing import Final
 
 from healspan.remediation.repairers.contract import (
+    EITHER,
     Failure,
     Loss,
     Repaired,
@@ -67,6 +68,8 @@ class XmlRepairer:
 
     name = "xml"
     summary = "read the XML with entities, ampersands and encoding set right"
+    domain = "`xml.etree.ElementTree.fromstring`, `lxml.etree.fromstring` raising their error of syntax"
+    losses = EITHER
     library = ""
     parameters = XmlParameters
 
@@ -97,8 +100,8 @@ class XmlRepairer:
         mended = _mended(read[0])
         if mended is None:
             return None
-        written: object = mended[0].encode() if type(document) is bytes else mended[0]
-        if written == document:
+        written, given = (mended[0].encode(), document) if type(document) is bytes else (mended[0], read[0])
+        if written == given:
             return None
         return within(parameters, written, Loss.NONE if mended[1] is read[1] is Loss.NONE else Loss.NORMALISED)
 

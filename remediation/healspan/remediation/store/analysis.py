@@ -11,11 +11,21 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from healspan.remediation.outcome import ApplicationMode
+from healspan.remediation.outcome import Application, ApplicationMode
 from healspan.remediation.store.fixes import effective_reward, outcomes_join
 from healspan.remediation.store.tables import ApplicationRow, ExposureRow, FixRow, IncidentRow, table_of
 
-__all__ = ["CallFact", "FailureFact", "OutcomeFact", "call_facts", "failure_facts", "fix_patterns", "outcome_facts"]
+__all__ = [
+    "CallFact",
+    "ChoiceFact",
+    "FailureFact",
+    "OutcomeFact",
+    "call_facts",
+    "choice_facts",
+    "failure_facts",
+    "fix_patterns",
+    "outcome_facts",
+]
 
 CHUNK = 10_000
 
@@ -61,6 +71,20 @@ class FailureFact(NamedTuple):
     """Healed by an installed repair, without an incident."""
 
 
+class ChoiceFact(NamedTuple):
+    """One choice among several fixes, and what came of it."""
+
+    boundary: str
+    context: str
+    pattern: str
+    """Exact hash of the incident's; empty where it has been purged."""
+    candidates: tuple[str, ...]
+    chosen: str
+    propensity: float
+    reward: int
+    policy_version: str
+
+
 def outcome_facts(connection: Connection) -> Iterator[OutcomeFact]:
     """Return every application with its verdict."""
     one = _APPLICATION.c
@@ -81,6 +105,29 @@ def outcome_facts(connection: Connection) -> Iterator[OutcomeFact]:
     )
     for row in connection.execute(query):
         yield OutcomeFact._make(row)
+
+
+def choice_facts(connection: Connection) -> Iterator[ChoiceFact]:
+    """Return every judged choice among several fixes in which chance had a say."""
+    one = _APPLICATION.c
+    query = (
+        select(one.body, one.context, func.coalesce(_INCIDENT.c.exact, ""), effective_reward)
+        .select_from(outcomes_join.outerjoin(_INCIDENT, _INCIDENT.c.error_id == one.error_id))
+        .where(one.propensity < 1.0, effective_reward.is_not(None))
+        .execution_options(yield_per=CHUNK)
+    )
+    for body, context, pattern, reward in connection.execute(query):
+        application = Application.model_validate_json(body)
+        yield ChoiceFact(
+            boundary=application.boundary,
+            context=context,
+            pattern=pattern,
+            candidates=application.candidates,
+            chosen=application.fix_id,
+            propensity=application.propensity,
+            reward=reward,
+            policy_version=application.policy_version or "",
+        )
 
 
 def fix_patterns(connection: Connection) -> dict[str, str]:

@@ -6,7 +6,8 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation.errors import StateConflict
-from healspan.remediation.fix import ALLOWED_CHANGES, FixState, StateChange
+from healspan.remediation.fix import ALLOWED_CHANGES, GIVEN_UP_STATES, SERVING_STATES, FixState, StateChange
+from healspan.remediation.store import fix_evidence
 from healspan.remediation.store.facts import encode
 from healspan.remediation.store.rows import row_of
 from healspan.remediation.store.tables import FixRow, RevisionRow, StateChangeRow, table_of
@@ -14,7 +15,6 @@ from healspan.remediation.store.tables import FixRow, RevisionRow, StateChangeRo
 __all__ = ["append_change", "latest_change", "next_revision", "settle_change"]
 
 _REVISION = "index"
-_GIVING_UP = frozenset({FixState.SUSPENDED, FixState.RETIRED})
 
 
 def next_revision(connection: Connection) -> int:
@@ -65,8 +65,11 @@ def append_change(connection: Connection, change: StateChange) -> bool:
     if change.state not in ALLOWED_CHANGES[state]:
         allowed = ", ".join(sorted(ALLOWED_CHANGES[state])) or "nothing"
         raise StateConflict(f"{who} is {state or 'new'} and cannot become {change.state}; it can become {allowed}")
+    if state is FixState.SUSPENDED and change.state in SERVING_STATES and not change.by_human:
+        raise StateConflict(f"{who} is suspended, and only a human may bring it back: 'healspan review approve' it")
     _, values = row_of(change, encode(change))
     connection.execute(table.insert().values(**values, revision=revision))
+    fix_evidence.begin(connection, change, revision)
     return True
 
 
@@ -83,7 +86,7 @@ def settle_change(connection: Connection, change: StateChange) -> str | None:
             return str(conflict)
         if latest.state is change.state and set(change.paths) <= set(latest.paths):
             return None
-        if change.state in _GIVING_UP and change.state in ALLOWED_CHANGES[latest.state]:
+        if change.state in GIVEN_UP_STATES and change.state in ALLOWED_CHANGES[latest.state]:
             # Unsigned, which is enough for a state in which nothing is served.
             append_change(
                 connection,

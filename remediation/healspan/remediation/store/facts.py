@@ -16,9 +16,12 @@ from pydantic import Field, JsonValue
 from pydantic_core import PydanticSerializationError
 
 from healspan.remediation.fix import Fix, StateChange
+from healspan.remediation.golden import GoldenSample
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.outcome import Application, Exposure, Judgement, RunFact
+from healspan.remediation.plan import Plan, PlanOutcome
 from healspan.remediation.record import Record
+from healspan.remediation.validation import Validation
 
 __all__ = [
     "RECORD_OF",
@@ -44,9 +47,13 @@ class Kind(StrEnum):
     APPLICATION = "application"
     JUDGEMENT = "judgement"
     RUN = "run"
+    PLAN = "plan"
+    PLAN_OUTCOME = "plan_outcome"
     EXPOSURE = "exposure"
     AUDIT = "audit"
     REFUSAL = "refusal"
+    GOLDEN = "golden"
+    VALIDATION = "validation"
 
 
 class AuditEntry(Record):
@@ -115,9 +122,13 @@ RECORD_OF: dict[Kind, type[Record]] = {
     Kind.APPLICATION: Application,
     Kind.JUDGEMENT: Judgement,
     Kind.RUN: RunFact,
+    Kind.PLAN: Plan,
+    Kind.PLAN_OUTCOME: PlanOutcome,
     Kind.EXPOSURE: Exposure,
     Kind.AUDIT: AuditEntry,
     Kind.REFUSAL: Refusal,
+    Kind.GOLDEN: GoldenSample,
+    Kind.VALIDATION: Validation,
 }
 """The record each kind holds."""
 

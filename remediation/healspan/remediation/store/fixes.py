@@ -11,11 +11,13 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, func, select
 
 from healspan.remediation.errors import InvalidFix
-from healspan.remediation.fix import Fix, FixState, StateChange, parse_fix
+from healspan.remediation.evidence import Evidence
+from healspan.remediation.fix import SERVING_STATES, Fix, FixState, StateChange, parse_fix
 from healspan.remediation.solution import Solution
 from healspan.remediation.store.changes import append_change, latest_change
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import FixScore, Refusal
+from healspan.remediation.store.fix_evidence import read_evidence
 from healspan.remediation.store.rows import Inserts, row_of
 from healspan.remediation.store.tables import (
     ApplicationRow,
@@ -25,9 +27,12 @@ from healspan.remediation.store.tables import (
     OverruleRow,
     RefusalRow,
     StateChangeRow,
+    ValidationRow,
     table_of,
 )
 from healspan.remediation.store.views import FixView
+from healspan.remediation.trial import standing
+from healspan.remediation.validation import Validation
 
 __all__ = ["Fixes", "effective_reward", "outcomes_join"]
 
@@ -133,8 +138,16 @@ class Fixes:
             states_of = _states(connection, ids)
             query = select(_SCORE.c.fix_id, _SCORE.c.body).where(_SCORE.c.fix_id.in_(ids))
             scores = {row.fix_id: FixScore.model_validate_json(row.body) for row in connection.execute(query)}
+            evidence = read_evidence(connection, ids)
         return tuple(
-            _solution(fix, states_of[fix.fix_id], counts.get(fix.fix_id), contexts[fix.fix_id], scores.get(fix.fix_id))
+            _solution(
+                fix,
+                states_of[fix.fix_id],
+                counts.get(fix.fix_id),
+                contexts[fix.fix_id],
+                scores.get(fix.fix_id),
+                evidence.get(fix.fix_id),
+            )
             for fix in fixes
             if fix.fix_id in states_of
         )
@@ -156,6 +169,13 @@ class Fixes:
             query = query.where(table.c.fix_id == fix_id)
         with self._database.reading() as connection:
             return tuple(Refusal.model_validate_json(body) for body in connection.execute(query).scalars())
+
+    def validations(self, fix_id: str, *, limit: int = 10) -> tuple[Validation, ...]:
+        """Return how far a fix came on the validation ladder, latest first."""
+        table = table_of(ValidationRow)
+        query = select(table.c.body).where(table.c.fix_id == fix_id).order_by(table.c.position.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return tuple(Validation.model_validate_json(body) for body in connection.execute(query).scalars())
 
 
 def _is_latest() -> Any:
@@ -238,6 +258,7 @@ def _solution(
     counts: Any,
     contexts: Sequence[str],
     score: FixScore | None,
+    evidence: Evidence | None,
 ) -> Solution:
     first: datetime | None = None if counts is None else counts.first
     return Solution(
@@ -256,4 +277,5 @@ def _solution(
         reward_score=None if score is None else score.reward_score,
         reward_parts={} if score is None else score.parts,
         bucket=None if score is None else score.bucket,
+        trial=None if evidence is None or state not in SERVING_STATES else standing(evidence),
     )

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from healspan.remediation.outcome import Judgement, RunFact
+from healspan.remediation.plan import Plan, PlanOutcome
 from healspan.remediation.store.facts import context_text
 
 __all__ = ["HistoryView", "RunHistory"]
@@ -21,6 +22,8 @@ __all__ = ["HistoryView", "RunHistory"]
 WINDOW = timedelta(days=30)
 MOST_GROUPS = 2_000
 """Pipelines times contexts; beyond it the group not used for longest is forgotten."""
+MOST_PLANS = 200
+"""Plans remembered of one pipeline and context; beyond it the one found first is forgotten."""
 MOST_RUNS = 50_000
 """Ids remembered, to count a run once that comes both from this process and from the store."""
 
@@ -41,12 +44,19 @@ class _Day:
     reached: Counter[str] = field(default_factory=Counter)
     reached_after: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Likewise boundaries."""
+    unfixed: Counter[str] = field(default_factory=Counter)
+    """Runs in which the boundary failed and nothing healed it."""
+    reached_unfixed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(boundary, later): of those, runs that went on to reach the later boundary."""
 
     def add(self, fact: RunFact) -> None:
         self.runs += 1
         self.with_fix.update(set(fact.fixes))
         _count(fact.patterns, self.patterns, self.patterns_after)
         _count(fact.reached, self.reached, self.reached_after)
+        for boundary, later in fact.unfixed:
+            self.unfixed[boundary] += 1
+            self.reached_unfixed.update((boundary, name) for name in later)
 
 
 def _count(
@@ -83,6 +93,10 @@ class RunHistory:
         self._known: OrderedDict[UUID, None] = OrderedDict()
         self._unknown: dict[tuple[str, str], dict[UUID, None]] = {}
         self._overruled: set[UUID] = set()
+        self._plans: dict[_Group, dict[str, Plan]] = {}
+        self._rewards: dict[str, Counter[int | None]] = {}
+        """By plan."""
+        self._counted: OrderedDict[UUID, None] = OrderedDict()
         self._today = date.min
 
     def add(self, fact: RunFact) -> None:
@@ -111,6 +125,24 @@ class RunHistory:
             for pattern in judgement.unknown_patterns:
                 self._unknown.setdefault((judgement.fix_id, pattern), {})[judgement.application_id] = None
 
+    def add_plan(self, plan: Plan) -> None:
+        """Remember a plan."""
+        with self._lock:
+            plans = self._plans.setdefault((plan.pipeline, context_text(plan.context_keys)), {})
+            plans.setdefault(plan.plan_id, plan)
+            if len(plans) > MOST_PLANS:
+                self._rewards.pop(plans.pop(next(iter(plans))).plan_id, None)
+
+    def add_plan_outcome(self, outcome: PlanOutcome) -> None:
+        """Count how a plan did in a run; once, however often it is added."""
+        with self._lock:
+            if outcome.outcome_id in self._counted:
+                return
+            self._counted[outcome.outcome_id] = None
+            if len(self._counted) > MOST_RUNS:
+                self._counted.popitem(last=False)
+            self._rewards.setdefault(outcome.plan_id, Counter())[outcome.reward] += 1
+
     def view(self, pipeline: str, context_keys: Mapping[str, str]) -> HistoryView:
         """Return what the verdicts of one pipeline and context ask."""
         return HistoryView(self, (pipeline, context_text(context_keys)))
@@ -136,6 +168,19 @@ class RunHistory:
         with self._lock:
             return sum(day.runs - day.with_fix[fix_id] for day in self._days(group))
 
+    def _sum(self, group: _Group, count: Callable[[_Day], int]) -> int:
+        with self._lock:
+            return sum(count(day) for day in self._days(group))
+
+    def _plans_of(self, group: _Group) -> tuple[Plan, ...]:
+        with self._lock:
+            return tuple(self._plans.get(group, {}).values())
+
+    def _is_verified(self, plan_id: str) -> bool:
+        with self._lock:
+            rewards = self._rewards.get(plan_id, Counter())
+            return rewards[1] > 0 and rewards[0] == 0
+
     def _seen_without(self, group: _Group, fix_id: str, pattern: str) -> bool:
         with self._lock:
             return any(day.patterns[pattern] > day.patterns_after[(pattern, fix_id)] for day in self._days(group))
@@ -160,6 +205,26 @@ class HistoryView:
     def runs_without(self, fix_id: str) -> int:
         """Return the number of closed runs in which the fix was not applied."""
         return self._history._runs_without(self._group, fix_id)
+
+    def unfixed(self, boundary: str) -> int:
+        """Return the number of runs in which the boundary failed and nothing healed it."""
+        return self._history._sum(self._group, lambda day: day.unfixed[boundary])
+
+    def reached_unfixed(self, boundary: str, later: str) -> bool:
+        """Tell whether one of them went on to reach another boundary."""
+        return self._history._sum(self._group, lambda day: day.reached_unfixed[(boundary, later)]) > 0
+
+    def plans(self) -> tuple[Plan, ...]:
+        """Return the plans that are known."""
+        return self._history._plans_of(self._group)
+
+    def verified(self, links: tuple[tuple[str, str], ...]) -> bool:
+        """Tell whether a plan of exactly these (boundary, fix) has succeeded, and never failed."""
+        return any(
+            tuple((link.boundary, link.fix_id) for link in plan.links) == links
+            and self._history._is_verified(plan.plan_id)
+            for plan in self.plans()
+        )
 
     def seen_without(self, fix_id: str, pattern: str) -> bool:
         """Tell whether the exact pattern occurred in a run before, or without, the fix being applied."""

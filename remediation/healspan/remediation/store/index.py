@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from healspan.remediation.errors import FixError, HealspanError, InvalidFix, SignatureRefused
-from healspan.remediation.fix import SERVING_STATES, Fix, Match, StateChange, parse_fix
+from healspan.remediation.fix import GIVEN_UP_STATES, SERVING_STATES, Fix, Match, StateChange, parse_fix
 from healspan.remediation.incident import Pattern
 from healspan.remediation.settings import Settings
 from healspan.remediation.store.facts import Refusal, digest
 from healspan.remediation.store.forks import no_fork_meanwhile
 from healspan.remediation.store.history import RunHistory
+from healspan.remediation.store.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from healspan.remediation.store.database import Database
@@ -99,6 +100,8 @@ class FixIndex:
         self._snapshot = Snapshot()
         self._announced = self._snapshot
         self._history = RunHistory()
+        self.verdicts = Verdicts()
+        """What verdicts have said of each fix."""
         self._lock = threading.Lock()
         self._stored: dict[str, _Known] = {}
         self._local: dict[str, _Known] = {}
@@ -135,15 +138,30 @@ class FixIndex:
         context_keys: Mapping[str, str],
     ) -> tuple[Candidate, ...]:
         """Return the fixes for a failure: exact before loose before whole boundary, then this context, then score."""
+        return tuple(one for group in self.groups(pattern, module, context_keys) for one in group)
+
+    def groups(
+        self,
+        pattern: Pattern,
+        module: str,
+        context_keys: Mapping[str, str],
+    ) -> list[tuple[Candidate, ...]]:
+        """Return the same in groups of fixes that fit the failure equally closely, the closest first."""
         snapshot = self._snapshot
         if snapshot.disabled:
-            return ()
-        found: list[Candidate] = []
+            return []
+        found: list[tuple[Candidate, ...]] = []
         keys = ((Match.EXACT, pattern.exact), (Match.LOOSE, pattern.loose), (Match.BOUNDARY, ""))
         for match, value in keys:
             fixes = snapshot.by_scope.get((match, module, value), ())
-            found += sorted(fixes, key=lambda one: not _fits(one.fix, context_keys))
-        return tuple(found)
+            if len(fixes) == 1:
+                found.append(fixes)
+                continue
+            for fits in (True, False):
+                group = tuple(one for one in fixes if _fits(one.fix, context_keys) is fits)
+                if group:
+                    found.append(group)
+        return found
 
     def latest(self, fix_id: str) -> StateChange | None:
         """Return the latest change of a fix's state that this process knows of, serving or not."""
@@ -170,6 +188,7 @@ class FixIndex:
             if known is None or change.sequence > known.change.sequence:
                 self._local[fix.fix_id] = _Known(change, fix if serves else None)
                 self._publish({fix.fix_id})
+                self.verdicts.begin(change)
         self._wake.set()
         return True
 
@@ -218,11 +237,13 @@ class FixIndex:
         if self._version is not None and version is not None and version[0] != self._version[0]:
             # Another connection: perhaps to another file in the place of the old one.
             self._marks = Marks()
-        delta = load(self._database, self._marks, now=self._now())
-        if delta.marks.revision < self._marks.revision or self._marks.revision == 0:
+        delta = load(self._database, self._marks, now=self._now(), pending=self.verdicts.pending())
+        afresh = delta.marks.revision < self._marks.revision or self._marks.revision == 0
+        if afresh:
             with self._lock:
                 self._stored.clear()
                 self._scores.clear()
+        self.verdicts.take(delta.evidence, delta.shown, afresh=afresh)
         self._take(delta)
         self._marks, self._version = delta.marks, version
         if self._unrecorded:
@@ -271,6 +292,10 @@ class FixIndex:
             self._history.add(fact)
         for judgement in delta.judgements:
             self._history.add_judgement(judgement)
+        for plan in delta.plans:
+            self._history.add_plan(plan)
+        for outcome in delta.plan_outcomes:
+            self._history.add_plan_outcome(outcome)
         with self._lock:
             changed = set(fresh)
             for fix_id, known in fresh.items():
@@ -289,7 +314,7 @@ class FixIndex:
                     continue
                 self._stored[fix_id] = known
                 local = self._local.get(fix_id)
-                if local is not None and local.change.sequence <= known.change.sequence:
+                if local is not None and _gives_way(local.change, known.change):
                     del self._local[fix_id]
             for fix_id, score in delta.scores:
                 self._scores[fix_id] = score
@@ -381,6 +406,17 @@ class FixIndex:
         if expires is not None and expires <= now:
             return None
         return Candidate(known.fix, known.change, self._scores.get(fix_id))
+
+
+def _gives_way(local: StateChange, stored: StateChange) -> bool:
+    """Whether what this process has decided is settled by what the store has.
+
+    Where it has given a fix up and another process was first with something else, the store makes the giving up its
+    next change; until it shows that, the fix does not serve here.
+    """
+    if local.sequence == stored.sequence and local.state in GIVEN_UP_STATES and stored.state in SERVING_STATES:
+        return False
+    return local.sequence <= stored.sequence
 
 
 def _scope(fix: Fix) -> _Key:

@@ -17,11 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from healspan.remediation.errors import StoreError
 from healspan.remediation.fix import StateChange
-from healspan.remediation.outcome import Judgement
+from healspan.remediation.outcome import Application, Judgement
 from healspan.remediation.record import Record
-from healspan.remediation.store.changes import settle_change
+from healspan.remediation.store.changes import next_revision, settle_change
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import RECORD_OF, AuditEntry, Kind, digest
+from healspan.remediation.store.fix_evidence import Folding
 from healspan.remediation.store.rows import Inserts, Values, row_of
 from healspan.remediation.store.spool_file import Entry
 from healspan.remediation.store.tables import DeadLetterRow, OverruleRow, table_of
@@ -69,15 +70,36 @@ def add_facts(
             rows[table_of(OverruleRow)] += [
                 {"application_id": str(one), "by_application": str(record.application_id)} for one in record.overrules
             ]
+    if any(isinstance(record, Judgement | StateChange) for record, _ in facts):
+        # First of all, since it makes those who fold verdicts and change states wait for each other on every database.
+        next_revision(connection)
+    folding = _folding(connection, [record for record, _ in facts])
     for table, values_of_table in rows.items():
         inserts.add(connection, table, values_of_table)
-    # After the fixes they belong to.
+    # After the fixes they belong to, and each after the verdicts that came before it.
     for record, _ in facts:
-        if isinstance(record, StateChange):
+        if isinstance(record, Judgement) and folding is not None:
+            folding.take(record)
+        elif isinstance(record, StateChange):
+            if folding is not None:
+                folding.flush(next_revision(connection))
             reason = settle_change(connection, record)
             if reason is not None:
                 table, values = row_of(_lost_race(record, reason, now))
                 inserts.add(connection, table, [values])
+    if folding is not None:
+        folding.flush(next_revision(connection))
+
+
+def _folding(connection: Connection, records: Sequence[Record]) -> Folding | None:
+    judgements = [record for record in records if isinstance(record, Judgement)]
+    if not judgements:
+        return None
+    return Folding(
+        connection,
+        judgements,
+        {str(record.application_id): record for record in records if isinstance(record, Application)},
+    )
 
 
 def give_way(number: int) -> None:

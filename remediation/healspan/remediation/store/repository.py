@@ -10,8 +10,10 @@ from healspan.remediation.settings import Settings
 from healspan.remediation.store.controls import Controls
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.fixes import Fixes
+from healspan.remediation.store.goldens import Goldens
 from healspan.remediation.store.incidents import Incidents
 from healspan.remediation.store.outcomes import Outcomes
+from healspan.remediation.store.plans import Plans
 from healspan.remediation.store.projections import Projections
 from healspan.remediation.store.retention import purge_before, purge_subject
 from healspan.remediation.store.views import Purged
@@ -31,8 +33,10 @@ class Store:
         self.incidents = Incidents(database)
         self.fixes = Fixes(database)
         self.outcomes = Outcomes(database)
+        self.plans = Plans(database)
         self.projections = Projections(database)
         self.controls = Controls(database)
+        self.goldens = Goldens(database)
 
     @classmethod
     def open(cls, settings: Settings) -> Store:

@@ -9,17 +9,24 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select
 
 from healspan.remediation.ids import uuid7
+from healspan.remediation.store.changes import next_revision
 from healspan.remediation.store.controls import write_audit
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import AuditEntry, digest
+from healspan.remediation.store.fix_evidence import rebuild
 from healspan.remediation.store.tables import (
     ApplicationRow,
     AuditRow,
     DeadLetterRow,
+    FixEvidenceRow,
+    GoldenRow,
     IncidentRow,
     JudgementRow,
+    PlanOutcomeRow,
+    PlanRow,
     ResolutionRow,
     RunRow,
+    ValidationRow,
     table_of,
 )
 from healspan.remediation.store.views import Purged
@@ -28,12 +35,17 @@ __all__ = ["purge_before", "purge_subject"]
 
 _INCIDENT, _RESOLUTION, _RUN = table_of(IncidentRow), table_of(ResolutionRow), table_of(RunRow)
 _APPLICATION, _JUDGEMENT = table_of(ApplicationRow), table_of(JudgementRow)
+_EVIDENCE = table_of(FixEvidenceRow)
+_PLAN, _PLAN_OUTCOME = table_of(PlanRow), table_of(PlanOutcomeRow)
 _LETTER, _AUDIT = table_of(DeadLetterRow), table_of(AuditRow)
+_GOLDEN, _VALIDATION = table_of(GoldenRow), table_of(ValidationRow)
 _CHUNK = 500
 
 
 def purge_before(database: Database, before: datetime, *, actor: str, now: datetime | None = None) -> Purged:
-    """Erase incidents, runs and dead letters from before a moment; outcomes stay, they hold no payload.
+    """Erase incidents, runs, golden samples and dead letters from before a moment.
+
+    Outcomes and validations stay with their fixes; they hold no payload.
 
     Raises:
         StoreUnavailable, StoreCorrupt: nothing was erased.
@@ -44,6 +56,7 @@ def purge_before(database: Database, before: datetime, *, actor: str, now: datet
             incidents=_incidents(connection, _INCIDENT.c.at < before),
             runs=_delete(connection, _RUN, _RUN.c.closed_at < before),
             dead_letters=_delete(connection, _LETTER, _LETTER.c.at < before),
+            golden_samples=_delete(connection, _GOLDEN, _GOLDEN.c.at < before),
         )
         _note(connection, actor, {"before": before.isoformat()}, purged, now)
     database.settle()
@@ -67,19 +80,33 @@ def purge_subject(database: Database, subject: str, *, actor: str, now: datetime
         raise ValueError("an empty subject would match everything; name the text to erase")
     with database.writing() as connection:
         _overwrite(connection)
-        applications = select(_APPLICATION.c.application_id).where(_contains(_APPLICATION, subject))
-        ids = list(connection.execute(applications).scalars())
+        applications = select(_APPLICATION.c.application_id, _APPLICATION.c.fix_id).where(
+            _contains(_APPLICATION, subject),
+        )
+        found = connection.execute(applications).all()
+        ids = [row.application_id for row in found]
         for chunk in _chunks(ids):
             connection.execute(delete(_JUDGEMENT).where(_JUDGEMENT.c.application_id.in_(chunk)))
             connection.execute(delete(_APPLICATION).where(_APPLICATION.c.application_id.in_(chunk)))
+        plans = list(connection.execute(select(_PLAN.c.plan_id).where(_contains(_PLAN, subject))).scalars())
+        for chunk in _chunks(plans):
+            connection.execute(delete(_PLAN_OUTCOME).where(_PLAN_OUTCOME.c.plan_id.in_(chunk)))
+            connection.execute(delete(_PLAN).where(_PLAN.c.plan_id.in_(chunk)))
+        _delete(connection, _PLAN_OUTCOME, _contains(_PLAN_OUTCOME, subject))
         purged = Purged(
+            plans=len(plans),
             incidents=_incidents(connection, _contains(_INCIDENT, subject)),
             runs=_delete(connection, _RUN, _contains(_RUN, subject)),
             applications=len(ids),
             dead_letters=_delete(connection, _LETTER, _contains(_LETTER, subject)),
             audits=_delete(connection, _AUDIT, _contains(_AUDIT, subject)),
+            golden_samples=_delete(connection, _GOLDEN, _contains(_GOLDEN, subject)),
+            validations=_delete(connection, _VALIDATION, _contains(_VALIDATION, subject)),
         )
         _delete(connection, _RESOLUTION, _contains(_RESOLUTION, subject))
+        # What those outcomes said of a fix, and the contexts by which it is told, go with them.
+        touched = set(connection.execute(select(_EVIDENCE.c.fix_id).where(_contains(_EVIDENCE, subject))).scalars())
+        rebuild(connection, touched | {row.fix_id for row in found}, next_revision(connection))
         _note(connection, actor, {"subject_sha256": digest(subject)}, purged, now)
     database.settle()
     return purged

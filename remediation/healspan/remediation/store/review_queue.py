@@ -22,8 +22,10 @@ from healspan.remediation.store.tables import (
     IncidentRow,
     ResolutionRow,
     StateChangeRow,
+    ValidationRow,
     table_of,
 )
+from healspan.remediation.validation import Validation
 
 __all__ = ["Escalation", "Proposal", "ReviewQueue"]
 
@@ -34,6 +36,7 @@ EXAMPLES = 5
 
 _INCIDENT, _RESOLUTION = table_of(IncidentRow), table_of(ResolutionRow)
 _FIX, _CHANGE, _SCORE = table_of(FixRow), table_of(StateChangeRow), table_of(FixScoreRow)
+_VALIDATION = table_of(ValidationRow)
 _ENDED = _INCIDENT.join(_RESOLUTION, _RESOLUTION.c.error_id == _INCIDENT.c.error_id)
 
 
@@ -65,6 +68,8 @@ class Proposal(Record):
     latest: UUID | None
     """The newest of them."""
     score: FixScore | None
+    validation: Validation | None = None
+    """How far it came on the validation ladder, the last time; None: nothing was run for it."""
 
 
 class ReviewQueue:
@@ -130,6 +135,8 @@ class ReviewQueue:
                     logger.warning("a proposed fix is left out of the review queue: %s", error)
                     continue
                 incidents, latest = connection.execute(_evidence(fix.scope)).one()
+                climbs = select(_VALIDATION.c.body).where(_VALIDATION.c.fix_id == fix.fix_id)
+                climb = connection.execute(climbs.order_by(_VALIDATION.c.position.desc()).limit(1)).scalar()
                 found.append(
                     Proposal(
                         fix=fix,
@@ -137,6 +144,7 @@ class ReviewQueue:
                         incidents=incidents,
                         latest=None if latest is None else UUID(latest),
                         score=None if score_body is None else FixScore.model_validate_json(score_body),
+                        validation=None if climb is None else Validation.model_validate_json(climb),
                     ),
                 )
         return tuple(found)

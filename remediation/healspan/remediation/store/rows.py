@@ -13,11 +13,14 @@ from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation.fix import Fix, StateChange
+from healspan.remediation.golden import GoldenSample
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.outcome import Application, Exposure, Judgement, RunFact
+from healspan.remediation.plan import Plan, PlanOutcome
 from healspan.remediation.record import Record
 from healspan.remediation.store import tables
 from healspan.remediation.store.facts import AuditEntry, Refusal, context_text, encode
+from healspan.remediation.validation import Validation
 
 __all__ = ["Inserts", "Values", "row_of"]
 
@@ -131,6 +134,25 @@ def _run(record: RunFact) -> Values:
     }
 
 
+def _plan(record: Plan) -> Values:
+    return {
+        "plan_id": record.plan_id,
+        "pipeline": record.pipeline,
+        "context": context_text(record.context_keys),
+        "found_at": record.found_at,
+    }
+
+
+def _plan_outcome(record: PlanOutcome) -> Values:
+    return {
+        "outcome_id": str(record.outcome_id),
+        "plan_id": record.plan_id,
+        "run_id": str(record.run_id),
+        "at": record.timestamp,
+        "reward": record.reward,
+    }
+
+
 def _exposure(record: Exposure) -> Values:
     return {
         "exposure_id": str(record.exposure_id),
@@ -162,6 +184,21 @@ def _refusal(record: Refusal) -> Values:
     }
 
 
+def _golden(record: GoldenSample) -> Values:
+    return {"sample_id": str(record.sample_id), "boundary": record.boundary, "at": record.at}
+
+
+def _validation(record: Validation) -> Values:
+    return {
+        "validation_id": str(record.validation_id),
+        "fix_id": record.fix_id,
+        "error_id": str(record.error_id),
+        "boundary": record.boundary,
+        "at": record.at,
+        "passed": record.passed,
+    }
+
+
 _ROWS: dict[type[Record], tuple[type[tables.Row], Callable[[Any], Values]]] = {
     Incident: (tables.IncidentRow, _incident),
     Resolution: (tables.ResolutionRow, _resolution),
@@ -170,9 +207,13 @@ _ROWS: dict[type[Record], tuple[type[tables.Row], Callable[[Any], Values]]] = {
     Application: (tables.ApplicationRow, _application),
     Judgement: (tables.JudgementRow, _judgement),
     RunFact: (tables.RunRow, _run),
+    Plan: (tables.PlanRow, _plan),
+    PlanOutcome: (tables.PlanOutcomeRow, _plan_outcome),
     Exposure: (tables.ExposureRow, _exposure),
     AuditEntry: (tables.AuditRow, _audit),
     Refusal: (tables.RefusalRow, _refusal),
+    GoldenSample: (tables.GoldenRow, _golden),
+    Validation: (tables.ValidationRow, _validation),
 }
 
 

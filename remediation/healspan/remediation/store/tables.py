@@ -40,19 +40,24 @@ __all__ = [
     "ControlRow",
     "DeadLetterRow",
     "ExposureRow",
+    "FixEvidenceRow",
     "FixRow",
     "FixScoreRow",
+    "GoldenRow",
     "HotspotRow",
     "IncidentRow",
     "JudgementRow",
     "LeaseRow",
     "OverruleRow",
+    "PlanOutcomeRow",
+    "PlanRow",
     "RefusalRow",
     "ResolutionRow",
     "RevisionRow",
     "RunRow",
     "StateChangeRow",
     "UtcTime",
+    "ValidationRow",
     "table_of",
 ]
 
@@ -287,6 +292,38 @@ class RunRow(Fact, table=True):
     body: str = _body()
 
 
+class PlanRow(Row, table=True):
+    """Fixes of several boundaries that heal only together; its content address is its key."""
+
+    __tablename__ = "plan"
+    __table_args__ = (
+        CheckConstraint("length(plan_id) = 64", name="plan_id"),
+        Index(None, "pipeline", "context"),
+    )
+    plan_id: str = Field(primary_key=True, max_length=64)
+    pipeline: str
+    context: str
+    found_at: datetime = _time(index=True)
+    body: str = _body()
+
+
+class PlanOutcomeRow(Fact, table=True):
+    """How a plan did in one run; `reward` is null where it is censored."""
+
+    __tablename__ = "plan_outcome"
+    __table_args__ = _fact(
+        UniqueConstraint("outcome_id"),
+        CheckConstraint("reward IN (0, 1)", name="reward"),
+        Index(None, "plan_id", "at"),
+    )
+    outcome_id: str = Field(max_length=36)
+    plan_id: str = Field(max_length=64)
+    run_id: str = Field(max_length=36, index=True)
+    at: datetime = _time()
+    reward: int | None
+    body: str = _body()
+
+
 class ExposureRow(Fact, table=True):
     """Calls of a boundary, as one process counted them; rows add up."""
 
@@ -331,6 +368,31 @@ class RefusalRow(Fact, table=True):
     body: str = _body()
 
 
+class GoldenRow(Fact, table=True):
+    """A good call of a boundary, for replay."""
+
+    __tablename__ = "golden"
+    __table_args__ = _fact(UniqueConstraint("sample_id"))
+    sample_id: str = Field(max_length=36)
+    boundary: str = Field(index=True)
+    at: datetime = _time(index=True)
+    body: str = _body()
+
+
+class ValidationRow(Fact, table=True):
+    """How far one fix came on the validation ladder."""
+
+    __tablename__ = "validation"
+    __table_args__ = _fact(UniqueConstraint("validation_id"))
+    validation_id: str = Field(max_length=36)
+    fix_id: str = Field(max_length=64, index=True)
+    error_id: str = Field(max_length=36)
+    boundary: str
+    at: datetime = _time(index=True)
+    passed: bool
+    body: str = _body()
+
+
 class DeadLetterRow(Row, table=True):
     """A spooled row that could not be taken in; kept for a human, never in the way."""
 
@@ -353,6 +415,15 @@ class FixScoreRow(Row, table=True):
     bucket: str | None
     formula: str
     updated_at: datetime = _time()
+    revision: int = Field(sa_type=BigInteger, index=True)
+    body: str = _body()
+
+
+class FixEvidenceRow(Row, table=True):
+    """Projection: what verdicts have said of a fix, folded in the transaction that takes them in."""
+
+    __tablename__ = "fix_evidence"
+    fix_id: str = Field(primary_key=True, max_length=64)
     revision: int = Field(sa_type=BigInteger, index=True)
     body: str = _body()
 

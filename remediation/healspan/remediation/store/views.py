@@ -9,6 +9,7 @@ from pydantic import Field
 from healspan.remediation.fix import Fix, FixState, StateChange
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 from healspan.remediation.outcome import Application, Judgement
+from healspan.remediation.plan import Plan, PlanReward
 from healspan.remediation.record import Record
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "IncidentFilter",
     "IncidentView",
     "OutcomeView",
+    "PlanView",
+    "PlannedFix",
     "Purged",
 ]
 
@@ -83,6 +86,36 @@ class OutcomeView(Record):
         return None if self.judgement is None else self.judgement.verdict.reward
 
 
+class PlannedFix(Record):
+    """One link of a plan, in words."""
+
+    boundary: str
+    fix_id: str
+    does: str
+    """Its instruction; empty where the fix is not in the store."""
+    mean: float
+    """Expected reward of the fix alone."""
+
+
+class PlanView(Record):
+    """A plan and its record."""
+
+    plan: Plan
+    successes: int
+    failures: int
+    unknown: int
+    last_at: datetime | None
+    reward: PlanReward
+    """Beside its fixes taken alone."""
+    fixes: tuple[PlannedFix, ...]
+    """Of the links, in order."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether it has succeeded and never failed: fixes of a verified plan do not contend for a value."""
+        return self.successes > 0 and self.failures == 0
+
+
 class DeadLetter(Record):
     """A spooled row that could not be taken in."""
 
@@ -102,3 +135,6 @@ class Purged(Record):
     applications: int = Field(default=0, ge=0)
     dead_letters: int = Field(default=0, ge=0)
     audits: int = Field(default=0, ge=0)
+    golden_samples: int = Field(default=0, ge=0)
+    validations: int = Field(default=0, ge=0)
+    plans: int = Field(default=0, ge=0)

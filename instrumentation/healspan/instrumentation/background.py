@@ -1,0 +1,120 @@
+"""Mode `background`: the call fails as it would have, and a fix is looked for when its caller has gone.
+
+The diagnosis works on copies of the arguments, in a run of its own: nothing that it does reaches the caller or the
+pipeline. It runs in a thread of the runtime; that of a coroutine function as a task of the same event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import inspect
+import logging
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
+from typing import Any
+
+from healspan.instrumentation.contract import Arguments
+from healspan.instrumentation.failure import Failure
+from healspan.remediation.driver import drive, drive_async
+from healspan.remediation.repair import take_fired
+from healspan.remediation.run import current_run
+from healspan.remediation.runtime import internal_error, runtime
+
+__all__ = ["Background", "below", "copied"]
+
+logger = logging.getLogger("healspan")
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+_tasks: set[asyncio.Task[None]] = set()
+"""Diagnoses under way in event loops, which keep only weak references."""
+
+
+class Background:
+    """Looks for fixes of one boundary's failures later.
+
+    Args:
+        name: of the boundary.
+        through: makes a call as the boundary does, see `below`, with a code object that counts as the boundary's.
+        signature: of the boundary's function.
+        healing: the boundaries whose failures are being healed in a context, and so are left alone in it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        through: Callable[..., Any],
+        signature: inspect.Signature,
+        healing: ContextVar[frozenset[str]],
+    ) -> None:
+        self._name = name
+        self._through = through
+        self._signature = signature
+        self._healing = healing
+
+    def look(self, failure: Failure, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Have a fix looked for soon; never raises, and does nothing while an equal failure is looked into."""
+        key = failure.incident.pattern.exact
+        with internal_error("diagnose"):
+            later = runtime().later
+            if key in later:
+                return
+            call = copied(args, kwargs)
+            if call is None:
+                logger.warning("boundary %s: its arguments cannot be copied, so no fix is looked for later", self._name)
+                return
+            abandoned = failure.later(call, Arguments(self._signature, *call), self._through)
+            context = copy_context()
+            if failure.asynchronous:
+                task = asyncio.get_running_loop().create_task(self._find_async(abandoned, key), context=context)
+                _tasks.add(task)
+                task.add_done_callback(_tasks.discard)
+            else:
+                later.put(key, functools.partial(context.run, self._find, abandoned))
+
+    def _find(self, failure: Failure) -> None:
+        self._enter()
+        drive(runtime().engine.find(failure))
+
+    async def _find_async(self, failure: Failure, key: str) -> None:
+        with internal_error("diagnose"), runtime().later.claim(key) as mine:
+            self._enter()
+            if mine:
+                await drive_async(runtime().engine.find(failure))
+
+    def _enter(self) -> None:
+        """Leave the caller's run, and keep failures of the attempts from being healed in their turn."""
+        current_run.set(None)
+        self._healing.set(self._healing.get() | {self._name})
+
+
+def below(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what calls a function as its boundary does, and nothing more."""
+    if inspect.iscoroutinefunction(function):
+
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                take_fired(sys._getframe())
+
+        return call_async
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            take_fired(sys._getframe())
+
+    return call
+
+
+def copied(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    """Return a deep copy of the arguments; None where they cannot be copied."""
+    try:
+        return copy.deepcopy((args, kwargs))
+    except Exception:
+        return None

@@ -1,0 +1,88 @@
+"""Reads the operands of a failing expression from its frame, where that takes no code of the application's.
+
+A diagnosis asks repairers about them before it makes a call again: most failures are nobody's business, and then none
+is made. Only names and constants can be read, and attributes of modules; all else would have to be evaluated again.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator
+from dataclasses import replace
+from types import CodeType, FrameType, ModuleType
+
+from healspan.remediation.repair.expression import Location
+from healspan.remediation.repairers import ABSENT, Failure, RepairerParameters
+
+__all__ = ["failure_at"]
+
+_traceback = BaseException.__dict__["__traceback__"]  # past whatever the exception's class overrides
+
+
+def failure_at(location: Location, code: CodeType, error: BaseException) -> Failure | None:
+    """Return the failing operation as a repairer is shown it, or None where it cannot be read.
+
+    Args:
+        location: the expression.
+        code: of the frame in which it failed.
+        error: what it raised.
+    """
+    frame = _frame(error, code)
+    if frame is None:
+        return None
+    try:
+        return _read(ast.parse(location.expression, mode="eval").body, frame, location, error)
+    except (SyntaxError, _Unreadable):
+        return None
+
+
+class _Unreadable(Exception):
+    """An operand that is no name and no constant."""
+
+
+def _read(node: ast.expr, frame: FrameType, location: Location, error: BaseException) -> Failure:
+    blank = Failure(location.kind, None, ABSENT, error, RepairerParameters())
+    match node:
+        case ast.Subscript(value=owner, slice=key):
+            return replace(blank, target=_value(owner, frame), argument=_value(key, frame))
+        case ast.Attribute(value=owner, attr=name):
+            return replace(blank, target=_value(owner, frame), argument=name)
+        case ast.Call(func=function, args=[first, *others], keywords=keywords):
+            rest = (*others, *(each.value for each in keywords))
+            if any(each.arg is None for each in keywords):
+                raise _Unreadable
+            return replace(
+                blank,
+                target=_value(function, frame),
+                argument=_value(first, frame),
+                rest=tuple(_value(each, frame) for each in rest),
+            )
+    raise _Unreadable
+
+
+def _value(node: ast.expr, frame: FrameType) -> object:
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name):
+            for names in (frame.f_locals, frame.f_globals, vars(builtins)):
+                if name in names:
+                    return names[name]
+        case ast.Attribute(value=owner, attr=name):
+            module = _value(owner, frame)
+            if type(module) is ModuleType and name in vars(module):
+                return vars(module)[name]
+    raise _Unreadable
+
+
+def _frame(error: BaseException, code: CodeType) -> FrameType | None:
+    """Return the innermost frame of a failure that ran this code."""
+    return next((each for each in reversed(list(_frames(error))) if each.f_code is code), None)
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    trace = _traceback.__get__(error)
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next

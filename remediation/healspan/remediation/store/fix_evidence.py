@@ -1,0 +1,203 @@
+"""The evidence on fixes as the store keeps it: one row a fix, folded from verdicts as they arrive.
+
+A projection: whatever is in it follows from applications, judgements and changes of state. It is written in the
+transaction that takes those facts in, under the lock of the revision, so every verdict is folded exactly once,
+however often it is brought and by whomever.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+
+from pydantic import ValidationError
+from sqlalchemy import Column, Connection, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from healspan.remediation.evidence import GRAIN, Evidence, outcome_of
+from healspan.remediation.fix import Match, StateChange
+from healspan.remediation.outcome import Application, Judgement, Verdict
+from healspan.remediation.store.facts import context_text, encode
+from healspan.remediation.store.tables import (
+    ApplicationRow,
+    FixEvidenceRow,
+    FixRow,
+    JudgementRow,
+    OverruleRow,
+    StateChangeRow,
+    table_of,
+)
+
+__all__ = ["OVERRULED", "Folding", "begin", "read_evidence", "readable", "rebuild"]
+
+logger = logging.getLogger("healspan.store")
+
+_EVIDENCE, _CHANGE, _FIX = table_of(FixEvidenceRow), table_of(StateChangeRow), table_of(FixRow)
+_APPLICATION, _JUDGEMENT, _OVERRULE = table_of(ApplicationRow), table_of(JudgementRow), table_of(OverruleRow)
+_CHUNK = 500
+
+OVERRULED = Verdict(resolved=True, no_regression=False, valid_output=None)
+"""What a verdict that was unknown has turned out to be."""
+
+
+class Folding:
+    """Folds the judgements of one transaction.
+
+    Args:
+        connection: in a writing transaction that holds the lock of the revision.
+        judgements: of the transaction, before they are inserted.
+        applications: of the transaction, by id; others are read from the store.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        judgements: Sequence[Judgement],
+        applications: Mapping[str, Application],
+    ) -> None:
+        self._connection = connection
+        self._applications = dict(applications)
+        own = {str(one.application_id) for one in judgements}
+        overruled = {str(one) for judgement in judgements for one in judgement.overrules}
+        self._fresh = own - set(_present(connection, _JUDGEMENT.c.application_id, own))
+        self._judged = set(_present(connection, _JUDGEMENT.c.application_id, overruled))
+        self._overruled = set(_present(connection, _OVERRULE.c.application_id, own | overruled))
+        self._evidence: dict[str, Evidence] = {}
+        self._matches: dict[str, Match] = {}
+
+    def take(self, judgement: Judgement) -> None:
+        """Fold a judgement that has been inserted; one that was there before says nothing new."""
+        application_id = str(judgement.application_id)
+        if application_id in self._fresh:
+            self._fresh.discard(application_id)
+            self._judged.add(application_id)
+            self._fold(application_id, OVERRULED if application_id in self._overruled else judgement.verdict)
+        for one in map(str, judgement.overrules):
+            if one not in self._overruled:
+                self._overruled.add(one)
+                if one in self._judged:
+                    self._fold(one, OVERRULED)
+
+    def flush(self, revision: int) -> None:
+        """Write what was folded."""
+        _write(self._connection, self._evidence.values(), revision)
+        self._evidence.clear()
+
+    def _fold(self, application_id: str, verdict: Verdict) -> None:
+        application = self._applications.get(application_id) or _application(self._connection, application_id)
+        if application is None:
+            # Dropped from a spool that was full; a verdict on nothing.
+            return
+        fix_id = application.fix_id
+        if fix_id not in self._matches:
+            self._matches[fix_id] = _match(self._connection, fix_id)
+        outcome = outcome_of(application, verdict, self._matches[fix_id], context_text(application.context_keys))
+        if outcome is None:
+            return
+        before = self._evidence.get(fix_id) or _one(self._connection, fix_id)
+        self._evidence[fix_id] = before.after(outcome)
+
+
+def begin(connection: Connection, change: StateChange, revision: int) -> None:
+    """Start the test of a fix afresh where a change gives it another standing."""
+    before = _one(connection, change.fix_id)
+    after = before.begin(change)
+    if after is not before:
+        _write(connection, [after], revision)
+
+
+def read_evidence(connection: Connection, fix_ids: Collection[str]) -> dict[str, Evidence]:
+    """Return the evidence on those of these fixes that have any."""
+    found: dict[str, Evidence] = {}
+    for chunk in _chunks(fix_ids):
+        query = select(_EVIDENCE.c.fix_id, _EVIDENCE.c.body).where(_EVIDENCE.c.fix_id.in_(chunk))
+        for fix_id, body in connection.execute(query):
+            evidence = readable(fix_id, body)
+            if evidence is not None:
+                found[fix_id] = evidence
+    return found
+
+
+def readable(fix_id: str, body: str) -> Evidence | None:
+    """Read a row; None, and a line in the log, for one that a newer version wrote."""
+    try:
+        return Evidence.model_validate_json(body)
+    except ValidationError:
+        logger.warning("the evidence on fix %s cannot be read and is left out; upgrade healspan", fix_id[:12])
+        return None
+
+
+def rebuild(connection: Connection, fix_ids: Collection[str], revision: int) -> None:
+    """Fold the facts about some fixes again: verdicts as they arrived, changes of state where their time is."""
+    for fix_id in sorted(fix_ids):
+        evidence, changes = Evidence(fix_id=fix_id), deque(_changes(connection, fix_id))
+        match = _match(connection, fix_id)
+        for application, judgement, verdict in _judged(connection, fix_id):
+            outcome = outcome_of(application, verdict, match, context_text(application.context_keys))
+            if outcome is None:
+                continue
+            moment = judgement.timestamp + (GRAIN if outcome.tallied else timedelta())
+            while changes and changes[0].at <= moment:
+                evidence = evidence.begin(changes.popleft())
+            evidence = evidence.after(outcome)
+        for change in changes:
+            evidence = evidence.begin(change)
+        connection.execute(delete(_EVIDENCE).where(_EVIDENCE.c.fix_id == fix_id))
+        _write(connection, [evidence], revision)
+
+
+def _changes(connection: Connection, fix_id: str) -> Iterator[StateChange]:
+    query = select(_CHANGE.c.body).where(_CHANGE.c.fix_id == fix_id).order_by(_CHANGE.c.sequence)
+    for body in connection.execute(query).scalars().all():
+        yield StateChange.model_validate_json(body)
+
+
+def _judged(connection: Connection, fix_id: str) -> Iterator[tuple[Application, Judgement, Verdict]]:
+    query = (
+        select(_APPLICATION.c.body, _JUDGEMENT.c.body, _OVERRULE.c.application_id.is_not(None))
+        .join(_JUDGEMENT, _JUDGEMENT.c.application_id == _APPLICATION.c.application_id)
+        .outerjoin(_OVERRULE, _OVERRULE.c.application_id == _APPLICATION.c.application_id)
+        .where(_APPLICATION.c.fix_id == fix_id)
+        .order_by(_JUDGEMENT.c.position)
+    )
+    for application, body, overruled in connection.execute(query).all():
+        judgement = Judgement.model_validate_json(body)
+        yield Application.model_validate_json(application), judgement, OVERRULED if overruled else judgement.verdict
+
+
+def _match(connection: Connection, fix_id: str) -> Match:
+    """Return what a fix claims; one that was tried and never kept claims the pattern it was made for."""
+    found = connection.execute(select(_FIX.c.match).where(_FIX.c.fix_id == fix_id)).scalar()
+    return Match.EXACT if found is None else Match(found)
+
+
+def _application(connection: Connection, application_id: str) -> Application | None:
+    query = select(_APPLICATION.c.body).where(_APPLICATION.c.application_id == application_id)
+    body = connection.execute(query).scalar()
+    return None if body is None else Application.model_validate_json(body)
+
+
+def _one(connection: Connection, fix_id: str) -> Evidence:
+    return read_evidence(connection, [fix_id]).get(fix_id) or Evidence(fix_id=fix_id)
+
+
+def _write(connection: Connection, evidence: Iterable[Evidence], revision: int) -> None:
+    rows = [{"fix_id": one.fix_id, "revision": revision, "body": encode(one)} for one in evidence]
+    if not rows:
+        return
+    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(_EVIDENCE)
+    fresh = {"revision": insert.excluded.revision, "body": insert.excluded.body}
+    connection.execute(insert.on_conflict_do_update(index_elements=[_EVIDENCE.c.fix_id], set_=fresh), rows)
+
+
+def _present(connection: Connection, column: Column[str], ids: Collection[str]) -> Iterator[str]:
+    for chunk in _chunks(ids):
+        yield from connection.execute(select(column).where(column.in_(chunk))).scalars()
+
+
+def _chunks(ids: Collection[str]) -> Iterator[Sequence[str]]:
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), _CHUNK):
+        yield ordered[start : start + _CHUNK]

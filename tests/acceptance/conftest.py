@@ -1,0 +1,45 @@
+"""Fixtures of the tests of the command line: a store that a real service has filled, and a way to run a command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests import shop
+from tests.command import Ran, Run
+
+from healspan.remediation.cli import main
+from healspan.remediation.runtime import shut_down
+from healspan.remediation.settings import load_settings
+from healspan.remediation.store.repository import Store
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*arguments: str) -> Ran:
+        capsys.readouterr()
+        code = main(arguments)
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return command
+
+
+@pytest.fixture
+def filled(data_dir: Path) -> Path:
+    """A store in which one call was healed and three, of two patterns, escalated."""
+    assert shop.price("$12") == 12.0
+    for words in ("only EUR 12", "only USD 13"):
+        with pytest.raises(LookupError):
+            shop.price(words)
+    with pytest.raises(KeyError):
+        shop.invoice({"name": "ann"})
+    shut_down()
+    return data_dir
+
+
+@pytest.fixture
+def store(filled: Path) -> Iterator[Store]:
+    with Store.open(load_settings()) as opened:
+        yield opened

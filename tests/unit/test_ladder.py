@@ -1,0 +1,321 @@
+"""The ladder, driven by hand: the order of its rungs, its budget, and that whatever fails says no."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from tests.facts import make_fix, make_incident
+
+from healspan.remediation.boundary import Boundary, ContractResult, FailedCall
+from healspan.remediation.driver import drive
+from healspan.remediation.errors import RepairDeclined
+from healspan.remediation.fix import Fix, FixDraft
+from healspan.remediation.incident import Incident
+from healspan.remediation.ladder import Climbed, Ladder
+from healspan.remediation.lessons import Lessons
+from healspan.remediation.repair import FiredRepair, Probe, Repairs, current_probe
+from healspan.remediation.repairers import Loss
+from healspan.remediation.reservoir import GoodCall, Reservoir
+from healspan.remediation.sandbox import Sandbox
+from healspan.remediation.step import FramePath, ParametersStep, RepairStep, Step
+from healspan.remediation.validation import Outcome, Rung, RungResult, Validation
+
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
+STEP = RepairStep(
+    module="app",
+    qualname="read",
+    source_hash="0" * 64,
+    expression="float(text)",
+    line=1,
+    end_line=1,
+    column=4,
+    end_column=9,
+    error_type="builtins.ValueError",
+    repairer="number",
+    parameters={"accept": "none"},
+)
+
+
+def fix_of(*steps: Step) -> Fix:
+    content = {name: getattr(make_fix(), name) for name in FixDraft.model_fields}
+    return Fix.from_draft(FixDraft(**{**content, "steps": steps}), created_at=NOW)
+
+
+def read(text: str) -> float:
+    return float(text)
+
+
+@dataclass
+class Clock:
+    """Time that passes only when somebody says so."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Call:
+    """As much of a failing call as the ladder asks, and a protocol of what it asked for."""
+
+    clock: Clock
+    boundary: Boundary = field(default_factory=lambda: Boundary("m", read, "app:read", retry_safe=True))
+    error: Exception = field(default_factory=lambda: ValueError("no number"))
+    incident: Incident = field(default_factory=make_incident)
+    path: FramePath = (("app", "read", "return float(text)"),)
+    repeatable: str | None = None
+    acts: bool = True
+    raises: Exception | None = None
+    contract: ContractResult = field(default_factory=lambda: ContractResult(True, "kept"))
+    good: Callable[[GoodCall], Any] = lambda good: good.result
+    takes: float = 0.001
+    asked: list[str] = field(default_factory=list)
+
+    def again(self) -> float:
+        self.asked.append("again")
+        self.clock.seconds += self.takes
+        probe = current_probe.get()
+        if probe is not None and self.acts:
+            frame = inspect.currentframe()
+            assert frame is not None
+            probe.uses.append(FiredRepair("fix", STEP, Loss.NONE, 1, True, frame))
+        if self.raises is not None:
+            raise self.raises
+        return 1.0
+
+    def again_with(self, arguments: dict[str, Any]) -> float:
+        self.asked.append("again_with")
+        return 1.0
+
+    def acted(self, fix_id: str) -> bool:
+        return False
+
+    def verify(self, value: object) -> ContractResult:
+        self.asked.append("verify")
+        return self.contract
+
+    def replay(self, good: GoodCall) -> Any:
+        self.asked.append("replay")
+        self.clock.seconds += self.takes
+        return self.good(good)
+
+
+class FakeRepairs:
+    """Stands for repairs that can always be installed, or never."""
+
+    def __init__(self, refusal: Exception | None = None) -> None:
+        self.refusal = refusal
+
+    @contextlib.contextmanager
+    def probe(self, repairs: object) -> Iterator[Probe]:
+        if self.refusal is not None:
+            raise self.refusal
+        probe = Probe()
+        token = current_probe.set(probe)
+        try:
+            yield probe
+        finally:
+            current_probe.reset(token)
+
+
+def climb(
+    call: Call,
+    fix: Fix,
+    *,
+    refusal: Exception | None = None,
+    replay_seconds: float = 1.0,
+    serves: bool = True,
+) -> Climbed:
+    ladder = Ladder(
+        cast("Repairs", FakeRepairs(refusal)),
+        Sandbox(),
+        replay_seconds=replay_seconds,
+        clock=call.clock,
+        now=lambda: NOW,
+        new_id=lambda: UUID(int=1),
+    )
+    return drive(ladder.climb(fix, cast("FailedCall", call), serves=serves))
+
+
+def outcomes(climbed: Climbed) -> list[tuple[Rung, Outcome]]:
+    return [(one.rung, one.outcome) for one in climbed.validation.rungs]
+
+
+def last(climbed: Climbed) -> RungResult:
+    return climbed.validation.rungs[-1]
+
+
+def good_calls(number: int) -> Boundary:
+    reservoir = Reservoir(inspect.signature(read))
+    for each in range(number):
+        reservoir.keep(((str(each),), {}), float(each))
+    return Boundary("m", read, "app:read", retry_safe=True, golden=reservoir)
+
+
+def test_the_rungs_are_climbed_in_their_order() -> None:
+    call = Call(Clock(), good_calls(2))
+    climbed = climb(call, fix_of(STEP))
+    assert outcomes(climbed) == [(rung, Outcome.PASSED) for rung in Rung]
+    assert call.asked == ["again", "verify", "replay", "replay"]
+    assert (climbed.passed, climbed.applied, climbed.value) == (True, True, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "rung", "applied", "asked"),
+    [
+        ({"acts": False}, Rung.REPRODUCE, False, ["again"]),
+        ({"acts": False, "raises": ValueError()}, Rung.RUN, False, ["again"]),
+        ({"raises": KeyError()}, Rung.RUN, True, ["again"]),
+        ({"contract": ContractResult(False, "too small")}, Rung.CONTRACT, True, ["again", "verify"]),
+    ],
+)
+def test_the_first_no_ends_the_climb(change: dict[str, Any], rung: Rung, applied: bool, asked: list[str]) -> None:
+    call = Call(Clock(), good_calls(2), **change)
+    climbed = climb(call, fix_of(STEP))
+    assert (last(climbed).rung, last(climbed).outcome) == (rung, Outcome.FAILED)
+    assert climbed.applied is applied
+    assert call.asked == asked
+
+
+def test_what_does_not_fit_the_code_is_not_even_called() -> None:
+    call = Call(Clock())
+    climbed = climb(call, fix_of(STEP), refusal=RepairDeclined("a handler stands on the way"))
+    assert (last(climbed).rung, last(climbed).reason) == (Rung.PARSE, "a handler stands on the way")
+    assert call.asked == []
+    assert not climbed.applied
+
+
+def test_a_fix_whose_bytes_say_something_else_fails_the_first_rung() -> None:
+    call = Call(Clock())
+    altered = fix_of(STEP).model_copy(update={"confidence": 0.1})
+    assert last(climb(call, altered)).rung is Rung.PARSE
+    assert call.asked == []
+
+
+def test_a_rung_that_fails_itself_says_no() -> None:
+    class Broken(Call):
+        def verify(self, value: object) -> ContractResult:
+            raise RuntimeError("secret words of the application")
+
+    climbed = climb(Broken(Clock()), fix_of(STEP))
+    assert last(climbed).outcome is Outcome.FAILED
+    assert last(climbed).reason == "it raised RuntimeError"
+
+
+def test_a_good_call_that_changes_ends_the_climb() -> None:
+    def changed(good: GoodCall) -> float:
+        return -1.0 if current_probe.get() is not None and good.result == 2.0 else float(good.result)
+
+    call = Call(Clock(), good_calls(5), good=changed)
+    climbed = climb(call, fix_of(STEP))
+    assert (last(climbed).rung, last(climbed).outcome) == (Rung.GOLDEN, Outcome.FAILED)
+    assert "another result with the fix in force (2 did not)" in last(climbed).reason
+
+
+def test_a_good_call_that_raises_with_the_fix_ends_the_climb() -> None:
+    def raising(good: GoodCall) -> float:
+        if current_probe.get() is not None:
+            raise LookupError
+        return float(good.result)
+
+    assert last(climb(Call(Clock(), good_calls(1), good=raising), fix_of(STEP))).outcome is Outcome.FAILED
+
+
+def test_a_good_call_that_is_no_more_says_nothing() -> None:
+    call = Call(Clock(), good_calls(3), good=lambda good: -1.0)
+    climbed = climb(call, fix_of(STEP))
+    assert climbed.passed
+    assert outcomes(climbed)[4] == (Rung.GOLDEN, Outcome.SKIPPED)
+
+
+def test_the_replay_ends_with_its_budget_and_says_how_far_it_came() -> None:
+    call = Call(Clock(), good_calls(10), takes=0.010)
+    climbed = climb(call, fix_of(STEP), replay_seconds=0.035)
+    assert call.asked.count("replay") == 3
+    assert climbed.validation.rungs[4].reason == "3 of 10 good calls were made again and gave what they gave"
+
+
+def test_a_slow_call_is_not_replayed_at_all() -> None:
+    call = Call(Clock(), good_calls(10), takes=5.0)
+    climbed = climb(call, fix_of(STEP))
+    assert "replay" not in call.asked
+    assert climbed.validation.rungs[4].outcome is Outcome.SKIPPED
+    assert "the time for more was up" in climbed.validation.rungs[4].reason
+
+
+def test_where_nothing_may_be_called_again_no_good_call_is_replayed() -> None:
+    call = Call(Clock(), good_calls(2), repeatable="boundary 'm' is not declared retry_safe")
+    climbed = climb(call, fix_of(STEP))
+    assert "replay" not in call.asked
+    assert "not declared retry_safe" in climbed.validation.rungs[4].reason
+
+
+@pytest.mark.parametrize(
+    ("raises", "outcome"),
+    [(ValueError(), Outcome.PASSED), (KeyError(), Outcome.FAILED), (None, Outcome.FAILED)],
+)
+def test_parameters_need_the_failure_to_come_again(raises: Exception | None, outcome: Outcome) -> None:
+    boundary = Boundary("m", read, "app:read", retry_safe=True)
+    boundary.tunable = {"text": cast("Any", type("Any", (), {"holds": lambda self, value: True})())}
+    call = Call(Clock(), boundary, raises=raises)
+    climbed = climb(call, fix_of(ParametersStep(arguments={"text": "1"})))
+    assert outcomes(climbed)[1] == (Rung.REPRODUCE, outcome)
+    assert ("again_with" in call.asked) is (outcome is Outcome.PASSED)
+
+
+def test_what_a_human_has_to_approve_does_not_reach_the_trial() -> None:
+    climbed = climb(Call(Clock()), fix_of(STEP), serves=False)
+    assert climbed.passed
+    assert (last(climbed).rung, last(climbed).outcome) == (Rung.TRIAL, Outcome.SKIPPED)
+
+
+@pytest.mark.parametrize(("serves", "passed"), [(True, False), (False, True)])
+def test_a_convention_that_nothing_looks_at_is_for_a_human(serves: bool, passed: bool) -> None:
+    step = STEP.model_copy(update={"parameters": {"accept": "normalised"}})
+
+    class Acting(Call):
+        def again(self) -> float:
+            probe = current_probe.get()
+            frame = inspect.currentframe()
+            assert probe is not None
+            assert frame is not None
+            probe.uses.append(FiredRepair("fix", step, Loss.NORMALISED, 1, True, frame))
+            return 1.0
+
+    call = Acting(Clock(), contract=ContractResult(None, "the boundary declares no contract"))
+    assert climb(call, fix_of(step), serves=serves).passed is passed
+    call.contract = ContractResult(None, "like 6 good calls", compared=True)
+    assert climb(call, fix_of(step)).passed
+
+
+def climbed_to(rung: Rung, outcome: Outcome = Outcome.FAILED) -> Validation:
+    result = RungResult(rung=rung, outcome=outcome, reason="for the test", elapsed_ms=0.0)
+    return Validation(
+        validation_id=UUID(int=1), fix_id="fix", error_id=UUID(int=2), boundary="m", at=NOW, rungs=(result,)
+    )
+
+
+@pytest.mark.parametrize("rung", list(Rung))
+def test_only_what_speaks_of_the_fix_itself_is_a_lesson(rung: Rung) -> None:
+    lessons = Lessons(timedelta(hours=1))
+    learned = lessons.learn(climbed_to(rung), "pattern")
+    assert learned is (rung in {Rung.GOLDEN, Rung.NEIGHBOURS})
+    assert (lessons.about("fix", "pattern", NOW) is not None) is learned
+    assert lessons.about("fix", "another pattern", NOW) is None
+    assert lessons.about("another fix", "pattern", NOW) is None
+
+
+def test_a_lesson_wears_off() -> None:
+    lessons = Lessons(timedelta(hours=1))
+    lessons.learn(climbed_to(Rung.GOLDEN), "pattern")
+    assert lessons.about("fix", "pattern", NOW + timedelta(minutes=59)) is not None
+    assert lessons.about("fix", "pattern", NOW + timedelta(hours=1)) is None
+    assert not lessons.learn(climbed_to(Rung.GOLDEN, Outcome.PASSED), "pattern")
