@@ -23,8 +23,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## Heal real SEC filings, twice: the second run needs no diagnosis
 	@$(BIN)/healspan demo
 
+# Boundaries have two forms; what is tested of one must hold of the other.
+BOTH_FORMS := $(addprefix tests/,integration/test_boundary.py integration/test_engine.py \
+  integration/test_retry_and_parameters.py integration/test_inner_functions.py acceptance/test_attacks.py \
+  acceptance/test_filings.py)
+
 test: lint types $(STAMP) ## Everything CI checks: lint, types, tests
 	@$(BIN)/pytest
+	@HEALSPAN_COMPILED_BOUNDARIES=0 $(BIN)/pytest $(BOTH_FORMS)
 
 lint: $(STAMP) ## Style and the one-way arrows between the parts
 	@$(BIN)/ruff check .

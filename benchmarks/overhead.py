@@ -4,13 +4,17 @@
 
 Prints value, budget and verdict of each figure (`budgets`), or JSON.
 
-Keys: `boundary_ns`, `wrapper_ns` (a bare ``functools.wraps`` try/except wrapper), `ratio` (budget 1.5),
-`capture_us` (four frames, locals on), `repair_install_ms`, `tier1_ms.{p50,p99}` (exception to healed value, the
-incident durable; budget 1 and 5), `repair_us` (a repaired input over a clean one; budget 20), `capture_to_sentry`
-(where sentry-sdk is installed: our capture over its own; budget 1), `adapter_ms.{p50,p99}` (a warm sandboxed adapter
-that calls again, on a real boundary, from its arguments to its result; budget 1), beside it `call_p50`, `call_p99`
-(the whole failing call that it heals, capture and durable incident included) and `bare_p50`, `bare_p99` (the same text
-and host call in the sandbox alone, in this process).
+Keys: `boundary_ns` (in a wrapper), `wrapper_ns` (a bare ``functools.wraps`` try/except wrapper), `ratio` (budget 1.5),
+`boundary_with_1000_fixes` (that ratio with 1,000 active fixes of other boundaries), `bare_ns` and
+`compiled_boundary_ns` (a boundary inside its function, over the bare function: counter, sampling, open runs and
+fired repairs included; budget 30), `compiled_unsampled_ns` (the same without the one call in 64 that is sampled),
+`guarded_helper_ns` (a guarded expression that does not fail; budget 40), `capture_us` (four frames, locals on),
+`repair_install_ms`, `tier1_ms.{p50,p99}` (exception to healed value, the incident durable; budget 1 and 5), `repair_us`
+(a repaired input over a clean one; budget 20), `capture_to_sentry` (where sentry-sdk is installed: our capture over its
+own; budget 1), `adapter_ms.{p50,p99}` (a warm sandboxed adapter that calls again, on a real boundary, from its
+arguments to its result; budget 1), beside it `call_p50`, `call_p99` (the whole failing call that it heals, capture and
+durable incident included) and `bare_p50`, `bare_p99` (the same text and host call in the sandbox alone, in this
+process).
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import itertools
 import os
 import statistics
 import sys
@@ -33,11 +38,12 @@ from budgets import report
 
 from healspan.instrumentation import error_boundary
 from healspan.instrumentation.capture import capture
+from healspan.instrumentation.exposure import CallCounter
 from healspan.remediation.boundary import FailedCall, Invocation
 from healspan.remediation.fix import Fix, FixDraft, FixState, Match, RiskLevel, Scope, StateChange
 from healspan.remediation.runtime import runtime, shut_down
 from healspan.remediation.signing import Reviewer, enrol
-from healspan.remediation.step import AdapterStep
+from healspan.remediation.step import AdapterStep, StrategyStep
 
 
 def identity(value: object) -> object:
@@ -61,10 +67,22 @@ def plain(value):  # type: ignore[no-untyped-def]
     return value
 
 
-bounded = error_boundary("overhead")(plain)
+def declared(name: str, *, inside: bool) -> Any:
+    """Declare a boundary around `plain`, in one of the two forms."""
+    os.environ["HEALSPAN_COMPILED_BOUNDARIES"] = str(int(inside))
+    function = error_boundary(name)(plain)
+    del os.environ["HEALSPAN_COMPILED_BOUNDARIES"]
+    return function
+
+
+bounded, compiled = declared("overhead", inside=False), declared("overhead_compiled", inside=True)
 
 
 def read_amount(text):  # type: ignore[no-untyped-def]
+    return float(text)
+
+
+def read_amount_too(text):  # type: ignore[no-untyped-def]
     return float(text)
 
 
@@ -99,18 +117,80 @@ def nanoseconds(function: Callable[[Any], Any], argument: object, calls: int) ->
     return (time.thread_time() - started) / calls * 1e9
 
 
-def boundary(rounds: int, calls: int) -> dict[str, float]:
-    """Pair the boundary with the reference, round by round: the machine's speed drifts."""
-    wrapper = bare(plain)
+def paired(
+    reference: Callable[[Any], Any],
+    ours: Callable[[Any], Any],
+    rounds: int,
+    calls: int,
+    argument: object = 1,
+) -> list[tuple[float, float]]:
+    """Time two functions round by round: the machine's speed drifts."""
     for _ in range(2):
-        nanoseconds(wrapper, 1, calls)
-        nanoseconds(bounded, 1, calls)
-    pairs = [(nanoseconds(wrapper, 1, calls), nanoseconds(bounded, 1, calls)) for _ in range(rounds)]
+        nanoseconds(reference, argument, calls)
+        nanoseconds(ours, argument, calls)
+    return [(nanoseconds(reference, argument, calls), nanoseconds(ours, argument, calls)) for _ in range(rounds)]
+
+
+def boundary(rounds: int, calls: int) -> dict[str, float]:
+    """Pair the boundary in a wrapper with what one would write by hand."""
+    pairs = paired(bare(plain), bounded, rounds, calls)
     return {
         "wrapper_ns": round(statistics.median(reference for reference, _ in pairs), 1),
         "boundary_ns": round(statistics.median(ours for _, ours in pairs), 1),
         "ratio": round(statistics.median(ours / reference for reference, ours in pairs), 3),
     }
+
+
+def inside(rounds: int, calls: int) -> dict[str, float]:
+    """Pair the boundary inside its function with the bare function."""
+    if compiled.boundary.form != "compiled":
+        sys.exit(f"the boundary could not be compiled: {compiled.boundary.form_reason}")
+    pairs = paired(plain, compiled, rounds, calls)
+    counter = next(each for each in compiled.__code__.co_consts if isinstance(each, CallCounter))
+    kept, counter.ticks = counter.ticks, itertools.repeat(())  # type: ignore[assignment]
+    unsampled = paired(plain, compiled, rounds, calls)
+    counter.ticks = kept
+    return {
+        "bare_ns": round(statistics.median(reference for reference, _ in pairs), 1),
+        "compiled_boundary_ns": round(statistics.median(ours - reference for reference, ours in pairs), 1),
+        "compiled_unsampled_ns": round(statistics.median(ours - reference for reference, ours in unsampled), 1),
+    }
+
+
+def with_many_fixes(rounds: int, calls: int) -> dict[str, float]:
+    """Pair them again while 1,000 fixes of other boundaries are active."""
+    live = runtime()
+    for number in range(1_000):
+        scope = Scope(module=f"other_{number}", match=Match.EXACT, exact=f"v1:exact:{number}")
+        draft = FixDraft(
+            pattern=f"KeyError::other_{number}::read",
+            scope=scope,
+            diagnosis="An alternative fits.",
+            fix_type="strategy",
+            fix_instruction="Use the strategy 'other'.",
+            affected_module="other",
+            confidence=0.6,
+            risk_level=RiskLevel.LOW,
+            risk_assessment="Calls an alternative.",
+            steps=(StrategyStep(strategy="other"),),
+            origin="playbook:strategy",
+            source_hash={"other:other": "0" * 64},
+        )
+        fix = live.keys.sign_fix(Fix.from_draft(draft, created_at=datetime.now(UTC)))
+        change = StateChange(
+            fix_id=fix.fix_id,
+            sequence=1,
+            state=FixState.ACTIVE,
+            policy="guarded",
+            actor="engine",
+            reason="to be there",
+            at=datetime.now(UTC),
+        )
+        live.index.add(fix, live.keys.sign_change(change))
+    active = [one for one in live.index.snapshot.serving if one.change.state is FixState.ACTIVE]
+    if len(active) < 1_000:
+        sys.exit(f"only {len(active)} fixes are active")
+    return {"boundary_with_1000_fixes": boundary(rounds, calls)["ratio"]}
 
 
 def four_frames(depth: int, label: str, items: list[int]) -> None:
@@ -200,10 +280,12 @@ def installed_repair(rounds: int) -> dict[str, float]:
         started = time.perf_counter()
         live.repairs.install([active])
         seconds.append(time.perf_counter() - started)
+    guarded = paired(read_amount_too, repaired.__wrapped__, rounds // 10, 2_000, "1234.50")
     clean = [nanoseconds(repaired, "1234.50", 200) for _ in range(rounds // 20)]
     dirty = [nanoseconds(repaired, "$1,234.50", 200) for _ in range(rounds // 20)]
     return {
         "repair_install_ms": round(statistics.median(seconds) * 1e3, 3),
+        "guarded_helper_ns": round(statistics.median(ours - reference for reference, ours in guarded), 1),
         "repair_us": round((statistics.median(dirty) - statistics.median(clean)) / 1e3, 2),
     }
 
@@ -289,15 +371,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it runs")
     options = parser.parse_args()
-    rounds = 200 if options.quick else 2_000
+    rounds, pairs = (200, 25) if options.quick else (2_000, 250)
     with tempfile.TemporaryDirectory() as directory:
         os.environ["HEALSPAN_DATA_DIR"] = directory
         figures: dict[str, Any] = {
-            **boundary(25 if options.quick else 250, 20_000),
+            **boundary(pairs, 20_000),
+            **inside(pairs, 20_000),
             "capture_us": (ours := capture_us(rounds)),
             **to_sentry(rounds // 4, ours),
             "tier1_ms": tier1(rounds),
             **installed_repair(rounds),
+            **with_many_fixes(pairs, 20_000),
             "adapter_ms": adapter_ms(rounds // 2, Path(directory)),
         }
         shut_down()

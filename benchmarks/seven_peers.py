@@ -67,7 +67,7 @@ class Peer:
 PEERS = (
     Peer(
         "payload-heal",
-        "@heal_json(schema): heals the dict that a function is handed; AI tier off, as there is no key",
+        "@heal_json(schema): heals the dict that a function is handed; without its model tier, as there is no key",
         """
 from payload_heal import HealConfig, heal_json
 from pydantic import BaseModel

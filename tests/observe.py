@@ -46,3 +46,9 @@ def facts(live: Runtime) -> list[Ended]:
         assert view.resolution is not None
         ended.append(Ended(view.incident, view.resolution))
     return ended
+
+
+def uninstall_for_good(live: Runtime) -> None:
+    """Take every repair out, and keep the index from putting back what serves with its next look at the store."""
+    live.index.stop()
+    live.repairs.uninstall_all()

@@ -25,7 +25,7 @@ from healspan.remediation import runtime as runtime_module
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.metrics import Metrics
 from healspan.remediation.regression import judge_run
-from healspan.remediation.repair import InstallStatus, fired
+from healspan.remediation.repair import InstallStatus, untaken
 from healspan.remediation.run import Applied, Failed, Run
 from healspan.remediation.runtime import Runtime, shut_down
 from healspan.remediation.store.spool_file import is_busy
@@ -228,7 +228,7 @@ def test_a_cancelled_call_leaves_nothing_of_its_repairs_behind(live: Runtime) ->
             await asyncio.wait_for(waiting({"total": "1,235"}, 30), 0.05)
 
     asyncio.run(main())
-    assert fired == {}
+    assert untaken() == 0
 
 
 def test_coroutines_that_wait_for_a_diagnosis_take_no_thread_of_the_pool(live: Runtime) -> None:

@@ -208,7 +208,8 @@ def _date(failure: Failure, repaired: Repaired) -> bool:
 
 
 def _letters(text: object) -> str:
-    composed = unicodedata.normalize("NFC", str.__str__(text))  # type: ignore[arg-type]
+    seen = "".join(each for each in str.__str__(text) if unicodedata.category(each) != "Cf")  # type: ignore[arg-type]
+    composed = unicodedata.normalize("NFC", seen)
     return "".join(each for each in composed.removeprefix("ï»¿").casefold() if each.isalnum())
 
 

@@ -205,6 +205,16 @@ class TestWhatItIsGiven:
             once("twelve or so")
         assert decisions(service)[0].reason == "it raised ValueError at line 2"
 
+    def test_a_repairer_that_needs_another_owner_declines(self, service: Runtime, ann: Reviewer) -> None:
+        text = body(
+            "payload = {'data': {'items': 1.0}}",
+            "return payload[repair('moved_key', 'key', payload, 'items', 'normalised')]",
+        )
+        serve(service, ann, "adapted_once", AdapterStep(text=text, repairers=("moved_key",)))
+        with pytest.raises(ValueError, match="could not convert"):
+            once("x")
+        assert decisions(service)[0].reason == "it raised ValueError at line 3"
+
 
 class TestWhatComesBack:
     def test_what_a_call_gave_comes_back_as_the_object_itself(self, service: Runtime, ann: Reviewer) -> None:

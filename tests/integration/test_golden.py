@@ -56,8 +56,8 @@ def test_good_calls_are_kept_and_failing_ones_are_not(live: Runtime) -> None:
     with pytest.raises(ValueError, match="could not convert"):
         kept("nothing")
     assert [(one.args, one.kwargs, one.result) for one in reservoir("kept").calls()] == [
-        (("1.5",), {}, 1.5),
-        (("2",), {"factor": 3}, 6.0),
+        (("1.5", 1), {}, 1.5),
+        (("2", 3), {}, 6.0),
     ]
 
 
@@ -215,7 +215,7 @@ def test_an_erased_sample_is_forgotten_by_living_processes_too(live: Runtime) ->
     with Store.open(live.settings) as store:
         assert store.purge_subject("4711", actor="human:ann").golden_samples == 1
     live.exchange.look(boundaries()["kept"], reservoir("kept"))
-    assert [one.args for one in reservoir("kept").calls()] == [("4712",)]
+    assert [one.args for one in reservoir("kept").calls()] == [("4712", 1)]
     with Store.open(live.settings) as store:
         assert store.purge_before(datetime.now(UTC) + timedelta(days=1), actor="human:ann").golden_samples == 1
         assert store.goldens.counts() == {}

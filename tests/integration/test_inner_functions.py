@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from tests.observe import facts, wait_until
+from tests.observe import facts, uninstall_for_good, wait_until
 
 from healspan.instrumentation import error_boundary
 from healspan.remediation.runtime import Runtime
@@ -40,7 +40,7 @@ def test_wrappers_made_at_import_and_lambdas_made_at_each_call_are_healed_and_re
     wait_until(lambda: len(live.repairs.installed()) == 2, "the repairs to be installed")
     assert (decorated_amount("$2,000"), lambda_amount("$2,000")) == (2.0, 2000.0)
     assert len(facts(live)) == 2
-    live.index.stop()  # which would put them back with its next look at the store
-    live.repairs.uninstall_all()
+
+    uninstall_for_good(live)
     assert amount.__code__ is wrapper
     assert live.repairs.verify_uninstalled() == []

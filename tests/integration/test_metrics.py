@@ -192,3 +192,16 @@ def test_another_path_says_where_the_metrics_are(server):
         get(server.url.replace("/metrics", "/"))
     assert refused.value.code == 404
     assert "/metrics" in refused.value.read().decode()
+
+
+def test_what_trials_have_decided_is_counted_and_what_humans_have_is_not(world, server):
+    incident = world.failure("revenue")
+    fix = world.fix(state=FixState.TRIAL, like=incident)
+    for number, (actor, action) in enumerate(
+        [("engine", "suspend"), ("human:ana", "suspend"), ("engine", "activate"), ("engine", "lost race")],
+    ):
+        world.store.controls.audit(actor, action, fix.fix_id, detail={"number": number})
+    place = {"service": "filings", "boundary": "revenue"}
+    expected = {labels(**place, decision="suspend"): 1.0, labels(**place, decision="activate"): 1.0}
+    for _ in range(2):
+        assert scrape(server)["healspan_trial_decisions_total"] == expected

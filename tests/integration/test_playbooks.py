@@ -63,7 +63,7 @@ def positive(result: float, arguments: Any) -> bool:
     return result > 0
 
 
-def test_a_broken_contract_is_never_asked_again_only_otherwise(live: Runtime) -> None:
+def test_a_broken_contract_is_answered_by_another_value_only(live: Runtime) -> None:
     calls: list[int] = []
 
     @error_boundary("contract", retry_safe=True, checks=[positive], tunable={"sign": OneOf((-1, 1))})
@@ -72,12 +72,12 @@ def test_a_broken_contract_is_never_asked_again_only_otherwise(live: Runtime) ->
         return x * sign
 
     assert signed(2.0) == 2.0
-    assert calls == [-1, 1]
+    # Made again to see the failure once more before each proposal; but never in the hope of another answer.
+    assert calls[-1] == 1
+    assert calls.count(1) == 1
     [one] = facts(live)
-    assert [(each.what, each.applied) for each in one.resolution.decisions] == [
-        ("parameters sign=-1", False),
-        ("parameters sign=1", True),
-    ]
+    assert [each.what for each in one.resolution.decisions] == ["parameters sign=-1", "parameters sign=1"]
+    assert one.resolution.status == "healed"
 
 
 class TooManyRequests(Exception):

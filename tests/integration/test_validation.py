@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.kept import changed, counted, kept, outer, outer_async, passing, restless, tuned, unasked, undeclared
-from tests.observe import drained, facts, wait_until
+from tests.observe import drained, facts, uninstall_for_good, wait_until
 from typer.testing import CliRunner
 
 from healspan.instrumentation import pipeline
@@ -108,7 +108,7 @@ def test_a_result_unlike_all_good_ones_is_refused(live: Runtime) -> None:
     for number in range(1, 7):
         undeclared.golden(str(number))
     assert undeclared("$4") == 4.0
-    live.repairs.uninstall_all()
+    uninstall_for_good(live)
     with pytest.raises(ValueError, match="could not convert"):
         undeclared("$4,000,000")
     assert [one.gate for one in decisions(live)] == ["contract"]

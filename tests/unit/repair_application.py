@@ -17,6 +17,7 @@ from healspan.remediation.repair import (
     FiredRepair,
     Location,
     Repairs,
+    RunningCalls,
     locate,
     path_entry,
     register_boundary,
@@ -35,6 +36,7 @@ class Application:
         self.directory = directory
         self.modules: list[str] = []
         self.taken: list[FiredRepair] = []
+        self.calls = RunningCalls()
 
     def module(self, text: str, name: str | None = None) -> ModuleType:
         name = name or f"repaired_app_{next(_numbers)}"
@@ -53,7 +55,7 @@ class Application:
                 self.taken += take_fired(sys._getframe())
 
         wrapper.__code__ = wrapper.__code__.replace(co_name=f"boundary {name}")
-        register_boundary(wrapper.__code__, name)
+        register_boundary(wrapper.__code__, name, self.calls)
         return wrapper
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.facts import make_fix, make_incident
 from tests.unit.test_ladder import STEP, fix_of
@@ -157,6 +157,7 @@ def test_the_same_question_is_asked_once() -> None:
 levels = st.sampled_from(list(RiskLevel))
 
 
+@settings(deadline=None)
 @given(levels, levels, st.floats(0, 1), st.floats(0, 1))
 def test_a_combination_is_as_risky_as_its_riskiest_and_no_surer_than_its_least_sure(
     one: RiskLevel, other: RiskLevel, sure: float, unsure: float

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from repair_application import Application, Scripted, application, failure, frames, heal, repair_for
 
-from healspan.remediation.repair import Repairs, fired, register_boundary, take_fired
+from healspan.remediation.repair import Repairs, RunningCalls, register_boundary, take_fired
 from healspan.remediation.repair import repairs as repairs_module
 from healspan.remediation.repairers import Loss, Repaired
 
@@ -208,7 +208,7 @@ async def outer(text, child):
         return await module.outer(text, child)
 
     boundary.__code__ = boundary.__code__.replace(co_name="boundary of coroutines")
-    register_boundary(boundary.__code__, "boundary")
+    register_boundary(boundary.__code__, "boundary", app.calls)
 
     def run(text: str, child: bool = False) -> Any:
         return asyncio.run(boundary(text, child))
@@ -217,7 +217,6 @@ async def outer(text, child):
     assert run("$3") == 3.0
     [error] = run("$3", True)
     assert type(error) is ValueError
-    fired.clear()
 
 
 def test_generators_and_comprehensions_are_healed(app: Application, repairs: Repairs) -> None:
@@ -435,7 +434,7 @@ def test_the_boundary_takes_what_fired_below_its_frame_once(app: Application, re
     assert (use.fix_id, use.loss, use.succeeded) == ("fix", Loss.NONE, True)
     assert use.step.expression == "float(text)"
     assert use.elapsed_ns > 0
-    assert not fired
+    assert app.calls.untaken() == 0
 
 
 def test_a_boundary_that_never_takes_does_not_leak_without_bound(app: Application, repairs: Repairs) -> None:
@@ -445,13 +444,13 @@ def test_a_boundary_that_never_takes_does_not_leak_without_bound(app: Applicatio
         value: float = module.read(text)
         return value
 
-    register_boundary(forgetful.__code__, "boundary")
+    calls = RunningCalls()
+    register_boundary(forgetful.__code__, "boundary", calls)
     read = app.boundary("boundary", module.read)
     heal(repairs, app, read, "$1")
     for _ in range(1_100):
         forgetful("$1")
-    assert len(fired) == 1_000
-    fired.clear()
+    assert calls.untaken() == 1_000
 
 
 def test_a_probe_acts_in_its_own_context_only(app: Application, repairs: Repairs) -> None:

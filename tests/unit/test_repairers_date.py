@@ -271,6 +271,8 @@ def test_reads_a_time_of_day_without_loss(text: str, clock: time) -> None:
         "9",
         "9 PM",
         "9:05 EST",
+        "9:05 AMZ",
+        "9:05pmutc",
         "28 Sep 2024 9:05",
         "9:05 (CET)",
         "٩:05",

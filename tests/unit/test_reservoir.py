@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healspan.remediation.reservoir import ROOM, GoodCall, Reservoir
@@ -24,6 +24,7 @@ def everything(a: Any, /, b: Any = 2, *rest: Any, c: Any = 3, **others: Any) -> 
 
 
 @pytest.mark.parametrize("function", [plain, positional, keyword, everything])
+@settings(deadline=None)
 @given(st.lists(st.integers(), max_size=4), st.dictionaries(st.sampled_from("abcdz"), st.integers()))
 def test_a_call_can_be_made_from_its_arguments_by_name(
     function: Callable[..., None], args: list[int], kwargs: dict[str, int]

@@ -175,8 +175,9 @@ def test_giving_no_value_harms_nobody_and_is_no_reason_to_suspend_what_helps_oth
     assert known.posterior(START).mean < evidence("").posterior(START).mean, "but others are tried first"
 
 
-def test_what_never_helps_is_suspended_unless_a_human_wants_it() -> None:
-    assert first_decision("g" + "n" * 30) == (21, "suspend")
+def test_what_no_longer_helps_goes_back_to_trial_and_is_not_lost_over_an_outage() -> None:
+    assert first_decision("g" + "n" * 30, state=ACTIVE) == (21, "demote")
+    assert first_decision("g" + "n" * 300) is None, "a trial lapses by itself"
     assert first_decision("n" * 30, state=ACTIVE, by_human=True) is None
 
 

@@ -19,11 +19,11 @@ from typing import Any
 from healspan.instrumentation.contract import Arguments
 from healspan.instrumentation.failure import Failure
 from healspan.remediation.driver import drive, drive_async
-from healspan.remediation.repair import take_fired
+from healspan.remediation.repair import RunningCalls, register_boundary, take_fired
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, runtime
 
-__all__ = ["Background", "below", "copied"]
+__all__ = ["Background", "copied"]
 
 logger = logging.getLogger("healspan")
 
@@ -38,7 +38,7 @@ class Background:
 
     Args:
         name: of the boundary.
-        through: makes a call as the boundary does, see `below`, with a code object that counts as the boundary's.
+        function: of the boundary.
         signature: of the boundary's function.
         healing: the boundaries whose failures are being healed in a context, and so are left alone in it.
     """
@@ -46,12 +46,16 @@ class Background:
     def __init__(
         self,
         name: str,
-        through: Callable[..., Any],
+        function: Callable[..., Any],
         signature: inspect.Signature,
         healing: ContextVar[frozenset[str]],
     ) -> None:
         self._name = name
-        self._through = through
+        self._calls = RunningCalls()
+        self._through = _below(function)
+        # The guard knows the boundary on a stack by a code object that is the boundary's alone.
+        self._through.__code__ = self._through.__code__.replace(co_name=f"boundary {name}")
+        register_boundary(self._through.__code__, name, self._calls)
         self._signature = signature
         self._healing = healing
 
@@ -91,7 +95,7 @@ class Background:
         self._healing.set(self._healing.get() | {self._name})
 
 
-def below(function: Callable[..., Any]) -> Callable[..., Any]:
+def _below(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return what calls a function as its boundary does, and nothing more."""
     if inspect.iscoroutinefunction(function):
 

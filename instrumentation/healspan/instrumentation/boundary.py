@@ -13,6 +13,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, get_args
 
 from healspan.instrumentation.contract import Check
 from healspan.instrumentation.failure import Failure
+from healspan.instrumentation.form import with_boundary
 from healspan.instrumentation.site import ContextFunction, Site
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Tunable
 from healspan.remediation.errors import ConfigurationError
@@ -65,8 +66,9 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
 
     Args:
         name: unique in the process; the ``module`` of its incidents.
-        output: what the result must be, checked strictly; default: the return annotation.
-        checks: ``check(result, arguments)``, each must be True of a result.
+        output: what the result must be, checked strictly; default: the return annotation. Not for generators, which
+            are healed until their first item is handed out, and observed after that.
+        checks: ``check(result, arguments)``, each must be True of a result. Not for generators.
         retry_safe: True declares that the call neither mutates its arguments nor has effects that cannot be
             repeated; ``"snapshot"`` copies the arguments before each call. Otherwise nothing calls it again.
         context: low-cardinality context keys from the call's arguments, e.g. ``document_type``.
@@ -121,33 +123,27 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         self.in_app = tuple(in_app)
 
     def __call__(self, function: Callable[P, R]) -> BoundaryFunction[P, R]:
-        """Wrap a function or coroutine function."""
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise ConfigurationError(
-                f"boundary {self.name!r}: generators cannot be boundaries; put the boundary around their consumer",
-            )
+        """Give a function, coroutine function or generator function its boundary."""
         if not inspect.isfunction(function):
             raise ConfigurationError(
                 f"boundary {self.name!r} needs a function; put @error_boundary below @staticmethod or @classmethod",
             )
-        return cast(
-            "BoundaryFunction[P, R]",
-            Site(
-                function,
-                name=self.name,
-                output=self.output,
-                checks=self.checks,
-                retry_safe=self.retry_safe,
-                context=self.context,
-                tunable=self.tunable,
-                fallback=self.fallback,
-                mode=self.mode,
-                capture_locals=self.capture_locals,
-                partial_output=self.partial_output,
-                in_app=self.in_app,
-                golden=self.golden,
-            ).wrapper,
+        site = Site(
+            function,
+            name=self.name,
+            output=self.output,
+            checks=self.checks,
+            retry_safe=self.retry_safe,
+            context=self.context,
+            tunable=self.tunable,
+            fallback=self.fallback,
+            mode=self.mode,
+            capture_locals=self.capture_locals,
+            partial_output=self.partial_output,
+            in_app=self.in_app,
+            golden=self.golden,
         )
+        return cast("BoundaryFunction[P, R]", with_boundary(site))
 
     def __enter__(self) -> error_boundary:
         """Observe a block: its failure is captured and goes on."""

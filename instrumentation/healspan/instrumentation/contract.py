@@ -57,12 +57,21 @@ class Contract:
         function: whose return annotation stands where `output` is not given.
         output: a type, or anything pydantic validates.
         checks: each must be True of a result.
+        annotated: whether the return annotation says what a result must be; that of a generator does not.
     """
 
-    def __init__(self, function: Callable[..., Any], output: Any = UNSET, checks: Sequence[Check] = ()) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        output: Any = UNSET,
+        checks: Sequence[Check] = (),
+        *,
+        annotated: bool = True,
+    ) -> None:
         self._function = function
         self._output = output
         self._checks = tuple(checks)
+        self._annotated = annotated and "return" in getattr(function, "__annotations__", {})
         self._adapter: TypeAdapter[Any] | None = None
         self._abstract: type | None = None
         self._resolved = False
@@ -72,7 +81,7 @@ class Contract:
     @property
     def declared(self) -> bool:
         """Whether there is anything to check."""
-        return bool(self._checks) or self._output is not UNSET or "return" in _annotations(self._function)
+        return bool(self._checks) or self._output is not UNSET or self._annotated
 
     @property
     def checkable(self) -> bool:
@@ -121,7 +130,7 @@ class Contract:
         """Build the validator at first use: annotations may name types defined below the function."""
         output = self._output
         try:
-            if output is UNSET:
+            if output is UNSET and self._annotated:
                 output = get_type_hints(self._function).get("return", UNSET)
             if output is not UNSET and output is not Any and output is not object:
                 self._adapter = _adapter(output)
@@ -156,10 +165,6 @@ def compared(
     if why is not None:
         return ContractResult(False, f"unlike all {learned.calls} good calls: {why}", compared=True)
     return ContractResult(result.valid, f"{result.reason}; like {learned.calls} good calls", compared=True)
-
-
-def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:
-    return getattr(function, "__annotations__", {})
 
 
 def _adapter(output: Any) -> TypeAdapter[Any]:

@@ -8,15 +8,16 @@ arguments of a plain exception, which may be a 100 MB list.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from healspan.instrumentation.frames import FrameReader, InApp
 from healspan.instrumentation.values import ValueReader, class_name
 from healspan.remediation.incident import Cause
+from healspan.remediation.repair import is_own
 from healspan.remediation.scrubbing import ScrubSession
 
-__all__ = ["MAX_MESSAGE", "cause_chain", "error_message", "traceback_of"]
+__all__ = ["MAX_MESSAGE", "cause_chain", "drop_frame", "error_message", "set_traceback", "traceback_of"]
 
 MAX_MESSAGE = 2_000
 _MAX_CAUSE_MESSAGE = 500
@@ -42,6 +43,19 @@ def traceback_of(error: BaseException) -> TracebackType | None:
     """Return the traceback of an exception through the base class's slot."""
     found = _TRACEBACK.__get__(error)
     return found if isinstance(found, TracebackType) else None
+
+
+def drop_frame(error: BaseException, frame: FrameType) -> None:
+    """Take a wrapper's frame, and ours below it, off the top of a traceback; raised again there, it gets no other."""
+    trace = traceback_of(error)
+    while trace is not None and (trace.tb_frame is frame or is_own(str(trace.tb_frame.f_globals.get("__name__")))):
+        trace = trace.tb_next
+    set_traceback(error, trace)
+
+
+def set_traceback(error: BaseException, trace: TracebackType | None) -> None:
+    """Give an exception a traceback, past whatever its class overrides."""
+    _TRACEBACK.__set__(error, trace)
 
 
 def cause_chain(

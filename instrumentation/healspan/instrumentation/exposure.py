@@ -5,10 +5,11 @@ The number of calls is exact; contexts and durations are sampled, all of the fir
 
 from __future__ import annotations
 
-import itertools
+import operator
 import random
 import threading
 from collections import deque
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from healspan.remediation.ids import uuid7
@@ -22,6 +23,9 @@ _FIRST = 256
 _EVERY = 64
 """Afterwards one call in so many is sampled."""
 
+_ITEMS: tuple[tuple[()], ...] = ((),) * (_EVERY - 1)
+"""What the calls in between take."""
+
 
 _MOST_SAMPLES = 16_384
 """Kept between two takes; beyond it the oldest make room."""
@@ -31,57 +35,55 @@ Sample = tuple[int, tuple[tuple[str, str], ...], float]
 
 
 class CallCounter:
-    """Counts the calls of one boundary exactly, at the price of one C call each.
+    """Counts the calls of one boundary exactly, at the price of one item of an iterator each.
 
-    `tick` takes the next of an endless sequence 0, 0, ..., 0, k, ..., 63, 0, 1, ..., 63, 0, ... and a zero
-    means: sample this call. Taking an item is atomic under the interpreter lock; the zeros that were taken
-    and one look at the present item give the exact number of items taken.
+    A call takes an item of `ticks`, which is atomic under the interpreter lock: ``for () in counter.ticks: break``.
+    When none is left it calls `look`, is counted there, and is the one to be sampled. What the iterators have given
+    away, and the number of looks, make the exact number.
+
+    Calls take no lock: the interpreter turns to another thread at calls and at jumps backwards only, so a few
+    instructions without either are one step.
     """
 
     def __init__(self, boundary: str, *, offset: int | None = None) -> None:
         self._boundary = boundary
         # A random start keeps many boundaries, or many processes, from sampling the same request.
-        self._offset = random.randrange(1, _EVERY) if offset is None else offset  # noqa: S311 - no secret
-        self.tick = itertools.chain(
-            itertools.repeat(0, _FIRST),
-            range(self._offset, _EVERY),
-            itertools.cycle(range(_EVERY)),
-        ).__next__
-        self._lock = threading.Lock()
-        # Likewise the zeros that calls have noted: the next of 0, 1, 2, ... without a lock.
-        self._next_zero = itertools.count().__next__
-        self._zero_looks = 0
+        self._offset = random.randrange(_EVERY) if offset is None else offset  # noqa: S311 - no secret
+        self.ticks: Iterator[tuple[()]] = iter(())
+        self._given = 0
+        """Items that the iterators before this one had."""
+        self._size = 0
+        """Items that this iterator had."""
         self._looks = 0
         self._flushed = 0
+        self._flushing = threading.Lock()
         self.samples: deque[Sample] = deque(maxlen=_MOST_SAMPLES)
         """Sampled good calls since the last take; appending needs no lock."""
 
-    def zero(self) -> int:
-        """Note that a call took a zero; return how many calls its sample stands for."""
-        return 1 if self._next_zero() < _FIRST else _EVERY
+    def look(self) -> int:
+        """Count a call that found no item; return how many calls its sample stands for, 0 if it is not sampled."""
+        while True:
+            ticks = self.ticks
+            for () in ticks:
+                return 0  # another thread has brought a new iterator meanwhile
+            size = 0 if self._looks < _FIRST - 1 else _EVERY - 1 if self._looks >= _FIRST else self._offset
+            fresh = iter(_ITEMS if size == _EVERY - 1 else _ITEMS[:size])
+            if self.ticks is ticks:
+                self._given += self._size
+                self._looks += 1
+                self._size, self.ticks = size, fresh
+                return 1 if self._looks <= _FIRST else _EVERY
 
     def calls(self) -> int:
         """Return the number of calls so far.
 
-        Exact once every call that took a zero has noted it; a call between the two is counted a moment later.
+        A call that found no item is counted a moment later, when it looks.
         """
-        item = self.tick()
-        with self._lock:
-            self._looks += 1
-            if item == 0:
-                self._next_zero()
-            zeros = self._next_zero() - self._zero_looks
-            self._zero_looks += 1
-            return self._taken(zeros, item) - self._looks
-
-    def _taken(self, zeros: int, item: int) -> int:
-        """Return how many items have been taken, given the zeros among them and the last item."""
-        if zeros < _FIRST or (zeros == _FIRST and item == 0):
-            return zeros
-        if zeros == _FIRST:
-            return _FIRST + item - self._offset + 1
-        started = _FIRST + (_EVERY - self._offset)
-        return started + _EVERY * (zeros - _FIRST - 1) + item + 1
+        while True:
+            ticks = self.ticks
+            left = operator.length_hint(ticks)
+            if self.ticks is ticks:
+                return self._given + self._size - left + self._looks
 
     def _samples(self) -> dict[tuple[tuple[str, str], ...], tuple[int, float]]:
         """Take the samples, as (calls they stand for, milliseconds) by context."""
@@ -94,8 +96,8 @@ class CallCounter:
 
     def take(self, now: datetime | None = None) -> list[Exposure]:
         """Return what has come since the last take, the sampled contexts scaled to the exact number of calls."""
-        calls = self.calls()
-        with self._lock:
+        with self._flushing:
+            calls = self.calls()
             fresh = calls - self._flushed
             if fresh <= 0:
                 return []

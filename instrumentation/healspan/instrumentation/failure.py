@@ -60,6 +60,7 @@ class Failure:
         call: tuple[tuple[Any, ...], dict[str, Any]] = ((), {}),
         snapshot: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
         wrapper_frame: FrameType | None = None,
+        begin: Callable[[Any], Any] | None = None,
     ) -> None:
         self.started = time.perf_counter()
         self.boundary = boundary
@@ -72,6 +73,7 @@ class Failure:
         self._call = call
         self._snapshot = snapshot
         self._wrapper_frame = wrapper_frame
+        self._begin = begin
         self._scrubber = Scrubber()
         self._others: list[FiredRepair] = []
         self._in_app = in_app
@@ -172,8 +174,8 @@ class Failure:
         )
 
     def observe(self, live: Runtime) -> None:
-        """Capture only."""
-        self._leave(live, IncidentStatus.OBSERVED)
+        """Capture only; for a human to look at, where the boundary would be healed but cannot be any more."""
+        self._leave(live, IncidentStatus.OBSERVED if self.boundary.mode == "observe" else IncidentStatus.ESCALATED)
 
     def escalate(self, live: Runtime) -> None:
         """Capture what no fix may heal, for a human."""
@@ -300,7 +302,7 @@ class Failure:
         if all(type(given.get(name)) is type(value) and given[name] == value for name, value in arguments.items()):
             raise StepInapplicable("the call has failed with these values already")
         bound.arguments.update(arguments)
-        return function(*bound.args, **bound.kwargs)
+        return self._begun(function(*bound.args, **bound.kwargs))
 
     def sleep(self, seconds: float) -> Callable[[], Any]:
         """Return an invocation that waits, without blocking an event loop."""
@@ -312,7 +314,11 @@ class Failure:
         """Call another function with the same arguments (and these keywords)."""
         # Each use gets a copy of its own: a failed attempt may have changed what it was given.
         args, kwargs = self._call if self._snapshot is None else copy.deepcopy(self._snapshot)
-        return function(*args, **kwargs, **arguments)
+        return self._begun(function(*args, **kwargs, **arguments))
+
+    def _begun(self, result: Any) -> Any:
+        """Let a generator show its first item: until then it has proven nothing."""
+        return result if self._begin is None else self._begin(result)
 
     def pause(self, event: threading.Event, seconds: float) -> Callable[[], Any]:
         """Return an invocation that waits for an event without blocking an event loop."""

@@ -1,55 +1,42 @@
-"""The site of a boundary: the object behind one wrapped function, and what runs at each of its calls.
+"""The site of a boundary: its declaration, its counter, and what there is to do about one of its calls.
 
-Without a fault a call pays for one counter item and two truth tests. Calls that are sampled, belong to a
-pipeline run, or have a contract take the watched way; everything else happens after an exception.
+What runs at each call is elsewhere: inside the function (`hook`), or in front of it (`wrapper`, `generators`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import inspect
-import logging
-import sys
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any, Literal
 
-from healspan.instrumentation.background import Background, below, copied
+from healspan.instrumentation.background import Background, copied
+from healspan.instrumentation.begun import beginning, begun_fallback
 from healspan.instrumentation.contract import Arguments, Check, Contract, compared
 from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
-from healspan.instrumentation.wrapper import compile_wrapper
-from healspan.remediation.boundary import Boundary, BoundaryMode, Strategy, Tunable, register
-from healspan.remediation.driver import drive, drive_async
-from healspan.remediation.engine import Healing
+from healspan.instrumentation.golden import GoldenSamples
+from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.errors import ConfigurationError
-from healspan.remediation.repair import FiredRepair, fired, register_boundary, take_fired
-from healspan.remediation.reservoir import Reservoir
-from healspan.remediation.run import current_run, open_runs
-from healspan.remediation.runtime import internal_error, report, runtime, start_soon, switched_off, when_flushing
+from healspan.remediation.repair import FiredRepair
+from healspan.remediation.run import current_run
+from healspan.remediation.runtime import internal_error, report, runtime, start_soon, when_flushing
 
-__all__ = ["ContextFunction", "Site"]
-
-logger = logging.getLogger("healspan")
+__all__ = ["Args", "ContextFunction", "Kwargs", "Site", "being_healed"]
 
 ContextFunction = Callable[..., Mapping[str, str]]
 
-_Args = tuple[Any, ...]
-_Kwargs = dict[str, Any]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
 
-_healing: ContextVar[frozenset[str]] = ContextVar("healspan_healing", default=frozenset())
+being_healed: ContextVar[frozenset[str]] = ContextVar("healspan_being_healed", default=frozenset())
 """Boundaries whose failure is being healed in this context: a failure inside the attempt is not healed again."""
 
 _READ_AHEAD = 1_000
 """Characters of a context key taken before scrubbing, which keeps fewer."""
-
-_clock = time.perf_counter
-_frame = sys._getframe
 
 
 class Site:
@@ -60,7 +47,7 @@ class Site:
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: FunctionType,
         *,
         name: str,
         output: Any,
@@ -78,7 +65,13 @@ class Site:
         self.function = function
         self._name = name
         self._refuse_awaitable(fallback, "the fallback")
-        self.contract = Contract(function, output, checks)
+        self._begin = beginning(function)
+        if self._begin is not None and (output is not UNSET or checks):
+            raise ConfigurationError(
+                f"boundary {name!r}: a generator hands its items out before a contract could be verified; declare "
+                "output or checks on a boundary around the function that consumes it",
+            )
+        self.contract = Contract(function, output, checks, annotated=self._begin is None)
         self.counter = CallCounter(name)
         self.boundary = Boundary(
             name=name,
@@ -88,40 +81,30 @@ class Site:
             mode=mode,
             has_contract=self.contract.declared,
             has_checks=bool(checks),
-            fallback=fallback,
+            fallback=begun_fallback(fallback, self._begin),
             tunable=tunable,
         )
+        self.copies = retry_safe == "snapshot"
         self._signature = inspect.signature(function)
         unknown = tunable.keys() - self._signature.parameters.keys()
         if unknown:
             raise ConfigurationError(
                 f"boundary {name!r}: {', '.join(sorted(unknown))} is declared tunable but no parameter",
             )
-        if golden is not None:
-            self.boundary.golden = Reservoir(self._signature, golden)
+        if golden is not None and self._begin is not None:
+            raise ConfigurationError(
+                f"boundary {name!r}: what a generator gives cannot be kept as a golden sample; declare golden on a "
+                "boundary around the function that consumes it",
+            )
+        self.golden = GoldenSamples(self.boundary, function, self._signature, self.contract, golden)
+        self.background = Background(name, function, self._signature, being_healed)
         self._context = context
+        self.has_context, self.has_checks = context is not None, bool(checks)
         self._capture_locals = capture_locals
         self._partial_output = partial_output
         self._in_app = in_app
         register(self.boundary)
         when_flushing(self.counter.take)
-        self.background = Background(name, self._own(below(function)), self._signature, _healing)
-        self.wrapper = self._wrap()
-
-    def _wrap(self) -> Any:
-        make = (_watched_async, _plain_async) if inspect.iscoroutinefunction(self.function) else (_watched, _plain)
-        watched = self._own(make[0](self))
-        wrapper: Any = self._own(make[1](self, watched))
-        wrapper.boundary = self.boundary
-        wrapper.strategy = self.strategy
-        wrapper.golden = self.golden
-        return wrapper
-
-    def _own(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Give a function a code object of its own, by which the guard knows this boundary on a stack."""
-        function.__code__ = function.__code__.replace(co_name=f"boundary {self.boundary.name}")
-        register_boundary(function.__code__, self.boundary.name)
-        return function
 
     def strategy(self, name: str, *, automatic: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a named alternative."""
@@ -144,7 +127,7 @@ class Site:
                 "await it; make both of them async, or none",
             )
 
-    def keys(self, args: _Args, kwargs: _Kwargs) -> dict[str, str]:
+    def keys(self, args: Args, kwargs: Kwargs) -> dict[str, str]:
         """Return the context keys of a call; a context function that fails gives none."""
         keys: dict[str, str] = {}
         if self._context is not None:
@@ -153,85 +136,51 @@ class Site:
                 keys = {str(key)[:_READ_AHEAD]: str(value)[:_READ_AHEAD] for key, value in found}
         return keys
 
-    def sample(
-        self,
-        weight: int,
-        args: _Args,
-        kwargs: _Kwargs,
-        seconds: float,
-        good: tuple[_Args, _Kwargs] | None,
-        result: object,
-    ) -> None:
-        """Take a sampled good call into the exposure, and keep it as a golden sample if it was copied for that."""
+    def sample(self, weight: int, args: Args, kwargs: Kwargs, seconds: float) -> None:
+        """Take a sampled good call into the exposure."""
         # Written out where `internal_error` would do: a sample is paid for by the 63 calls before it.
         try:
             start_soon()
             key = () if self._context is None else tuple(sorted(self.keys(args, kwargs).items()))
             self.counter.samples.append((weight, key, seconds))
-            if good is not None and self.boundary.golden is not None:
-                self.boundary.golden.keep(good, result)
         except Exception as error:
             report("exposure", error)
 
-    def golden(self, *args: Any, **kwargs: Any) -> Any:
-        """Make one call that is known to be good, and keep it."""
-        if self.boundary.golden is None:
-            self.boundary.golden = Reservoir(self._signature)
-        start_soon()
-        call = self.boundary.golden.copied(args, kwargs)
-        result = self.function(*args, **kwargs)
-        if inspect.iscoroutine(result):
-            return self._golden_async(call, result, args, kwargs)
-        return self._known_good(call, result, args, kwargs)
-
-    async def _golden_async(
-        self,
-        call: tuple[_Args, _Kwargs] | None,
-        result: Coroutine[Any, Any, Any],
-        args: _Args,
-        kwargs: _Kwargs,
-    ) -> Any:
-        return self._known_good(call, await result, args, kwargs)
-
-    def _known_good(self, call: tuple[_Args, _Kwargs] | None, result: Any, args: _Args, kwargs: _Kwargs) -> Any:
-        verdict = self.contract.verify(result, Arguments(self._signature, args, kwargs))
-        if verdict.valid is False:
-            raise ContractViolation(f"{self._name}: a call that is to be known as good is not: {verdict.reason}")
-        reservoir = self.boundary.golden
-        if reservoir is not None and (call is None or not reservoir.keep(call, result)):
-            logger.warning("a good call of boundary %s is not kept: %s", self._name, reservoir.problem or "no room")
-        return result
-
-    def good_call(self, weight: int, args: _Args, kwargs: _Kwargs) -> tuple[_Args, _Kwargs] | None:
-        """Return copies of a sampled call's arguments if it is to be kept, should it turn out good."""
-        reservoir = self.boundary.golden
-        if reservoir is None or not reservoir.rate or not reservoir.wants(weight) or switched_off():
-            return None
-        with internal_error("golden"):
-            return reservoir.copied(args, kwargs)
-        return None
-
-    def violation(self, result: object, args: _Args, kwargs: _Kwargs) -> ContractViolation | None:
+    def violation(self, result: object, args: Args, kwargs: Kwargs) -> ContractViolation | None:
         """Return the error that a result gives rise to, if it breaks the contract."""
-        error: ContractViolation | None = None
-        with internal_error("contract"):
+        # Written out where `internal_error` would do: every good call of a boundary with a contract comes here.
+        try:
             verdict = self.contract.verify(result, Arguments(self._signature, args, kwargs))
             if verdict.valid is False and not runtime().disabled:
-                error = ContractViolation(f"{self.boundary.name}: {verdict.reason}")
-        return error
+                return ContractViolation(f"{self.boundary.name}: {verdict.reason}")
+        except Exception as error:
+            report("contract", error)
+        return None
+
+    def reach(self) -> None:
+        """Note in the pipeline run of this call, if it has one, that the boundary was reached."""
+        run = current_run.get()
+        if run is not None:
+            run.reach(self.boundary.name)
+
+    def snapshot(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
+        """Return a deep copy of the arguments; None where none is wanted, or they cannot be copied."""
+        return copied(args, kwargs) if self.copies else None
 
     def failure(
         self,
         error: Exception,
-        args: _Args,
-        kwargs: _Kwargs,
+        args: Args,
+        kwargs: Kwargs,
         frame: FrameType,
-        snapshot: tuple[_Args, _Kwargs] | None,
+        snapshot: tuple[Args, Kwargs] | None = None,
+        *,
+        observe: bool = False,
     ) -> Failure | None:
         """Capture a failing call and make its incident durable; None if it must go on untouched."""
         with internal_error("capture"):
             live = runtime()
-            if live.disabled or self.boundary.name in _healing.get():
+            if live.disabled:
                 return None
             self.boundary.has_contract = self.contract.checkable
             failure = Failure(
@@ -248,24 +197,25 @@ class Site:
                 wrapper_frame=frame,
                 call=(args, kwargs),
                 snapshot=snapshot,
+                begin=self._begin,
             )
-            if self.boundary.mode == "observe":
+            if observe or self.boundary.mode == "observe":
                 failure.observe(live)
             elif failure.record(live):
                 return failure
         return None
 
-    def settle(self, frame: FrameType, args: _Args, kwargs: _Kwargs, *, result: tuple[object] | None) -> bool:
-        """Verify and count a call in which installed repairs acted; `result` is None if it failed all the same.
-
-        Returns:
-            Whether any repair acted.
-        """
+    def settle(
+        self,
+        uses: Sequence[FiredRepair],
+        args: Args,
+        kwargs: Kwargs,
+        *,
+        result: tuple[object] | None,
+    ) -> None:
+        """Verify and count a call in which installed repairs acted; `result` is None if it failed all the same."""
         # Written out where `internal_error` would do: a repaired call must cost microseconds.
         try:
-            mine: list[FiredRepair] = take_fired(frame)
-            if not mine:
-                return False
             valid: bool | None = None
             if result is not None:
                 arguments = Arguments(self._signature, args, kwargs)
@@ -273,200 +223,12 @@ class Site:
                 valid = compared(declared, self.boundary, result[0], arguments).valid
             runtime().repaired(
                 self.boundary.name,
-                mine,
+                uses,
                 self.keys(args, kwargs),
                 current_run.get(),
                 resolved=result is not None and valid is not False,
                 valid=valid,
-                frame=frame,
+                frame=uses[0].frame,
             )
         except Exception as error:
             report("settle", error)
-        return True
-
-
-def _plain(site: Site, watched: Callable[..., Any]) -> Callable[..., Any]:
-    function, tick = site.function, site.counter.tick
-    if site.contract.declared or site.boundary.retry_safe == "snapshot":
-
-        @functools.wraps(function)
-        def always_watched(*args: Any, **kwargs: Any) -> Any:
-            return watched(tick(), args, kwargs)
-
-        return always_watched
-
-    return compile_wrapper(
-        function,
-        {
-            "tick": tick,
-            "watched": watched,
-            "settle": site.settle,
-            "heal": functools.partial(_heal_plain, site),
-            "frame": _frame,
-            "open_runs": open_runs,
-            "fired": fired,
-            "take_fired": take_fired,
-            "Exception": Exception,
-            "BaseException": BaseException,
-        },
-    )
-
-
-def _watched(site: Site) -> Callable[[int, _Args, _Kwargs], Any]:
-    function, checked, name = site.function, site.contract.declared, site.boundary.name
-    snapshotting = site.boundary.retry_safe == "snapshot"
-
-    def watched(mark: int, args: _Args, kwargs: _Kwargs) -> Any:
-        weight = site.counter.zero() if not mark else 0
-        run = current_run.get()
-        if run is not None:
-            run.reach(name)
-        snapshot = copied(args, kwargs) if snapshotting else None
-        good = site.good_call(weight, args, kwargs) if weight else None
-        started = _clock()
-        try:
-            result = function(*args, **kwargs)
-        except Exception as error:
-            site.settle(_frame(), args, kwargs, result=None)
-            healing = _heal(site, error, args, kwargs, _frame(), snapshot)
-            if healing is None:
-                raise
-            return healing.value if run is None else run.returned(name, healing.value)
-        except BaseException:
-            take_fired(_frame())
-            raise
-        seconds = _clock() - started
-        acted = site.settle(_frame(), args, kwargs, result=(result,)) if fired else False
-        if checked:
-            violation = site.violation(result, args, kwargs)
-            if violation is not None:
-                healing = _heal(site, violation, args, kwargs, _frame(), snapshot)
-                if healing is not None:
-                    return healing.value if run is None else run.returned(name, healing.value)
-                if site.boundary.mode == "heal":
-                    raise violation
-        if weight:
-            site.sample(weight, args, kwargs, seconds, None if acted else good, result)
-        return result if run is None or run.results is None else run.returned(name, result)
-
-    return watched
-
-
-def _plain_async(
-    site: Site,
-    watched: Callable[..., Coroutine[Any, Any, Any]],
-) -> Callable[..., Coroutine[Any, Any, Any]]:
-    # An await costs more than the watched way, so one way is enough.
-    tick = site.counter.tick
-
-    @functools.wraps(site.function)
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return await watched(tick(), args, kwargs)
-
-    return wrapper
-
-
-def _watched_async(site: Site) -> Callable[[int, _Args, _Kwargs], Coroutine[Any, Any, Any]]:
-    function, checked, name = site.function, site.contract.declared, site.boundary.name
-    snapshotting = site.boundary.retry_safe == "snapshot"
-
-    async def watched(mark: int, args: _Args, kwargs: _Kwargs) -> Any:
-        weight = site.counter.zero() if not mark else 0
-        run = current_run.get()
-        if run is not None:
-            run.reach(name)
-        snapshot = copied(args, kwargs) if snapshotting else None
-        good = site.good_call(weight, args, kwargs) if weight else None
-        started = _clock()
-        try:
-            result = await function(*args, **kwargs)
-        except Exception as error:
-            site.settle(_frame(), args, kwargs, result=None)
-            healing = await _heal_async(site, error, args, kwargs, _frame(), snapshot)
-            if healing is None:
-                raise
-            return healing.value if run is None else run.returned(name, healing.value)
-        except BaseException:
-            take_fired(_frame())
-            raise
-        seconds = _clock() - started
-        acted = site.settle(_frame(), args, kwargs, result=(result,)) if fired else False
-        if checked:
-            violation = site.violation(result, args, kwargs)
-            if violation is not None:
-                healing = await _heal_async(site, violation, args, kwargs, _frame(), snapshot)
-                if healing is not None:
-                    return healing.value if run is None else run.returned(name, healing.value)
-                if site.boundary.mode == "heal":
-                    raise violation
-        if weight:
-            site.sample(weight, args, kwargs, seconds, None if acted else good, result)
-        return result if run is None or run.results is None else run.returned(name, result)
-
-    return watched
-
-
-def _heal_plain(site: Site, error: Exception, args: _Args, kwargs: _Kwargs, frame: FrameType) -> Healing | None:
-    return _heal(site, error, args, kwargs, frame, None)
-
-
-def _heal(
-    site: Site,
-    error: Exception,
-    args: _Args,
-    kwargs: _Kwargs,
-    frame: FrameType,
-    snapshot: tuple[_Args, _Kwargs] | None,
-) -> Healing | None:
-    failure = site.failure(error, args, kwargs, frame, snapshot)
-    if failure is None:
-        return None
-    healing: Healing | None = None
-    token = _healing.set(_healing.get() | {site.boundary.name})
-    try:
-        with internal_error("heal"):
-            healing = drive(runtime().engine.heal(failure))
-    finally:
-        take_fired(frame)  # what a call made again has left, where nobody asked for it
-        _healing.reset(token)
-    return _ended(site, failure, healing, snapshot or (args, kwargs))
-
-
-async def _heal_async(
-    site: Site,
-    error: Exception,
-    args: _Args,
-    kwargs: _Kwargs,
-    frame: FrameType,
-    snapshot: tuple[_Args, _Kwargs] | None,
-) -> Healing | None:
-    failure = site.failure(error, args, kwargs, frame, snapshot)
-    if failure is None:
-        return None
-    failure.asynchronous = True
-    healing: Healing | None = None
-    token = _healing.set(_healing.get() | {site.boundary.name})
-    try:
-        with internal_error("heal"):
-            healing = await drive_async(runtime().engine.heal(failure))
-    finally:
-        take_fired(frame)
-        with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
-            _healing.reset(token)
-    return _ended(site, failure, healing, snapshot or (args, kwargs))
-
-
-def _ended(
-    site: Site,
-    failure: Failure,
-    healing: Healing | None,
-    call: tuple[_Args, _Kwargs],
-) -> Healing | None:
-    """Say how it ended; None if the original exception goes on."""
-    with internal_error("end"):
-        failure.end(runtime(), healing)
-    if healing is not None and healing.healed:
-        return healing
-    if site.boundary.mode == "background":
-        site.background.look(failure, *call)
-    return None

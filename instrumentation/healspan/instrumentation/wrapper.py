@@ -1,53 +1,118 @@
-"""The wrapper of a boundary without a contract, compiled for the one signature it stands in front of.
+"""The wrapper of a boundary, compiled for the one signature it stands in front of.
 
 A wrapper that takes ``*args, **kwargs`` spends most of its time packing and unpacking them. One with the
-function's own parameters calls it straight through, and costs less than a bare try/except by hand.
+function's own parameters calls it straight through.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any
 
-__all__ = ["compile_wrapper"]
+from healspan.instrumentation.generators import AsyncItems, Items
+from healspan.instrumentation.hook import BoundaryHook
+from healspan.instrumentation.site import Site
+from healspan.remediation.repair import RunningCalls, enclose, held, register_boundary
 
-_TEMPLATE = """
+__all__ = ["call_wrapper", "generator_wrapper"]
+
+_CALL = """
+def {p}make({names}, {p}defaults):
+    {define} wrapper({parameters}):
+        return {wait}{p}function({call})
+    return wrapper
+"""
+
+_GENERATOR = """
 def {p}make({names}, {p}defaults):
     def wrapper({parameters}):
-        if not {p}tick():
-            return {p}watched(0, {args}, {kwargs})
-        if {p}open_runs:
-            return {p}watched(1, {args}, {kwargs})
+        {p}items = {p}Items({p}function({call}), {p}site, {p}calls, {args}, {kwargs}, {p}frame())
         try:
-            {p}result = {p}function({call})
-        except {p}Exception as {p}error:
-            if {p}fired:
-                {p}settle({p}frame(), {args}, {kwargs}, result=None)
-            {p}healing = {p}heal({p}error, {args}, {kwargs}, {p}frame())
-            if {p}healing is None:
-                raise
-            return {p}healing.value
-        except {p}BaseException:
-            if {p}fired:
-                {p}take_fired({p}frame())
+            {p}end = yield from {p}items
+        except {p}BaseException as {p}error:
+            {p}items.left({p}error)
             raise
-        if {p}fired:
-            {p}settle({p}frame(), {args}, {kwargs}, result=({p}result,))
-        return {p}result
+        {p}items.ended()
+        return {p}end
+    return wrapper
+"""
+
+_ASYNC_GENERATOR = """
+def {p}make({names}, {p}defaults):
+    async def wrapper({parameters}):
+        {p}items = {p}Items({p}function({call}), {p}site, {p}calls, {args}, {kwargs}, {p}frame())
+        try:
+            {p}item = await {p}items.first()
+            while True:
+                try:
+                    {p}sent = yield {p}item
+                except {p}GeneratorExit:
+                    await {p}items.close()
+                    raise
+                except {p}BaseException as {p}error:
+                    {p}item = await {p}items.throw({p}error)
+                else:
+                    {p}item = await {p}items.send({p}sent)
+        except {p}StopAsyncIteration:
+            {p}items.ended()
+        except {p}BaseException as {p}error:
+            {p}items.left({p}error)
+            raise
     return wrapper
 """
 
 
-def compile_wrapper(function: Callable[..., Any], environment: Mapping[str, Any]) -> Callable[..., Any]:
-    """Return a wrapper with the function's own parameters.
+def generator_wrapper(site: Site) -> FunctionType:
+    """Return a wrapper for a boundary whose calls give a generator, asynchronous or not."""
+    asynchronous = inspect.isasyncgenfunction(site.function)
+    calls = RunningCalls()
+    environment = {
+        "Items": AsyncItems if asynchronous else Items,
+        "site": site,
+        "calls": calls,
+        "frame": sys._getframe,
+        "BaseException": BaseException,
+        "GeneratorExit": GeneratorExit,
+        "StopAsyncIteration": StopAsyncIteration,
+    }
+    template = _ASYNC_GENERATOR if asynchronous else _GENERATOR
+    return _made(template, site, calls, environment)
+
+
+def call_wrapper(site: Site) -> FunctionType:
+    """Return a wrapper that calls the function, with the instructions around it that also stand inside functions."""
+    enclosure = BoundaryHook(site, wrapping=True).enclosure
+
+    def with_boundary(tree: ast.Module, prefix: str) -> None:
+        [definition] = (node for node in ast.walk(tree) if getattr(node, "name", None) == "wrapper")
+        assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)  # noqa: S101 - the template's
+        enclose(definition, definition.lineno, enclosure, lambda name: ast.Name(prefix + name, ast.Load()))
+
+    return _made(_CALL, site, enclosure.calls, held(enclosure), with_boundary)
+
+
+def _made(
+    template: str,
+    site: Site,
+    calls: RunningCalls,
+    environment: Mapping[str, Any],
+    change: Callable[[ast.Module, str], None] | None = None,
+) -> FunctionType:
+    """Return a wrapper with the function's own parameters, and a code object by which the guard knows it on a stack.
 
     Args:
-        function: the boundary's function.
-        environment: what the wrapper uses: ``tick``, ``watched``, ``settle``, ``heal``, ``frame``, ``take_fired``,
-            the containers ``open_runs`` and ``fired``, and the classes that a parameter's name could hide.
+        template: its text.
+        site: of the boundary.
+        calls: its calls that are under way.
+        environment: what the wrapper uses beside, classes among it whose name a parameter could hide.
+        change: changes the tree, given what the names of the environment begin with.
     """
+    function = site.function
     signature = inspect.signature(function)
     prefix = "_healspan_"
     while any(name.startswith(prefix) for name in signature.parameters):
@@ -55,19 +120,28 @@ def compile_wrapper(function: Callable[..., Any], environment: Mapping[str, Any]
     parameters, arguments, defaults = _written(signature, prefix)
     positional = [text for kind, text, _ in arguments if kind != "keyword"]
     keywords = [(kind, text, name) for kind, text, name in arguments if kind == "keyword"]
-    source = _TEMPLATE.format(
+    asynchronous = inspect.iscoroutinefunction(function)
+    source = template.format(
         p=prefix,
+        define="async def" if asynchronous else "def",
+        wait="await " if asynchronous else "",
         names=", ".join(f"{prefix}{name}" for name in ("function", *environment)),
         parameters=", ".join(parameters),
         args=f"({', '.join(positional)}{',' if positional else ''})",
         kwargs="{" + ", ".join(text if name is None else f"{name!r}: {name}" for _, text, name in keywords) + "}",
         call=", ".join(text for _, text, _ in arguments),
     )
-    namespace: dict[str, Any] = {}
+    namespace: dict[str, Any] = {"__name__": __name__}
     # Only names of the function's own parameters go into the text, and Python has checked those already.
-    exec(compile(source, "<healspan boundary>", "exec"), namespace)  # noqa: S102
-    wrapper = namespace[f"{prefix}make"](function, *environment.values(), defaults)
-    return functools.wraps(function)(wrapper)
+    tree = ast.parse(source)
+    if change is not None:
+        change(tree, prefix)
+    exec(compile(tree, "<healspan boundary>", "exec"), namespace)  # noqa: S102
+    wrapper: FunctionType = namespace[f"{prefix}make"](function, *environment.values(), defaults)
+    functools.update_wrapper(wrapper, function)
+    wrapper.__code__ = wrapper.__code__.replace(co_name=f"boundary {site.boundary.name}")
+    register_boundary(wrapper.__code__, site.boundary.name, calls)
+    return wrapper
 
 
 def _written(

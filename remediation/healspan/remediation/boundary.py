@@ -25,6 +25,7 @@ __all__ = [
     "UNSET",
     "Between",
     "Boundary",
+    "BoundaryForm",
     "BoundaryMode",
     "ContractResult",
     "FailedCall",
@@ -38,6 +39,9 @@ __all__ = [
 ]
 
 BoundaryMode = Literal["heal", "background", "observe"]
+
+BoundaryForm = Literal["compiled", "wrapper"]
+"""Where the boundary is: inside the function, or in front of it."""
 
 UNSET: Any = object()
 """Stands for 'no fallback declared', since None may be one."""
@@ -156,6 +160,9 @@ class Boundary:
     """Arguments for which a fix may choose other values."""
     golden: Reservoir | None = None
     """Good calls; None where the boundary did not ask for any."""
+    form: BoundaryForm = "wrapper"
+    form_reason: str = ""
+    """Why it has this form."""
 
     def tuned(self, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """Check a fix's values against what is declared tunable.

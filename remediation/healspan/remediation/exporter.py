@@ -109,6 +109,11 @@ class StoreCollector(Collector):
             heals.add_metric(by_ending, totals.heals[by_ending])
         yield heals
 
+        trials = CounterMetricFamily(*names.TRIALS[:2], labels=names.TRIALS.labels)
+        for by_decision, number in sorted(totals.trials.items()):
+            trials.add_metric(by_decision, number)
+        yield trials
+
         seconds = HistogramMetricFamily(*names.HEAL_SECONDS[:2], labels=names.HEAL_SECONDS.labels)
         bounds = [*map(str, map(float, totals.bounds)), "+Inf"]
         for labels, durations in sorted(totals.durations.items()):

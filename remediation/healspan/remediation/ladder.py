@@ -20,6 +20,7 @@ from healspan.remediation.boundary import ContractResult, FailedCall
 from healspan.remediation.errors import AdapterFailed, FixError, RepairDeclined, StepInapplicable
 from healspan.remediation.fix import Fix, parse_fix
 from healspan.remediation.ids import uuid7
+from healspan.remediation.playbooks import is_violation
 from healspan.remediation.repair import Repairs
 from healspan.remediation.repairers import Loss
 from healspan.remediation.reservoir import GoodCall
@@ -211,11 +212,13 @@ def _reproduce(state: _State) -> _Climbing:
     if not any(isinstance(step, ParametersStep) for step in state.fix.steps):
         return Answer(Outcome.SKIPPED, "it does not change how the call itself is made")
     try:
-        yield state.call.again
+        value = yield state.call.again
     except Exception as error:
         if type(error) is type(state.call.error):
             return Answer(Outcome.PASSED, "the same call failed again with the same type of exception")
         return Answer(Outcome.FAILED, f"the same call failed another way ({type(error).__qualname__})")
+    if is_violation(state.call.error) and state.call.verify(value).valid is False:
+        return Answer(Outcome.PASSED, "the same call broke the contract again")
     return Answer(Outcome.FAILED, "the same call succeeded when it was made again: transient")
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "HOTSPOT_EXPECTED",
     "INCIDENTS",
     "REVIEW_BACKLOG",
+    "TRIALS",
     "Definition",
     "Metrics",
     "host_metrics",
@@ -51,6 +52,11 @@ HEAL_SECONDS = Definition(
     "healspan_heal_duration_seconds",
     "From the exception to the healed value, or to the re-raise.",
     ("service", "tier", "outcome"),
+)
+TRIALS = Definition(
+    "healspan_trial_decisions_total",
+    "Fixes that verdicts have activated, demoted to trial, or suspended.",
+    ("service", "boundary", "decision"),
 )
 FIXES = Definition("healspan_fixes", "Fixes by the state they are in.", ("state",))
 ESCALATIONS_OPEN = Definition("healspan_escalations_open", "Escalated patterns that no serving fix answers yet.")
@@ -99,12 +105,7 @@ class Metrics:
         self._incidents = Counter(*INCIDENTS, registry=registry)
         self._heals = Counter(*HEALS, registry=registry)
         self._seconds = Histogram(*HEAL_SECONDS, buckets=HEAL_SECONDS_BUCKETS, registry=registry)
-        self._trials = Counter(
-            "healspan_trial_decisions_total",
-            "Fixes that verdicts have activated, demoted to trial, or suspended.",
-            ("service", "boundary", "decision"),
-            registry=registry,
-        )
+        self._trials = Counter(*TRIALS, registry=registry)
         self._dropped = Counter(
             "healspan_dropped_total",
             "Facts that could not be made durable and were dropped.",

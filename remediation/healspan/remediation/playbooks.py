@@ -17,7 +17,7 @@ from typing import Final
 from healspan.remediation.repair.guard import qualified
 from healspan.remediation.transience import is_transient, says_status
 
-__all__ = ["LEFT", "PLAYBOOKS", "Answer", "Left", "Playbook", "playbook_for"]
+__all__ = ["LEFT", "PLAYBOOKS", "Answer", "Left", "Playbook", "is_violation", "playbook_for"]
 
 
 class Answer(StrEnum):
@@ -57,7 +57,8 @@ def _is(*types: type[Exception]) -> Callable[[Exception], bool]:
     return lambda error: issubclass(type(error), types)
 
 
-def _is_violation(error: Exception) -> bool:
+def is_violation(error: BaseException) -> bool:
+    """Whether it says that a value broke its boundary's contract: the call itself raised nothing."""
     return qualified(type(error)) == _CONTRACT_VIOLATION
 
 
@@ -82,7 +83,7 @@ PLAYBOOKS: Final = (
     Playbook(
         "contract",
         "`ContractViolation`: a value that breaks the boundary's contract",
-        _is_violation,
+        is_violation,
         _ANOTHER_RESULT,
         "No repair, since nothing was raised inside. No retry: to ask again until an answer passes proves nothing.",
     ),

@@ -5,6 +5,7 @@ Its scope decides "no regression". A call outside any pipeline has a run of its 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
@@ -25,6 +26,7 @@ __all__ = [
     "Failed",
     "Heal",
     "Member",
+    "OpenRuns",
     "Run",
     "Write",
     "current_run",
@@ -299,5 +301,34 @@ def unhealed(events: tuple[Failed | Applied, ...]) -> list[tuple[int, Failed]]:
 current_run: ContextVar[Run | None] = ContextVar("healspan_run", default=None)
 """The outermost pipeline run of the current task or thread."""
 
-open_runs: set[UUID] = set()
-"""Pipeline runs open in this process: while there are none, a boundary need not look for its run."""
+
+class OpenRuns:
+    """Pipeline runs open in this process: while there are none, a boundary need not look for its run."""
+
+    def __init__(self) -> None:
+        self.any = False
+        """Whether there is one: asking an attribute costs a boundary half of what the truth of a set would."""
+        self._open: set[UUID] = set()
+        self.lock = threading.RLock()  # a signal's handler may open a run while its thread opens another
+
+    def add(self, run_id: UUID) -> None:
+        """Note that a run was opened."""
+        with self.lock:
+            self._open.add(run_id)
+            self.any = True
+
+    def discard(self, run_id: UUID) -> None:
+        """Note that a run was closed."""
+        with self.lock:
+            self._open.discard(run_id)
+            self.any = bool(self._open)
+
+
+open_runs = OpenRuns()
+
+
+def _after_fork_in_child() -> None:
+    open_runs.lock = threading.RLock()  # the thread that held it did not come along
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

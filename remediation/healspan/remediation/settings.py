@@ -91,6 +91,10 @@ class Settings(BaseSettings):
     """New fixes that one boundary may put into trial by itself in 24 hours; beyond it they wait for a human. A boundary
     that learns more kinds of failure in a day than this does not fail in patterns. Never unlimited."""
 
+    compiled_boundaries: bool = True
+    """Whether boundaries are compiled into their functions where that is safe; read where the application declares
+    them, so it has to be in the environment by then. ``healspan doctor`` says which form each one has, and why."""
+
     # Where things are kept
 
     data_dir: Path = Field(default_factory=_default_data_dir)

@@ -1,7 +1,7 @@
 """The trial: what follows from the evidence on a fix that serves. Pure; `probation` makes it so.
 
 A trial is about values: how often is what the fix gives right, when it gives something? That it gives nothing harms
-nobody, is counted against its score, and suspends it only where it never helps.
+nobody and is counted against its score; a fix that never helps lapses with its trial.
 
 Two questions are asked at every verdict. A new fix: does the sequential test accept or reject it? An accepted one:
 has something changed? A fix that has worked for long and then breaks must not live on its past, so failures in a
@@ -30,8 +30,10 @@ IN_A_ROW = 3
 """So many failures without a success between them suspend a fix, whatever it did before."""
 
 NO_HELP = 20
-"""So many calls in a row without a value for any suspend a fix that no human approved: it costs time and helps nobody.
-One that helps every fifth call comes to that once in eighty-seven times."""
+"""So many calls in a row without a value for any send an active fix back to trial, which lapses unless it helps again.
+
+No reason to suspend it: whatever it calls may be down for an hour, and only a human could bring it back. One that helps
+every fifth call comes to twenty once in eighty-seven times."""
 
 SURPRISE = 0.05
 """A row of failures that was less likely than this sends an active fix back to trial."""
@@ -74,8 +76,6 @@ def rule(state: FixState, evidence: Evidence, *, by_human: bool, test: Sequentia
         return None
     if evidence.in_a_row >= IN_A_ROW:
         return Ruling(Decision.SUSPEND, f"it failed {evidence.in_a_row} times in a row")
-    if evidence.no_help >= NO_HELP and not by_human:
-        return Ruling(Decision.SUSPEND, f"it has not helped in {evidence.no_help} tries")
     if state is FixState.ACTIVE:
         return _of_active(evidence, test, by_human=by_human)
     if evidence.regressions >= REGRESSIONS:
@@ -95,6 +95,8 @@ def _of_active(evidence: Evidence, test: SequentialTest, *, by_human: bool) -> R
         if evidence.alarm >= HUMAN_FACTOR * test.reject_at:
             return Ruling(Decision.SUSPEND, f"it fails far more often than it did: {record}")
         return None
+    if evidence.no_help >= NO_HELP:
+        return Ruling(Decision.DEMOTE, f"it has not helped in {evidence.no_help} tries")
     if evidence.alarm >= test.reject_at:
         return Ruling(Decision.DEMOTE, f"it fails more often than it did: {record}")
     if evidence.in_a_row >= 2 and evidence.surprise < SURPRISE:

@@ -41,6 +41,7 @@ _EXTRAS = {
     "console": ("streamlit", "pandas"),
     "examples": ("lxml",),
 }
+_FORMS = {"compiled": "compiled into its function", "wrapper": "in a wrapper"}
 _NOT_SETTINGS = frozenset({"HEALSPAN_SERVICE_NAME"})
 
 
@@ -324,6 +325,7 @@ def _refused(store: Store, settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
     for boundary in boundaries.values():
+        yield Check(name="boundary", status="ok", detail=f"{boundary.name}: {_FORMS[boundary.form]}{_why(boundary)}")
         for strategy in boundary.strategies.values():
             try:
                 strategy.tunables()
@@ -348,6 +350,10 @@ def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
                 detail=f"{boundary.name} declares no contract, so no verdict on its fixes can be complete; give it "
                 "output=... or checks=[...]",
             )
+
+
+def _why(boundary: Boundary) -> str:
+    return f", because {boundary.form_reason}" if boundary.form_reason else ""
 
 
 def _can_heal(boundary: Boundary) -> bool:

@@ -204,7 +204,7 @@ def _trial_fields(trial: Standing, state: FixState) -> list[tuple[str, str]]:
         ("test", f"{trial.llr:+.2f}; accepts at {trial.accept_at:.2f}, rejects at {trial.reject_at:+.2f}"),
         ("to go", trial.in_words(state)),
         ("failures in a row", f"{trial.in_a_row}; {IN_A_ROW} suspend it"),
-        ("without help", f"{trial.no_help} calls in a row; {NO_HELP} suspend it unless a human approved it"),
+        ("without help", f"{trial.no_help} calls in a row; {NO_HELP} send it back to trial unless a human approved it"),
         ("regressions", f"{trial.regressions}; {REGRESSIONS} in a trial suspend it"),
     ]
 

@@ -15,20 +15,20 @@ exception being handled. Hiding them needs bytecode written by hand.
 from __future__ import annotations
 
 import ast
+import dis
 import operator
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from types import CodeType
-from typing import TypeVar
 
 from healspan.remediation.errors import RepairDeclined
+from healspan.remediation.repair.enclosure import Enclosure, enclose, held
 from healspan.remediation.repair.expression import Guardable, Span, definition, position_of, span_of
 from healspan.remediation.repair.guard import Guard
 from healspan.remediation.repair.operators import FUNCTIONS, symbol_of
+from healspan.remediation.repair.placing import at, place, reached_at, reached_first
 from healspan.remediation.repair.source import FunctionSource
 
-__all__ = ["compile_guarded"]
-
-_Node = TypeVar("_Node", bound=ast.expr)
+__all__ = ["compile_enclosed", "compile_guarded"]
 
 _UNCHANGED = operator.attrgetter(
     "co_name",
@@ -54,21 +54,68 @@ def compile_guarded(source: FunctionSource, guards: Mapping[Span, Guard]) -> Cod
     Raises:
         RepairDeclined: the result would differ from the original in more than the guarded expressions.
     """
-    where = f"{source.code.co_qualname} at {source.filename}"
-    if _holds_placeholder(source.code):
-        raise RepairDeclined(f"{where}: a text in it could be taken for the place of a guard")
     tree = source.tree()
     definition(source, tree)
+    placing = _Placing(_guard(tree, guards), _where(source))
+    code = placing.merged(source.code, _compiled(source, tree))
+    if len(placing.placed) != len(guards):
+        raise RepairDeclined(f"{_where(source)}: an expression to guard is never evaluated")
+    return code
+
+
+def compile_enclosed(
+    source: FunctionSource,
+    bare: CodeType,
+    guards: Mapping[Span, Guard],
+    enclosure: Enclosure,
+) -> CodeType:
+    """Return the function's code with the boundary inside, and the same guards as its bare code.
+
+    Args:
+        source: of the function without repairs.
+        bare: the code without the boundary; the code objects inside it are taken as they are.
+        guards: those in the bare code, by the position of the expression in the file.
+        enclosure: the boundary.
+
+    Raises:
+        RepairDeclined: the result would differ from the bare code in more than the boundary.
+    """
+    tree = source.tree()
+    node = definition(source, tree)
+    if isinstance(node, ast.Lambda):
+        raise RepairDeclined(f"{_where(source)} is a lambda, which has no room for statements")
+    objects = {_placeholder(name): each for name, each in held(enclosure).items()}
+    placing = _Placing(_guard(tree, guards) | objects, _where(source))
+    enclose(node, _first_line(source.code), enclosure, lambda name: ast.Constant(_placeholder(name)))
+    return placing.filled(bare, _compiled(source, tree))
+
+
+def _guard(tree: ast.Module, guards: Mapping[Span, Guard]) -> dict[str, object]:
+    """Guard the expressions in a tree; return the guards by their placeholders."""
     spans = {span: _placeholder(index) for index, span in enumerate(guards)}
     _Guarding(spans, _decisive(tree)).visit(tree)
+    return {spans[span]: guard for span, guard in guards.items()}
+
+
+def _compiled(source: FunctionSource, tree: ast.Module) -> CodeType:
+    if _holds_placeholder(source.code):
+        raise RepairDeclined(f"{_where(source)}: a text in it could be taken for the place of a guard")
     fresh = source.compile(tree)
     if fresh is None:
-        raise RepairDeclined(f"{where}: the guarded function is not found in its own source")
-    placing = _Placing({spans[span]: guard for span, guard in guards.items()}, where)
-    code = placing.merged(source.code, fresh)
-    if len(placing.placed) != len(guards):
-        raise RepairDeclined(f"{where}: an expression to guard is never evaluated")
-    return code
+        raise RepairDeclined(f"{_where(source)}: the changed function is not found in its own source")
+    return fresh
+
+
+def _where(source: FunctionSource) -> str:
+    return f"{source.code.co_qualname} at {source.filename}"
+
+
+def _first_line(code: CodeType) -> int:
+    """Return the line of the first instruction of a function's body."""
+    instructions = iter(dis.get_instructions(code))
+    begun = any(each.opname == "RESUME" for each in instructions)
+    lines = (each.positions.lineno for each in instructions if begun and each.positions is not None)
+    return next((line for line in lines if line is not None), code.co_firstlineno)
 
 
 _MARK = "\0healspan "
@@ -117,7 +164,7 @@ class _Guarding(ast.NodeTransformer):
         if not isinstance(node, Guardable):
             visited: ast.AST = super().visit(node)
             return visited
-        position, first = position_of(node), _reached_first(node)
+        position, first = position_of(node), reached_first(node)
         placeholder = self._placeholders.get(span_of(node))
         named = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         self.generic_visit(node)
@@ -126,28 +173,28 @@ class _Guarding(ast.NodeTransformer):
         if named and isinstance(node, ast.Call) and not isinstance(node.func, ast.Attribute):
             # The method's name is guarded: the compiler no longer reckons the call's position from it.
             if position[0] != node.lineno:
-                node.func = _reached_at(first, node.func)
-            _place(node, position)
+                node.func = reached_at(first, node.func)
+            place(node, position)
         return node
 
     def _guarded(self, node: Guardable, placeholder: str, position: Span, first: int) -> ast.expr:
         method, operands = self._operands(node, position)
-        function: ast.expr = _at(first, ast.Attribute(_at(first, ast.Constant(placeholder)), method, ast.Load()))
+        function: ast.expr = at(first, ast.Attribute(at(first, ast.Constant(placeholder)), method, ast.Load()))
         if position[0] != first:
-            function = _reached_at(first, function)
+            function = reached_at(first, function)
         keywords = node.keywords if isinstance(node, ast.Call) else []
-        call: ast.expr = _place(ast.Call(function, operands, keywords), position)
+        call: ast.expr = place(ast.Call(function, operands, keywords), position)
         if symbol_of(node) == "not in":
-            call = _place(ast.UnaryOp(ast.Not(), call), position)
+            call = place(ast.UnaryOp(ast.Not(), call), position)
         if node in self._decisive:
             # The compiler places the jump at a comparison, which this one has to stay.
-            refuted = _place(ast.UnaryOp(ast.Not(), call), position)
-            call = _place(ast.Compare(refuted, [ast.Is()], [_at(position[0], ast.Constant(False))]), position)
+            refuted = place(ast.UnaryOp(ast.Not(), call), position)
+            call = place(ast.Compare(refuted, [ast.Is()], [at(position[0], ast.Constant(False))]), position)
         return call
 
     def _operands(self, node: Guardable, position: Span) -> tuple[str, list[ast.expr]]:
         """Return the method of the guard that evaluates an expression, and what it is given."""
-        first = _reached_first(node)
+        first = reached_first(node)
         match node:
             case ast.Call(func=function, args=arguments, keywords=keywords):
                 plain = not keywords and not any(isinstance(each, ast.Starred) for each in arguments)
@@ -159,7 +206,7 @@ class _Guarding(ast.NodeTransformer):
                 guard = self._placeholders[span_of(node)]
                 return "item", [container, _with_slices(key, guard)]
             case ast.Attribute(value=owner, attr=name):
-                return "attribute", [owner, _at(position[0], ast.Constant(self._mangled(name)))]
+                return "attribute", [owner, at(position[0], ast.Constant(self._mangled(name)))]
             case ast.UnaryOp(operand=operand):
                 return "call_1", [_operation(node, first), operand]
             case ast.BinOp(left=left, right=right):
@@ -181,14 +228,14 @@ def _with_slices(key: ast.expr, placeholder: str) -> ast.expr:
         case ast.Tuple(elts=parts):
             key.elts = [_with_slices(each, placeholder) for each in parts]
         case ast.Slice():
-            function = _at(line, ast.Attribute(_at(line, ast.Constant(placeholder)), "slice", ast.Load()))
+            function = at(line, ast.Attribute(at(line, ast.Constant(placeholder)), "slice", ast.Load()))
             return ast.copy_location(ast.Call(function, _bounds(key), []), key)
     return key
 
 
 def _bounds(key: ast.Slice) -> list[ast.expr]:
     bounds = (key.lower, key.upper, key.step)
-    return [each if each is not None else _at(key.lineno, ast.Constant(None)) for each in bounds]
+    return [each if each is not None else at(key.lineno, ast.Constant(None)) for each in bounds]
 
 
 def _decisive(tree: ast.AST) -> set[ast.expr]:
@@ -217,67 +264,48 @@ def _decisive(tree: ast.AST) -> set[ast.expr]:
 
 
 def _operation(node: ast.expr, line: int) -> ast.expr:
-    return _at(line, ast.Constant(_placeholder(symbol_of(node))))
-
-
-def _reached_first(node: ast.expr) -> int:
-    """Return the line of the first instruction of an expression."""
-    while True:
-        match node:
-            case ast.Call(func=ast.Attribute(value=inner)):
-                node = inner
-            case ast.Call(func=inner):
-                return inner.lineno
-            case ast.Subscript(value=inner) | ast.Attribute(value=inner) | ast.UnaryOp(operand=inner):
-                node = inner
-            case (
-                ast.BinOp(left=inner) | ast.Compare(left=inner) | ast.IfExp(test=inner) | ast.BoolOp(values=[inner, *_])
-            ):
-                node = inner
-            case _:
-                return node.lineno
-
-
-def _reached_at(line: int, function: ast.expr) -> ast.expr:
-    """Return a callee that is reached at another line than that of its call, which the compiler would move."""
-    return _at(line, ast.IfExp(_at(line, ast.Constant(True)), function, _at(line, ast.Constant(None))))
-
-
-def _at(line: int, node: _Node) -> _Node:
-    """Place a node that has no text."""
-    return _place(node, (line, line, 0, 0))
-
-
-def _place(node: _Node, span: Span) -> _Node:
-    node.lineno, node.end_lineno, node.col_offset, node.end_col_offset = span
-    return node
+    return at(line, ast.Constant(_placeholder(symbol_of(node))))
 
 
 class _Placing:
-    """Puts guards in the place of their placeholders, and keeps every code object that holds none."""
+    """Puts objects in the place of their placeholders, and keeps every code object that holds none."""
 
-    def __init__(self, guards: Mapping[str, Guard], where: str) -> None:
-        self._guards = guards
+    def __init__(self, objects: Mapping[str, object], where: str) -> None:
+        self._objects = {**_OPERATIONS, **objects}
         self._where = where
         self.placed: set[str] = set()
+        """Placeholders found, those of operators aside."""
 
     def merged(self, original: CodeType, fresh: CodeType) -> CodeType:
-        """Return the fresh code with its guards; the original itself where there are none."""
-        originals = [each for each in original.co_consts if isinstance(each, CodeType)]
-        inner = [each for each in fresh.co_consts if isinstance(each, CodeType)]
-        if _UNCHANGED(fresh) != _UNCHANGED(original) or len(inner) != len(originals):
-            raise RepairDeclined(f"{self._where}: the guarded function would have another signature or closure")
-        merged = map(self.merged, originals, inner)
+        """Return the fresh code, filled at every depth; the original itself where nothing was to be filled in."""
+        inner = map(self.merged, _inside(original), _inside(fresh))
+        code = self._filled(original, fresh, inner)
+        changed = any(map(operator.is_not, _inside(code), _inside(original)))
+        return code if changed or not self._objects.keys().isdisjoint(_texts(fresh)) else original
+
+    def filled(self, original: CodeType, fresh: CodeType) -> CodeType:
+        """Return the fresh code, filled, with the code objects inside the original in the place of its own."""
+        return self._filled(original, fresh, iter(_inside(original)))
+
+    def _filled(self, original: CodeType, fresh: CodeType, inner: Iterator[CodeType]) -> CodeType:
+        if _UNCHANGED(fresh) != _UNCHANGED(original) or len(_inside(fresh)) != len(_inside(original)):
+            raise RepairDeclined(f"{self._where}: the changed function would have another signature or closure")
         constants = tuple(
-            next(merged) if isinstance(each, CodeType) else self._constant(each) for each in fresh.co_consts
+            next(inner) if isinstance(each, CodeType) else self._constant(each) for each in fresh.co_consts
         )
-        kept = [each for each in constants if isinstance(each, CodeType)]
-        if not any(isinstance(each, Guard) for each in constants) and all(map(operator.is_, kept, originals)):
-            return original
         return fresh.replace(co_consts=constants)
 
     def _constant(self, constant: object) -> object:
-        if isinstance(constant, str) and constant in self._guards:
-            self.placed.add(constant)
-            return self._guards[constant]
-        return _OPERATIONS.get(constant, constant) if isinstance(constant, str) else constant
+        if isinstance(constant, str) and constant in self._objects:
+            if constant not in _OPERATIONS:
+                self.placed.add(constant)
+            return self._objects[constant]
+        return constant
+
+
+def _inside(code: CodeType) -> list[CodeType]:
+    return [each for each in code.co_consts if isinstance(each, CodeType)]
+
+
+def _texts(code: CodeType) -> list[str]:
+    return [each for each in code.co_consts if isinstance(each, str)]

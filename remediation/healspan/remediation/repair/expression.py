@@ -10,6 +10,7 @@ from types import CodeType
 from pydantic import JsonValue
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
+from healspan.remediation.repair.bare import bare_code
 from healspan.remediation.repair.find import find_function, nested_codes, outermost
 from healspan.remediation.repair.operators import symbol_of
 from healspan.remediation.repair.source import (
@@ -107,7 +108,7 @@ def locate(code: CodeType, module: str, position: Span) -> Location:
 
 
 def _located(code: CodeType, module: str, position: Span) -> Location:
-    code = unguarded(code)
+    code = unguarded(bare_code(code))
     qualname = outermost(code.co_qualname)
     function = find_function(module, qualname, lambda each: _holds(each.__code__, code))
     if not (_holds(function.__code__, code) or _holds(original_code(function), code)):

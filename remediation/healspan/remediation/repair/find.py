@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
+from healspan.remediation.repair.bare import has_boundary_inside
 
 __all__ = ["COMPREHENSIONS", "enclosing", "find_function", "nested_codes", "outermost"]
 
@@ -78,7 +79,8 @@ def _functions(value: object) -> Iterator[FunctionType]:
         seen.add(id(each))
         match each:
             case FunctionType():
-                yield each
+                if not has_boundary_inside(each):
+                    yield each
                 waiting.append(vars(each).get("__wrapped__"))
             case staticmethod() | classmethod():
                 waiting.append(each.__func__)

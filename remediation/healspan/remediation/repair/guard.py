@@ -9,7 +9,6 @@ the traceback and the context it had, and no frame of a guard in it.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import operator
 import sys
@@ -18,13 +17,14 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
-from healspan.remediation.repair.path import PathTree, boundary_frame
+from healspan.remediation.repair.path import PathTree, boundary_frame, calls_of
+from healspan.remediation.repair.running import FiredRepair
 from healspan.remediation.repairers import ABSENT, Failure, Kind, Loss, Repairer, RepairerParameters
 from healspan.remediation.step import RepairStep
 
-__all__ = ["FiredRepair", "Guard", "LiveRepair", "Probe", "current_probe", "fired", "take_fired"]
+__all__ = ["Guard", "LiveRepair", "Probe", "current_probe"]
 
 logger = logging.getLogger("healspan.repair")
 
@@ -32,34 +32,7 @@ _traceback = BaseException.__dict__["__traceback__"]  # past whatever the except
 _context = BaseException.__dict__["__context__"]
 _class_module, _class_qualname = type.__dict__["__module__"], type.__dict__["__qualname__"]
 
-_MOST_UNTAKEN = 1_000
 _COMPARED = frozenset({str, bytes, int, float, bool, tuple, list, dict})
-
-
-class FiredRepair(NamedTuple):
-    """One use of a repair inside a call that is still running."""
-
-    fix_id: str
-    step: RepairStep
-    loss: Loss
-    elapsed_ns: int
-    """Time the repair added: repairer and repeated operation, in nanoseconds."""
-    succeeded: bool
-    """Whether the operation gave a result; otherwise the original exception went on."""
-    frame: FrameType
-    """The boundary's frame; held, so that its id is nobody else's."""
-
-
-fired: dict[int, list[FiredRepair]] = {}
-"""Uses of installed repairs that their boundary has not taken yet, by the id of its wrapper's frame.
-
-Empty unless a repair has just acted, so a boundary asks it for its truth and nothing else.
-"""
-
-
-def take_fired(frame: FrameType) -> list[FiredRepair]:
-    """Return, once, the repairs that acted below this boundary frame."""
-    return fired.pop(id(frame), [])
 
 
 class Probe:
@@ -96,7 +69,8 @@ class LiveRepair:
         """Whether what must come before has acted below this boundary frame."""
         if self.after is None:
             return True
-        uses = fired.get(id(frame), [])
+        calls = calls_of(frame)
+        uses = [] if calls is None else calls.uses(frame)
         if self.probe is not None:
             uses = [*uses, *self.probe.uses]
         return any(use.succeeded and use.fix_id == self.fix_id and use.step == self.after for use in uses)
@@ -358,11 +332,9 @@ class _Again:
         if self._repair.probe is not None:
             self._repair.probe.uses.append(use)
             return
-        fired.setdefault(id(self._frame), []).append(use)
-        if len(fired) > _MOST_UNTAKEN:
-            # A boundary that never takes is a defect; it must not become a leak.
-            with contextlib.suppress(RuntimeError):  # another thread changed it between the two steps
-                fired.pop(next(iter(fired), 0), None)
+        calls = calls_of(self._frame)
+        if calls is not None:
+            calls.fired(use)
 
 
 def qualified(error: type) -> str:

@@ -6,13 +6,17 @@ healspan itself do not count, so the way is the same under one boundary or sever
 
 from __future__ import annotations
 
+import functools
 import linecache
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
+from typing import NamedTuple
 
 from healspan.remediation.fingerprint import source_key
 from healspan.remediation.repair.find import outermost
+from healspan.remediation.repair.running import FiredRepair, RunningCalls
 from healspan.remediation.step import FramePath
 
 __all__ = [
@@ -20,9 +24,12 @@ __all__ = [
     "PathTree",
     "Way",
     "boundary_frame",
+    "calls_of",
     "is_own",
     "path_entry",
     "register_boundary",
+    "register_hook",
+    "take_fired",
     "way_down",
     "ways_to",
 ]
@@ -35,8 +42,22 @@ Way = tuple[tuple[Entry, frozenset[int]], ...]
 
 _OWN = ("healspan.remediation", "healspan.instrumentation")
 
-_boundaries: dict[int, tuple[CodeType, str]] = {}
-"""By the id of the code object, which is kept alive here: hashing a code object reads all of it."""
+
+class _Registered(NamedTuple):
+    """What is known of a boundary by its code."""
+
+    code: weakref.ref[CodeType]
+    name: str
+    calls: weakref.ref[RunningCalls]
+    """Weak, since they lead to the boundary's function, which may lead back to the code."""
+    inside: bool
+
+
+_boundaries: dict[int, _Registered] = {}
+"""By the id of the code object: hashing a code object reads all of it."""
+
+_hooks: set[CodeType] = set()
+_hook_ids: set[int] = set()
 
 _Place = tuple[Entry, int]
 
@@ -46,9 +67,55 @@ _places: dict[tuple[int, int], tuple[CodeType, _Place | None]] = {}
 _MOST_PLACES = 10_000
 
 
-def register_boundary(code: CodeType, name: str) -> None:
-    """Make a boundary known by the code object of its wrapper, which must be the boundary's alone."""
-    _boundaries[id(code)] = code, name
+def register_boundary(
+    code: CodeType,
+    name: str,
+    calls: RunningCalls,
+    *,
+    inside: bool = False,
+) -> None:
+    """Make a boundary known by its code object, which must be the boundary's alone.
+
+    Args:
+        code: of the wrapper, or of the function itself.
+        name: of the boundary.
+        calls: its calls that are under way; the boundary keeps them alive.
+        inside: whether the boundary is inside the function, whose frame is then both the boundary's and the first
+            one on the way down.
+    """
+    key = id(code)
+    reference = weakref.ref(code, functools.partial(_forget, _boundaries, key))
+    _boundaries[key] = _Registered(reference, name, weakref.ref(calls), inside)
+
+
+def register_hook(code: CodeType) -> None:
+    """Make a function known that a boundary calls to heal: the frame that called it is the boundary's."""
+    _hooks.add(code)
+    _hook_ids.add(id(code))
+
+
+def calls_of(frame: FrameType) -> RunningCalls | None:
+    """Return the running calls of the boundary a frame belongs to, if it is a boundary's."""
+    known = _known(frame.f_code)
+    return None if known is None else known.calls()
+
+
+def take_fired(frame: FrameType) -> list[FiredRepair]:
+    """Return, once, the repairs that acted below this boundary frame."""
+    calls = calls_of(frame)
+    return [] if calls is None else calls.take(frame)
+
+
+def _known(code: CodeType) -> _Registered | None:
+    known = _boundaries.get(id(code))
+    return known if known is not None and known.code() is code else None
+
+
+def _forget(boundaries: dict[int, _Registered], key: int, reference: weakref.ref[CodeType]) -> None:
+    # Given the dictionary, since at the interpreter's end a module's names may be gone before its code objects.
+    known = boundaries.get(key)
+    if known is not None and known.code is reference:
+        del boundaries[key]
 
 
 def is_own(module: str) -> bool:
@@ -90,21 +157,25 @@ class PathTree:
 
 
 def boundary_frame(frame: FrameType | None, tree: PathTree, boundary: str) -> FrameType | None:
-    """Return the frame of the boundary's wrapper if an allowed way leads up to it from this frame.
+    """Return the boundary's frame if an allowed way leads up to it from this frame.
 
     The walk ends at the first frame that is on no allowed way, so it is short where nothing is to be done.
     """
-    node: PathTree | None = tree
-    while frame is not None and node is not None:
+    node = tree
+    healing = False
+    """Whether the frame called a hook: then it stands above the way, wherever the boundary is."""
+    while frame is not None:
         code = frame.f_code
-        known = _boundaries.get(id(code))
-        if known is not None:
-            if known[1] == boundary and node.complete:
-                return frame
-        else:
+        known = _known(code)
+        if not healing and (known is None or known.inside):
             place = _place(frame, code)
-            if place is not None:
-                node = node.above.get(place)
+            above = node if place is None else node.above.get(place)
+            if above is None:
+                return None
+            node = above
+        if known is not None and known.name == boundary and node.complete:
+            return frame
+        healing = id(code) in _hook_ids
         frame = frame.f_back
     return None
 
@@ -117,20 +188,23 @@ def way_down(frame: FrameType | None, block: CodeType | None) -> tuple[FramePath
     """Return the way from a block of code down to this frame, and the calls of boundaries that are on the stack.
 
     The way is empty if the block is not found above: it runs in another thread or task, or its frame is gone.
-    A call is named by the id of its wrapper's frame, which is alive as long as the call is going on.
+    A call is named by the id of its boundary's frame, which is alive as long as the call is going on.
     """
     entries: list[Entry] = []
     calls: list[int] = []
+    healing = False
     for _ in range(_HIGHEST):
         if frame is None:
             break
         code = frame.f_code
-        if id(code) in _boundaries:
+        known = _known(code)
+        if known is not None:
             calls.append(id(frame))
-        elif (place := _place(frame, code)) is not None:
+        if not healing and (known is None or known.inside) and (place := _place(frame, code)) is not None:
             entries.append(place[0])
             if code is block:
                 return tuple(reversed(entries)), tuple(calls)
+        healing = id(code) in _hook_ids
         frame = frame.f_back
     return (), tuple(calls)
 

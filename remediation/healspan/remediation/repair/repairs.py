@@ -21,9 +21,10 @@ from pydantic import ValidationError
 
 from healspan.remediation.errors import RepairDeclined, StaleFix, UnknownRepairer
 from healspan.remediation.repair.compiler import compile_guarded
+from healspan.remediation.repair.enclosed import following_code
 from healspan.remediation.repair.expression import Span, definition, expression_of, kind_of, span_of
 from healspan.remediation.repair.find import find_function
-from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_probe, fired
+from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_probe
 from healspan.remediation.repair.handled import way_unhandled
 from healspan.remediation.repair.inner import bring, living_copies
 from healspan.remediation.repair.operators import symbol_of
@@ -55,7 +56,6 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.RLock()
-    fired.clear()  # of calls whose threads did not come along
 
 
 os.register_at_fork(
@@ -137,6 +137,15 @@ class _Prepared:
     """Which of its paths were refused, if any."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """A function with a boundary inside, which has the guards that its bare function has."""
+
+    function: FunctionType
+    original: CodeType
+    code: CodeType
+
+
 @dataclass(slots=True)
 class _Patched:
     """One function with repairs in it."""
@@ -145,8 +154,16 @@ class _Patched:
     source: FunctionSource
     code: CodeType
     """The guarded code."""
+    boundary: _Followed | None
+    """The function with the boundary inside, if this is the bare one of it."""
     guards: dict[Span, Guard] = field(default_factory=dict)
     repairs: dict[_Key, _Prepared] = field(default_factory=dict)
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing else has replaced the code that was put in."""
+        boundary = self.boundary
+        return self.function.__code__ is self.code and (boundary is None or boundary.function.__code__ is boundary.code)
 
 
 _Key = tuple[str, str, str, str, str, str, int, int, int, int, int]
@@ -166,6 +183,8 @@ class Repairs:
         self._wanted: dict[_Key, ActiveRepair] = {}
         """What `install_exactly` was last asked for, whether it could be installed or not."""
         self._touched: WeakKeyDictionary[FunctionType, CodeType] = WeakKeyDictionary()
+        self._followed: WeakKeyDictionary[FunctionType, CodeType] = WeakKeyDictionary()
+        """Likewise those with a boundary inside."""
 
     def install(self, repairs: Iterable[ActiveRepair]) -> list[InstallReport]:
         """Install repairs; those of one fix all or none, likewise those of one function.
@@ -207,11 +226,9 @@ class Repairs:
     def verify_uninstalled(self) -> list[str]:
         """Return the functions, as ``module:qualname``, that do not have their original code object."""
         with _lock:
-            return sorted(
-                f"{function.__module__}:{code.co_qualname}"
-                for function, code in (*self._touched.items(), *living_copies())
-                if function.__code__ is not code
-            )
+            changed = _changed((*self._touched.items(), *living_copies()))
+            # A function with a boundary inside and its bare function are one to whoever reads this.
+            return sorted([*changed, *{*_changed(self._followed.items())} - {*changed}])
 
     def installed(self) -> tuple[ActiveRepair, ...]:
         """Return the repairs that are in force, with all their paths; probes are not among them."""
@@ -309,7 +326,7 @@ class Repairs:
                 f"{step.module}.{step.qualname} changed since the fix was made; let the fix be made again",
             )
         patched = self._patched.get(function)
-        if patched is not None and function.__code__ is not patched.code:
+        if patched is not None and not patched.intact:
             raise RepairDeclined(
                 f"{step.module}.{step.qualname}: something else replaced its code; restart the service"
             )
@@ -373,6 +390,10 @@ class Repairs:
             note_guarded(patched.code, patched.source.code)
             function.__code__ = patched.code
             bring(patched.source.code, patched.code)
+        boundary = patched.boundary
+        if boundary is not None:
+            self._followed.setdefault(boundary.function, boundary.original)
+            boundary.function.__code__ = boundary.code
         self._patched[function] = patched
 
     def _remove(self, unwanted: Callable[[_Prepared], bool]) -> None:
@@ -392,6 +413,9 @@ class Repairs:
             originals.pop(function, None)
             if function.__code__ is patched.code:
                 function.__code__ = patched.source.code
+            boundary = patched.boundary
+            if boundary is not None and boundary.function.__code__ is boundary.code:
+                boundary.function.__code__ = boundary.original
             bring(patched.source.code, patched.source.code)
             for guard in patched.guards.values():
                 guard.repairs = ()
@@ -404,6 +428,13 @@ class _Uncompilable(Exception):
     def __init__(self, reason: str, fixes: set[str]) -> None:
         super().__init__(reason)
         self.fixes = fixes
+
+
+def _changed(originals: Iterable[tuple[FunctionType, CodeType]]) -> list[str]:
+    """Return the functions that do not have the code beside them."""
+    return [
+        f"{function.__module__}:{code.co_qualname}" for function, code in originals if function.__code__ is not code
+    ]
 
 
 def _declined(
@@ -428,7 +459,23 @@ def _patch(function: FunctionType, known: _Patched | None, repairs: Mapping[_Key
     source = next(iter(repairs.values())).source
     kept = known.guards if known is not None else {}
     guards = {span: kept.get(span) or Guard(*form) for span, form in forms.items()}
-    return _Patched(function, source, compile_guarded(source, guards), guards, dict(repairs))
+    code = compile_guarded(source, guards)
+    return _Patched(function, source, code, _followed(function, known, source, code, guards), guards, dict(repairs))
+
+
+def _followed(
+    function: FunctionType,
+    known: _Patched | None,
+    source: FunctionSource,
+    code: CodeType,
+    guards: Mapping[Span, Guard],
+) -> _Followed | None:
+    found = following_code(function, source, code, guards)
+    if found is None:
+        return None
+    boundary, following = found
+    before = None if known is None else known.boundary
+    return _Followed(boundary, boundary.__code__ if before is None else before.original, following)
 
 
 def _missing(repair: ActiveRepair) -> str | None:

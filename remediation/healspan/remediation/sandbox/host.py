@@ -197,7 +197,8 @@ class Host:
                 raise ValueError(f"there is no operation {operation!r:.40}") from None
             failure = _failure(operation, operand, key, error, parameters)
             repaired = chosen.repair(failure)
-        if repaired is None:
+        # A text asks for an operand; one that belongs to another owner would be of no use to it.
+        if repaired is None or repaired.owner is not ABSENT:
             raise ValueError(f"repairer {name!r} declines")
         return repaired.value
 

@@ -12,16 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, select
 
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.store import tables
+from healspan.remediation.trial import Decision
 
 __all__ = ["Durations", "Totals"]
 
 _incident = tables.table_of(tables.IncidentRow)
 _resolution = tables.table_of(tables.ResolutionRow)
 _application = tables.table_of(tables.ApplicationRow)
+_audit, _fix = tables.table_of(tables.AuditRow), tables.table_of(tables.FixRow)
 
 
 @dataclass(slots=True)
@@ -48,6 +50,8 @@ class Totals:
     """By service, boundary, tier, outcome."""
     durations: dict[tuple[str, str, str], Durations] = field(default_factory=dict)
     """By service, tier, outcome."""
+    trials: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By service, boundary, decision: what trials have decided about fixes."""
     _seen: dict[str, int] = field(default_factory=dict)
 
     def take(self, connection: Connection) -> None:
@@ -55,6 +59,7 @@ class Totals:
         self._incidents(connection)
         self._resolutions(connection)
         self._repaired(connection)
+        self._trials(connection)
 
     def _incidents(self, connection: Connection) -> None:
         labels = (_incident.c.service, _incident.c.module, _incident.c.error_type)
@@ -84,21 +89,23 @@ class Totals:
 
     def _repaired(self, connection: Connection) -> None:
         row = _application.c
-        # An application does not name its service; its boundary's newest incident does.
-        newest = (
-            select(_incident.c.service)
-            .where(_incident.c.module == row.boundary)
-            .order_by(_incident.c.at.desc())
-            .limit(1)
-            .scalar_subquery()
-        )
         query = (
-            select(row.boundary, func.coalesce(newest, ""), func.sum(row["count"]))
+            select(row.boundary, _service(row.boundary), func.sum(row["count"]))
             .where(row.error_id.is_(None), row.resolved)
             .group_by(row.boundary)
         )
         for boundary, service, number in self._fresh(connection, query, _application):
             self.heals[service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value] += int(number)
+
+    def _trials(self, connection: Connection) -> None:
+        query = (
+            select(_fix.c.module, _service(_fix.c.module), _audit.c.action, func.count())
+            .select_from(_audit.join(_fix, _fix.c.fix_id == _audit.c.subject))
+            .where(_audit.c.actor == "engine", _audit.c.action.in_([one.value for one in Decision]))
+            .group_by(_fix.c.module, _audit.c.action)
+        )
+        for boundary, service, decision, number in self._fresh(connection, query, _audit):
+            self.trials[service, boundary, decision] += number
 
     def _fresh(self, connection: Connection, query: Select[Any], table: Table) -> Sequence[Any]:
         """Return a query's result over the rows that arrived since the last time."""
@@ -107,3 +114,15 @@ class Totals:
         rows = connection.execute(query.where(position > after, position <= through)).all()
         self._seen[table.name] = through
         return rows
+
+
+def _service(boundary: ColumnElement[str]) -> ColumnElement[str]:
+    """Return the service of a boundary's newest incident, for facts that do not name theirs."""
+    newest = (
+        select(_incident.c.service)
+        .where(_incident.c.module == boundary)
+        .order_by(_incident.c.at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return func.coalesce(newest, "")

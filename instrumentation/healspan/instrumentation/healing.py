@@ -1,0 +1,103 @@
+"""Healing a call that failed: once through the engine, for synchronous and asynchronous callers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import FrameType
+
+from healspan.instrumentation.failure import Failure
+from healspan.instrumentation.site import Args, Kwargs, Site, being_healed
+from healspan.remediation.driver import drive, drive_async
+from healspan.remediation.engine import Healing
+from healspan.remediation.repair import take_fired
+from healspan.remediation.runtime import internal_error, runtime
+
+__all__ = ["heal", "heal_async"]
+
+
+def heal(
+    site: Site,
+    error: BaseException,
+    args: Args,
+    kwargs: Kwargs,
+    frame: FrameType,
+    snapshot: tuple[Args, Kwargs] | None = None,
+) -> Healing | None:
+    """Return what stands for the call's result; None if the exception goes on, as it was.
+
+    Args:
+        site: of the boundary.
+        error: what left the function, or its broken contract.
+        args: positional arguments of the call.
+        kwargs: its keyword arguments.
+        frame: the boundary's.
+        snapshot: copy of the arguments from before the call.
+    """
+    failure = _failure(site, error, args, kwargs, frame, snapshot)
+    if failure is None:
+        return None
+    healing: Healing | None = None
+    with _attempting(site, frame):
+        healing = drive(runtime().engine.heal(failure))
+    return _ended(site, failure, healing, snapshot or (args, kwargs))
+
+
+async def heal_async(
+    site: Site,
+    error: BaseException,
+    args: Args,
+    kwargs: Kwargs,
+    frame: FrameType,
+    snapshot: tuple[Args, Kwargs] | None = None,
+) -> Healing | None:
+    """Likewise for a call of a coroutine function; its arguments are those of `heal`."""
+    failure = _failure(site, error, args, kwargs, frame, snapshot)
+    if failure is None:
+        return None
+    failure.asynchronous = True
+    healing: Healing | None = None
+    with _attempting(site, frame):
+        healing = await drive_async(runtime().engine.heal(failure))
+    return _ended(site, failure, healing, snapshot or (args, kwargs))
+
+
+def _failure(
+    site: Site,
+    error: BaseException,
+    args: Args,
+    kwargs: Kwargs,
+    frame: FrameType,
+    snapshot: tuple[Args, Kwargs] | None,
+) -> Failure | None:
+    uses = take_fired(frame)
+    if not isinstance(error, Exception):
+        return None
+    if uses:
+        site.settle(uses, args, kwargs, result=None)
+    if site.boundary.name in being_healed.get():
+        return None
+    return site.failure(error, args, kwargs, frame, snapshot)
+
+
+@contextlib.contextmanager
+def _attempting(site: Site, frame: FrameType) -> Iterator[None]:
+    token = being_healed.set(being_healed.get() | {site.boundary.name})
+    try:
+        with internal_error("heal"):
+            yield
+    finally:
+        take_fired(frame)  # what a call made again has left, where nobody asked for it
+        with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
+            being_healed.reset(token)
+
+
+def _ended(site: Site, failure: Failure, healing: Healing | None, call: tuple[Args, Kwargs]) -> Healing | None:
+    """Say how it ended; None if the original exception goes on."""
+    with internal_error("end"):
+        failure.end(runtime(), healing)
+    if healing is not None and healing.healed:
+        return healing
+    if site.boundary.mode == "background":
+        site.background.look(failure, *call)
+    return None

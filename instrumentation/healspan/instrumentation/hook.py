@@ -1,0 +1,230 @@
+"""The hook of a boundary: what `repair.enclosure`'s instructions call, with the frame they stand in for everything.
+
+The same instructions stand inside a function, and in the wrapper of one that they cannot be put into.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from healspan.instrumentation.errors import ContractViolation
+from healspan.instrumentation.exceptions import drop_frame, set_traceback, traceback_of
+from healspan.instrumentation.healing import heal, heal_async
+from healspan.instrumentation.site import Args, Kwargs, Site
+from healspan.remediation.engine import Healing
+from healspan.remediation.repair import Enclosure, RunningCalls, register_hook
+from healspan.remediation.run import current_run, open_runs
+from healspan.remediation.runtime import report
+
+__all__ = ["BoundaryHook", "call_arguments"]
+
+_frame = sys._getframe
+_clock = time.perf_counter
+_exception = sys.exception
+_NO_ARGUMENTS: tuple[Args, Kwargs] = (), {}
+
+
+class BoundaryHook:
+    """Implements `healspan.remediation.repair.enclosure.Hook` for one boundary.
+
+    Args:
+        site: of the boundary.
+        wrapping: whether the instructions are those of a wrapper, whose frame belongs in no traceback.
+    """
+
+    def __init__(self, site: Site, *, wrapping: bool) -> None:
+        self._site = site
+        self._wrapping = wrapping
+        self._calls = RunningCalls(self._left)
+        # What a sampled call needs, at one step's reach.
+        self._count, self._begin, self._take = site.counter.look, self._calls.sampled, self._calls.take_all
+        self._sample, self._has_context = site.sample, site.has_context
+        self._golden = site.golden if site.golden.sampled else None
+        self._values: dict[int, object] = {}
+        """By the id of the frame, like all below: what stands for a result."""
+        self._kept: dict[int, object] = {}
+        """What is being returned."""
+        self._good: dict[int, tuple[Args, Kwargs] | None] = {}
+        """Copies of the arguments of a call that is kept, should it turn out good."""
+        self._snapshots: dict[int, tuple[Args, Kwargs] | None] = {}
+        self.enclosure = Enclosure(
+            name=site.boundary.name,
+            hook=self,
+            counter=site.counter,
+            runs=open_runs,
+            calls=self._calls,
+            verified=site.contract.declared or site.copies or site.golden.sampled,
+            copied=site.copies,
+        )
+
+    def look(self) -> None:
+        """Count this call, and sample it."""
+        weight = self._count()
+        if weight:
+            frame = _frame(1)
+            if self._golden is not None:
+                self._good[id(frame)] = self._golden.copied(weight, *call_arguments(frame))
+            self._begin(frame, weight, _clock())
+
+    def reach(self) -> None:
+        """Note that the boundary was reached in its run."""
+        self._site.reach()
+
+    def copy(self) -> None:
+        """Copy the arguments of this call."""
+        frame = _frame(1)
+        self._snapshots[id(frame)] = self._site.snapshot(*call_arguments(frame))
+
+    def keep(self, value: object) -> object:
+        """Keep what this call is about to return, and return it."""
+        self._kept[id(_frame(1))] = value
+        return value
+
+    def verify(self) -> None:
+        """Verify what was kept, or that None is returned; raises what breaks the contract."""
+        ended, frame, error = _clock(), _frame(1), _exception()
+        if error is not None and _is_leaving(error, frame):
+            return
+        violation: ContractViolation | None = None
+        try:
+            violation = self._returned(frame, self._kept.pop(id(frame), None), ended)
+        except Exception as own:
+            report("contract", own)
+        if violation is not None:
+            raise violation
+
+    def failed(self) -> bool:
+        """Heal the exception that is being handled; True if there is a value in the place of the result."""
+        frame, error = _frame(1), sys.exception()
+        try:
+            healing: Healing | None = None
+            with self._failing(frame, error) as snapshot:
+                if error is not None:
+                    healing = heal(self._site, error, *call_arguments(frame), frame, snapshot)
+            return self._healed(frame, healing)
+        except Exception as own:
+            report("heal", own)
+            return False
+
+    async def failed_async(self) -> bool:
+        """Likewise for a coroutine function."""
+        frame, error = _frame(1), sys.exception()
+        try:
+            healing: Healing | None = None
+            with self._failing(frame, error) as snapshot:
+                if error is not None:
+                    healing = await heal_async(self._site, error, *call_arguments(frame), frame, snapshot)
+            return self._healed(frame, healing)
+        except Exception as own:
+            report("heal", own)
+            return False
+
+    def value(self) -> object:
+        """Return, once, what stands for the result."""
+        return self._values.pop(id(_frame(1)))
+
+    @contextlib.contextmanager
+    def _failing(self, frame: FrameType, error: BaseException | None) -> Iterator[tuple[Args, Kwargs] | None]:
+        """Forget what was noted of a call; give a copy of its arguments from before it, if there is one."""
+        self._calls.forget_sample(frame)  # only good calls are sampled
+        self._kept.pop(id(frame), None)
+        self._good.pop(id(frame), None)
+        snapshot = self._snapshots.pop(id(frame), None)
+        if error is None:
+            yield snapshot
+            return
+        trace = traceback_of(error)
+        broken = trace is not None and trace.tb_next is not None and trace.tb_next.tb_frame.f_code is _VERIFY
+        if trace is not None and broken:
+            # A broken contract was raised by nobody; where it goes on, it comes from the ``return``.
+            trace.tb_next = None
+            set_traceback(error, None)
+        elif self._wrapping:
+            drop_frame(error, frame)
+        yield snapshot
+        if broken and not self._wrapping:
+            set_traceback(error, trace)
+
+    def _healed(self, frame: FrameType, healing: Healing | None) -> bool:
+        if healing is None:
+            return False
+        self._values[id(frame)] = healing.value
+        self._show(healing.value)
+        return True
+
+    def _returned(self, frame: FrameType, result: object, ended: float) -> ContractViolation | None:
+        """Take in a call whose result is verified; return the error that has to be raised in its place."""
+        site = self._site
+        sample, uses = (None, None) if self._calls.quiet else self._take(frame)
+        looked_at = site.has_checks or uses or (sample is not None and site.has_context)
+        args, kwargs = call_arguments(frame) if looked_at else _NO_ARGUMENTS
+        if uses:
+            site.settle(uses, args, kwargs, result=(result,))
+        violation = site.violation(result, args, kwargs) if site.contract.declared else None
+        good = self._good.pop(id(frame), None) if self._good else None
+        if violation is None:
+            self._snapshots.pop(id(frame), None)
+            if sample is not None:
+                self._sample(sample[0], args, kwargs, ended - sample[1])
+            if good is not None and not uses:
+                site.golden.keep(good, result)
+            if open_runs.any:
+                self._show(result)
+        elif site.boundary.mode == "observe":
+            self._snapshots.pop(id(frame), None)
+            heal(site, violation, *call_arguments(frame), frame)
+            return None
+        return violation
+
+    def _show(self, result: object) -> None:
+        """Show a result to the checks of the pipeline, if this call is in a run that has any."""
+        run = current_run.get()
+        if run is not None:
+            run.returned(self._site.boundary.name, result)
+
+    def _left(self, frame: FrameType) -> None:
+        """Take in a call that has returned; one that fails is left to `failed`."""
+        # A sample is paid for by the 63 calls before it, so it takes the shortest way there is.
+        ended = _clock()
+        try:
+            error = _exception()
+            if error is not None and _is_leaving(error, frame):
+                return
+            sample, uses = self._take(frame)
+            if uses:
+                self._site.settle(uses, *call_arguments(frame), result=(None,))
+            if sample is not None:
+                args, kwargs = call_arguments(frame) if self._has_context else _NO_ARGUMENTS
+                self._sample(sample[0], args, kwargs, ended - sample[1])
+        except Exception as own:
+            report("settle", own)
+
+
+_VERIFY = BoundaryHook.verify.__code__
+register_hook(BoundaryHook.failed.__code__)
+register_hook(BoundaryHook.failed_async.__code__)
+
+
+def _is_leaving(error: BaseException, frame: FrameType) -> bool:
+    """Whether an exception is on its way out of a frame: another one may be handled further up all the while."""
+    trace = traceback_of(error)
+    return trace is not None and trace.tb_frame is frame
+
+
+def call_arguments(frame: FrameType) -> tuple[Args, Kwargs]:
+    """Return what a function was called with, from its frame; its parameters must not have been bound again."""
+    code, values = frame.f_code, frame.f_locals
+    names = iter(code.co_varnames)
+    args = [values[name] for name in itertools.islice(names, code.co_argcount)]
+    kwargs = {name: values[name] for name in itertools.islice(names, code.co_kwonlyargcount)}
+    if code.co_flags & inspect.CO_VARARGS:
+        args += values[next(names)]
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        kwargs |= values[next(names)]
+    return tuple(args), kwargs

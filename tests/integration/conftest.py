@@ -1,0 +1,43 @@
+"""Boundaries in either of their forms, in modules written for one test."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import linecache
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+_numbers = itertools.count()
+HEAD = "from healspan.instrumentation import error_boundary\n"
+
+
+@pytest.fixture(params=["compiled", "wrapper"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Either form; the setting is read where a module is imported."""
+    monkeypatch.setenv("HEALSPAN_COMPILED_BOUNDARIES", "1" if request.param == "compiled" else "0")
+    return str(request.param)
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Write and import a module; ``@boundary`` in its text is a boundary of a name of its own."""
+    monkeypatch.syspath_prepend(tmp_path)
+    made: list[str] = []
+
+    def make(text: str) -> ModuleType:
+        name = f"compiled_app_{next(_numbers)}"
+        text = HEAD + text.replace("@boundary(", f"@error_boundary('{name}' + ")
+        (tmp_path / f"{name}.py").write_text(text)
+        importlib.invalidate_caches()
+        made.append(name)
+        return importlib.import_module(name)
+
+    yield make
+    for name in made:
+        sys.modules.pop(name, None)
+    linecache.clearcache()
