@@ -188,10 +188,8 @@ def _report(console: Console, tally: Tally, number: int) -> None:
         told = ", ".join(f"{count} by {step}" for step, count in steps.most_common())
         console.print(f"healed in tier {tier}: {told}; {_spread(heal.elapsed_ms for heal in heals)}")
     console.print(f"{tally.diagnoses} needed a diagnosis, the other {len(tally.heals) - tally.diagnoses} were known")
-    console.print(
-        f"{tally.valued} filings valued; {tally.step_heals.total()} of their steps needed a fix, "
-        f"{tally.step_diagnoses} of these a diagnosis"
-    )
+    fixes, new = tally.step_heals.total(), tally.step_diagnoses
+    console.print(f"{tally.valued} filings valued; {fixes} of their steps needed a fix, {new} of these a diagnosis")
     if tally.cascades:
         console.print(
             f"{tally.cascades.total()} cascades, one fix letting the next failure show ('healspan fixes plans'):"

@@ -23,8 +23,8 @@ from healspan.instrumentation import error_boundary, pipeline
 from healspan.instrumentation.contract import Contract
 from healspan.remediation import runtime as runtime_module
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.judging import judge_run
 from healspan.remediation.metrics import Metrics
-from healspan.remediation.regression import judge_run
 from healspan.remediation.repair import InstallStatus, untaken
 from healspan.remediation.run import Applied, Failed, Run
 from healspan.remediation.runtime import Runtime, shut_down

@@ -45,4 +45,8 @@ class TestPlans:
     def test_where_healing_stopped_the_review_points_at_the_design(self, run: Run, cascaded: None) -> None:
         told = run("review", "list").out
         assert "cascade deeper than 3" in told
-        assert "probably an architectural deficiency" in told
+        assert "probably: architectural deficiency" in told
+        buckets = {
+            one["summary"]["boundary"]: one["bucket"] for one in run("review", "list", "--json").json["escalated"]
+        }
+        assert buckets == {"ratio": "architectural deficiency"}

@@ -105,8 +105,10 @@ def test_one_fix_lets_the_next_failure_show_and_all_are_judged_as_one(live: Runt
     answers = value(Filing(load(DATA / CASCADE)))
     steps = ["unit_detection", "cell_reading", "section_finding"]
     assert [(heal.boundary, heal.outcome) for heal in answers.steps] == [(step, "healed") for step in steps]
+    asked = answers.figures["current_assets"]
+    assert isinstance(asked, Figure)
     assert answers.working_capital is not None
-    assert answers.working_capital.assets.value == answers.figures["current_assets"].value  # type: ignore[union-attr]
+    assert answers.working_capital.assets.value == asked.value
     drained(live)
     with Store.open(live.settings) as store:
         [plan] = store.plans.list()

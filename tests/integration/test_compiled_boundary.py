@@ -192,6 +192,57 @@ def test_where_it_is_not_safe_the_wrapper_stays(
     assert (app.f.boundary.form, app.f.boundary.form_reason) == ("wrapper", reason)
 
 
+STACKED = """
+@boundary('upper', retry_safe=True)
+@boundary('lower')
+def stacked(text):
+    return float(text)
+
+class Base:
+    def read(self, text):
+        return float(text)
+
+class Child(Base):
+    __scale = 2
+
+    @boundary('child', retry_safe=True, capture_locals=True, partial_output='got')
+    def read(self, text):
+        got = [text]
+        return super().read(text) * self.__scale
+
+@boundary('gives', fallback=[1])
+def gives(*args, **more):
+    raise RuntimeError
+"""
+
+
+def test_boundaries_may_be_stacked(live: Runtime, module: Callable[[str], ModuleType]) -> None:
+    stacked = module(STACKED).stacked
+    assert (stacked.boundary.form, stacked.boundary.form_reason) == ("wrapper", "it has another boundary inside")
+    assert stacked.__wrapped__.boundary.form == "compiled"
+    assert stacked("$2") == 2.0
+    wait_until(live.repairs.installed, "the repair to be installed")
+    assert stacked("$3") == 3.0
+    assert len(facts(live)) == 2, "one at each boundary, of the first failure"
+    assert outcome(stacked, "word") == outcome(bare(stacked), "word")
+
+
+def test_a_method_keeps_its_class_and_its_private_names(
+    live: Runtime,
+    form: str,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(STACKED)
+    assert app.Child.read.boundary.form == form
+    assert app.Child().read("$2") == 4.0
+    wait_until(live.repairs.installed, "the repair to be installed")
+    assert app.Child().read("$3") == 6.0
+    [one] = facts(live)
+    assert one.incident.input_context.partial_output == ["$2"]
+    assert app.gives(1, key=2) == [1]
+    assert app.gives() is not app.gives(), "whoever gets it may write into it"
+
+
 def test_a_name_of_its_own_inside_is_no_reason(live: Runtime, module: Callable[[str], ModuleType]) -> None:
     app = module("@boundary('f')\ndef f(text):\n    return [text for text in text], (lambda text: text)(text)\n")
     assert app.f.boundary.form == "compiled"

@@ -27,7 +27,7 @@ from healspan.remediation.step import (
     StrategyStep,
 )
 
-__all__ = ["Chain", "chains", "conflict", "depends", "leaves_the_run", "stopped", "writes"]
+__all__ = ["Chain", "chains", "conflict", "depends", "leaves_the_run", "may_depend", "stopped", "writes"]
 
 ROUNDS = 2
 """Times that the same failure of the same input is healed, with other failures in between; then it is a loop."""
@@ -67,6 +67,11 @@ def depends(run: Run, member: Member, later: str, evidence: Evidence, leaves: Le
     if evidence.reached_unfixed(member.boundary, later):
         return False
     return evidence.unfixed(member.boundary) > 0 or (member.failure is not None and leaves(member.failure))
+
+
+def may_depend(run: Run, member: Member, later: str, evidence: Evidence) -> bool:
+    """Tell whether a boundary was first called after a fix had acted, and no run has shown what happens without it."""
+    return run.boundaries.get(later, -1) > member.position and not evidence.unfixed(member.boundary)
 
 
 def _around(run: Run, inner: Failed, healed_at: int, outer: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from healspan.remediation.cascade import Chain, LeavesTheRun, chains, depends, leaves_the_run
+from healspan.remediation.cascade import Chain, LeavesTheRun, chains, depends, leaves_the_run, may_depend
 from healspan.remediation.given import same_input
 from healspan.remediation.plan import DEEPEST, Plan, PlanOutcome
 from healspan.remediation.regression import History, NoRegression, no_regression, verdict
@@ -40,6 +40,12 @@ def judge_run(
         )
         for member in run.members()
     }
+    perhaps = {
+        (member.fix_id, member.boundary): frozenset(
+            name for name in tuple(run.boundaries) if may_depend(run, member, name, history)
+        )
+        for member in run.members()
+    }
     failures = {one.error_id: one for one in events if isinstance(one, Failed) and one.error_id is not None}
     first_seen: dict[str, int] = {}
     first_acted: dict[str, int] = {}
@@ -66,6 +72,7 @@ def judge_run(
             frozenset(healed - failed_for_good),
             history,
             behind=behind.get((event.fix_id, event.boundary), frozenset()),
+            perhaps=perhaps.get((event.fix_id, event.boundary), frozenset()),
             healed=None if event.error_id is None else failures.get(event.error_id),
         )
         judged.append((event, _unbroken(criterion, run)))

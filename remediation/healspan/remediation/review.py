@@ -438,12 +438,18 @@ def _admit(
 # Queue
 
 
+_ARCHITECTURAL = "architectural deficiency"
+
+
 class EscalatedPattern(Record):
     """A pattern that escalated, with its latest incident: what was tried on it, and why that was refused."""
 
     summary: Escalation
     latest: Incident
     resolution: Resolution | None
+    bucket: str | None = None
+    """What it probably is, where its latest incident says so: an architectural deficiency where healing was stopped
+    because one failure led to the next."""
 
 
 class Queue(Record):
@@ -471,5 +477,13 @@ def review_queue(store: Store, *, limit: int = 100) -> Queue:
     for summary in queue.escalations(limit=limit):
         view = store.incidents.get(summary.examples[0])
         if view is not None:
-            escalated.append(EscalatedPattern(summary=summary, latest=view.incident, resolution=view.resolution))
+            decisions = () if view.resolution is None else view.resolution.decisions
+            escalated.append(
+                EscalatedPattern(
+                    summary=summary,
+                    latest=view.incident,
+                    resolution=view.resolution,
+                    bucket=_ARCHITECTURAL if any(one.gate == "cascade" for one in decisions) else None,
+                ),
+            )
     return Queue(escalated=tuple(escalated), proposed=queue.proposals())

@@ -109,12 +109,9 @@ def _print_escalated(one: EscalatedPattern) -> None:
         print_line(f"  in {'; '.join(summary.contexts)}")
     message = latest.error_message.split("\n", 1)[0][:200]
     print_line(f"  latest {short(latest.error_id)} on {when(latest.timestamp)} UTC: {latest.error_type}: {message}")
-    decisions = () if one.resolution is None else one.resolution.decisions
-    if any(decision.gate == "cascade" for decision in decisions):
-        print_line(
-            "  probably an architectural deficiency: healing stopped, one failure led to the next", style="yellow"
-        )
-    print_decisions(decisions)
+    if one.bucket is not None:
+        print_line(f"  probably: {one.bucket}; healing was stopped, see why below", style="yellow")
+    print_decisions(() if one.resolution is None else one.resolution.decisions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from types import CodeType, FunctionType
 from weakref import WeakKeyDictionary
 
 from healspan.remediation.errors import RepairDeclined
-from healspan.remediation.repair.bare import boundary_function, note_code, note_function
+from healspan.remediation.repair.bare import boundary_function, has_boundary_inside, note_code, note_function
 from healspan.remediation.repair.compiler import compile_enclosed
 from healspan.remediation.repair.enclosure import Enclosure
 from healspan.remediation.repair.expression import Span
@@ -40,6 +40,8 @@ def enclosed(function: FunctionType, enclosure: Enclosure) -> FunctionType:
         RepairDeclined: a wrapper is the safer place; the message says why.
         StaleFix: there is no source, or it is not the source of what runs.
     """
+    if has_boundary_inside(function):
+        raise RepairDeclined("it has another boundary inside")
     _refuse(function.__code__)
     code = _code(function_source(function), function.__code__, {}, enclosure)
     made = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
