@@ -176,7 +176,7 @@ def test_what_goes_in_a_circle_is_stopped(live: Runtime) -> None:
     class Order:
         tries = 0
 
-    @error_boundary("price", checks=[lambda result, arguments: result > 0])
+    @error_boundary("quoted_price", checks=[lambda result, arguments: result > 0])
     def price(order: Order) -> int:
         raise LookupError("no price")
 
@@ -184,7 +184,7 @@ def test_what_goes_in_a_circle_is_stopped(live: Runtime) -> None:
     def list_price(order: Order) -> int:
         return 10
 
-    @error_boundary("book", retry_safe=False)
+    @error_boundary("booking", retry_safe=False)
     def book(order: Order, amount: int) -> None:
         order.tries += 1
         raise ValueError("the price is wrong")
