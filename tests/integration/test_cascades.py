@@ -176,7 +176,7 @@ def test_what_goes_in_a_circle_is_stopped(live: Runtime) -> None:
     class Order:
         tries = 0
 
-    @error_boundary("order_price", checks=[lambda result, arguments: result > 0])
+    @error_boundary("quoted_price", checks=[lambda result, arguments: result > 0])
     def price(order: Order) -> int:
         raise LookupError("no price")
 
@@ -184,7 +184,7 @@ def test_what_goes_in_a_circle_is_stopped(live: Runtime) -> None:
     def list_price(order: Order) -> int:
         return 10
 
-    @error_boundary("book", retry_safe=False)
+    @error_boundary("booking", retry_safe=False)
     def book(order: Order, amount: int) -> None:
         order.tries += 1
         raise ValueError("the price is wrong")
@@ -215,22 +215,22 @@ def test_rows_that_need_the_same_fixes_one_after_another_are_no_circle(live: Run
 def nested(inner_value: int) -> tuple[Callable[[int], int], list[str]]:
     used: list[str] = []
 
-    @error_boundary("nested_part", checks=[lambda result, arguments: result >= 0])
+    @error_boundary("inner", checks=[lambda result, arguments: result >= 0])
     def inner(x: int) -> int:
         raise LookupError
 
     @inner.strategy("guess")
     def guess(x: int) -> int:
-        used.append("nested_part")
+        used.append("inner")
         return inner_value
 
-    @error_boundary("nested_whole", checks=[lambda result, arguments: result > 100])
+    @error_boundary("outer", checks=[lambda result, arguments: result > 100])
     def outer(x: int) -> int:
         return inner(x) + 1
 
     @outer.strategy("other source")
     def other_source(x: int) -> int:
-        used.append("nested_whole")
+        used.append("outer")
         return 500
 
     return outer, used
@@ -240,24 +240,24 @@ def test_a_value_made_inside_a_call_is_not_covered_by_another_fix_of_the_whole_c
     outer, used = nested(1)
     with pytest.raises(ContractViolation), pipeline("nested", key="1"):
         outer(1)
-    assert used == ["nested_part"]
+    assert used == ["inner"]
     drained(live)
     with Store.open(live.settings) as store:
-        [view] = [one for one in store.incidents.list() if one.incident.module == "nested_whole"]
-        [fix] = [one for one in store.fixes.list(limit=10) if one.fix.scope.module == "nested_part"]
+        [view] = [one for one in store.incidents.list() if one.incident.module == "outer"]
+        [fix] = [one for one in store.fixes.list(limit=10) if one.fix.scope.module == "inner"]
     assert view.resolution is not None
     [decision] = view.resolution.decisions
     assert decision.gate == "conflict"
     assert fix.fix.fix_id[:12] in decision.reason
     assert decision.fix_id[:12] in decision.reason
-    assert "output nested_whole" in decision.reason
+    assert "output outer" in decision.reason
 
 
 def test_without_a_fix_inside_the_whole_call_is_healed(live: Runtime) -> None:
     outer, used = nested(200)
     with pipeline("nested", key="1"):
         assert outer(1) == 201
-    assert used == ["nested_part"]
+    assert used == ["inner"]
 
 
 # Invariants across boundaries
