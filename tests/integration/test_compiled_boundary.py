@@ -537,3 +537,39 @@ def test_boundaries_made_anew_at_each_call_are_collected(live: Runtime) -> None:
     boundaries().pop("made_anew")
     gc.collect()
     assert [each() for each in made] == [None] * 4
+
+
+def test_a_run_that_has_checks_is_shown_what_every_boundary_returns(
+    live: Runtime,
+    form: str,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(FAILING + HEALED)
+    assert app.amount.boundary.form == form
+    with pipeline("checked", checks=[lambda results: True]) as run:
+        assert app.amount("1") == 1.0
+        assert asyncio.run(run.bind(lambda: app.waits("2"))()) == 2.0
+        shown = dict(run.results or {})
+        for name in ("direct", "deep", "raises", "chained", "interrupted"):
+            assert outcome(getattr(app, name), "bad") == outcome(bare(getattr(app, name)), "bad"), name
+        assert app.through("$3") == 3.0
+        wait_until(live.repairs.installed, "the repair to be installed")
+        assert app.through("$4") == 4.0
+        assert run.results is not None
+        assert run.results[f"{app.__name__}through"] == 4.0
+    assert shown[f"{app.__name__}amount"] == 1.0
+
+
+def test_a_result_that_nobody_saw_is_not_held_against_good_calls(
+    live: Runtime,
+    form: str,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(HEALED)
+    for number in range(40):
+        app.amount.golden(str(number))
+    app.amount("$1")
+    wait_until(live.repairs.installed, "the repair to be installed")
+    with pipeline("p") as run:
+        assert app.amount("$2") == 2.0
+    assert [heal.outcome for heal in run.heals] == [IncidentStatus.HEALED]

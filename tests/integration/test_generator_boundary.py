@@ -270,6 +270,14 @@ def test_a_contract_is_refused_with_what_to_do(contract: dict[str, Any]) -> None
             yield 1
 
 
+def test_there_is_no_background_for_a_generator() -> None:
+    with pytest.raises(ConfigurationError, match="when its consumer has gone"):
+
+        @error_boundary("generator_background", mode="background")
+        def items() -> Iterator[int]:
+            yield 1
+
+
 def test_calls_are_counted_when_they_begin(live: Runtime) -> None:
     @error_boundary("generator_counted", context=lambda n: {"n": str(n % 2)})
     def counted(n: int) -> Iterator[int]:

@@ -91,6 +91,7 @@ def site(function: FunctionType, name: str, **declared: Any) -> Site:
         "capture_locals": False,
         "partial_output": None,
         "in_app": (),
+        "golden": None,
     }
     return Site(function, name=name, **options | declared)
 

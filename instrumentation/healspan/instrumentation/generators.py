@@ -18,7 +18,7 @@ from typing import Any
 
 from healspan.instrumentation.exceptions import drop_frame
 from healspan.instrumentation.healing import heal, heal_async
-from healspan.instrumentation.site import Args, Kwargs, Site
+from healspan.instrumentation.site import UNSEEN, Args, Kwargs, Site
 from healspan.remediation.repair import RunningCalls
 from healspan.remediation.run import open_runs
 
@@ -62,7 +62,7 @@ class _Items:
         """Take in that the generator has come to its end, or was closed."""
         uses = self._calls.take(self._frame)
         if uses and not self._over:
-            self._site.settle(uses, self._args, self._kwargs, result=(None,))
+            self._site.settle(uses, self._args, self._kwargs, result=(UNSEEN,))
         self._over = True
 
     def left(self, error: BaseException) -> None:

@@ -16,7 +16,7 @@ from types import FrameType
 from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import drop_frame, set_traceback, traceback_of
 from healspan.instrumentation.healing import heal, heal_async
-from healspan.instrumentation.site import Args, Kwargs, Site
+from healspan.instrumentation.site import UNSEEN, Args, Kwargs, Site
 from healspan.remediation.engine import Healing
 from healspan.remediation.repair import Enclosure, RunningCalls, register_hook
 from healspan.remediation.run import current_run, open_runs
@@ -72,9 +72,23 @@ class BoundaryHook:
                 self._good[id(frame)] = self._golden.copied(weight, *call_arguments(frame))
             self._begin(frame, weight, _clock())
 
-    def reach(self) -> None:
-        """Note that the boundary was reached in its run."""
-        self._site.reach()
+    def reach(self) -> bool:
+        """Note that the boundary was reached in its run; True if the call is to be made by `apart`."""
+        return self._site.reach() and not self.enclosure.verified
+
+    def apart(self) -> object:
+        """Call the bare function in the place of the body, since the run wants to know what it returns."""
+        args, kwargs = call_arguments(_frame(1))
+        result = self._site.function(*args, **kwargs)
+        self._show(result)
+        return result
+
+    async def apart_async(self) -> object:
+        """Likewise for a coroutine function."""
+        args, kwargs = call_arguments(_frame(1))
+        result = await self._site.function(*args, **kwargs)
+        self._show(result)
+        return result
 
     def copy(self) -> None:
         """Copy the arguments of this call."""
@@ -140,12 +154,13 @@ class BoundaryHook:
             yield snapshot
             return
         trace = traceback_of(error)
-        broken = trace is not None and trace.tb_next is not None and trace.tb_next.tb_frame.f_code is _VERIFY
+        below = trace.tb_next.tb_frame.f_code if trace is not None and trace.tb_next is not None else None
+        broken = below is _VERIFY
         if trace is not None and broken:
             # A broken contract was raised by nobody; where it goes on, it comes from the ``return``.
             trace.tb_next = None
             set_traceback(error, None)
-        elif self._wrapping:
+        elif self._wrapping or below in _APART:
             drop_frame(error, frame)
         yield snapshot
         if broken and not self._wrapping:
@@ -179,6 +194,7 @@ class BoundaryHook:
         elif site.boundary.mode == "observe":
             self._snapshots.pop(id(frame), None)
             heal(site, violation, *call_arguments(frame), frame)
+            self._show(result)
             return None
         return violation
 
@@ -198,7 +214,7 @@ class BoundaryHook:
                 return
             sample, uses = self._take(frame)
             if uses:
-                self._site.settle(uses, *call_arguments(frame), result=(None,))
+                self._site.settle(uses, *call_arguments(frame), result=(UNSEEN,))
             if sample is not None:
                 args, kwargs = call_arguments(frame) if self._has_context else _NO_ARGUMENTS
                 self._sample(sample[0], args, kwargs, ended - sample[1])
@@ -207,6 +223,9 @@ class BoundaryHook:
 
 
 _VERIFY = BoundaryHook.verify.__code__
+_APART = (BoundaryHook.apart.__code__, BoundaryHook.apart_async.__code__)
+for _code in _APART:
+    register_hook(_code)
 register_hook(BoundaryHook.failed.__code__)
 register_hook(BoundaryHook.failed_async.__code__)
 

@@ -25,12 +25,15 @@ from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, report, runtime, start_soon, when_flushing
 
-__all__ = ["Args", "ContextFunction", "Kwargs", "Site", "being_healed"]
+__all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed"]
 
 ContextFunction = Callable[..., Mapping[str, str]]
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
+
+UNSEEN: Any = object()
+"""Stands for a result that nobody looked at."""
 
 being_healed: ContextVar[frozenset[str]] = ContextVar("healspan_being_healed", default=frozenset())
 """Boundaries whose failure is being healed in this context: a failure inside the attempt is not healed again."""
@@ -90,6 +93,11 @@ class Site:
         if unknown:
             raise ConfigurationError(
                 f"boundary {name!r}: {', '.join(sorted(unknown))} is declared tunable but no parameter",
+            )
+        if mode == "background" and self._begin is not None:
+            raise ConfigurationError(
+                f"boundary {name!r}: a call of a generator cannot be made again when its consumer has gone; "
+                "let its mode be 'heal' or 'observe'",
             )
         if golden is not None and self._begin is not None:
             raise ConfigurationError(
@@ -157,11 +165,17 @@ class Site:
             report("contract", error)
         return None
 
-    def reach(self) -> None:
-        """Note in the pipeline run of this call, if it has one, that the boundary was reached."""
+    def reach(self) -> bool:
+        """Note in the pipeline run of this call, if it has one, that the boundary was reached.
+
+        Returns:
+            Whether the run wants to know what the call returns.
+        """
         run = current_run.get()
-        if run is not None:
-            run.reach(self.boundary.name)
+        if run is None:
+            return False
+        run.reach(self.boundary.name)
+        return run.results is not None
 
     def snapshot(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs] | None:
         """Return a deep copy of the arguments; None where none is wanted, or they cannot be copied."""
@@ -213,11 +227,18 @@ class Site:
         *,
         result: tuple[object] | None,
     ) -> None:
-        """Verify and count a call in which installed repairs acted; `result` is None if it failed all the same."""
+        """Verify and count a call in which installed repairs acted.
+
+        Args:
+            uses: what acted.
+            args: positional arguments of the call.
+            kwargs: its keyword arguments.
+            result: what the call returned, `UNSEEN` where nobody looked; None if it failed all the same.
+        """
         # Written out where `internal_error` would do: a repaired call must cost microseconds.
         try:
             valid: bool | None = None
-            if result is not None:
+            if result is not None and result[0] is not UNSEEN:
                 arguments = Arguments(self._signature, args, kwargs)
                 declared = self.contract.verify(result[0], arguments)
                 valid = compared(declared, self.boundary, result[0], arguments).valid

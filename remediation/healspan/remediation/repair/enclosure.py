@@ -4,7 +4,8 @@
         try:
             for () in counter.ticks: break  # takes one item, in one step of the interpreter: an exact count
             else: hook.look()               # none was left: a call to look at
-            if runs.any: hook.reach()
+            if runs.any:
+                if hook.reach(): return hook.apart()
             ...                             # the body
         finally:
             calls.leaving.look
@@ -61,8 +62,14 @@ class Hook(Protocol):
     def look(self) -> None:
         """Look at this call: the counter had no item left."""
 
-    def reach(self) -> None:
-        """Note that the boundary was reached in its run."""
+    def reach(self) -> bool:
+        """Note that the boundary was reached in its run; True if the call is to be made by `apart`."""
+
+    def apart(self) -> object:
+        """Call the bare function in the place of the body, since the run wants to know what it returns."""
+
+    async def apart_async(self) -> object:
+        """Likewise for a coroutine function."""
 
     def copy(self) -> None:
         """Copy the arguments of this call."""
@@ -140,10 +147,12 @@ def enclose(
         body=[ast.Break()],
         orelse=[ast.Expr(call("look"))],
     )
-    reach = ast.If(ast.Attribute(refer("runs"), "any", ast.Load()), [ast.Expr(call("reach"))], [])
     failed: ast.expr = call("failed")
+    apart: ast.expr = call("apart")
     if isinstance(node, ast.AsyncFunctionDef):
-        failed = ast.Await(call("failed_async"))
+        failed, apart = ast.Await(call("failed_async")), ast.Await(call("apart_async"))
+    wanted = ast.If(call("reach"), [ast.Return(apart)], [])
+    reach = ast.If(ast.Attribute(refer("runs"), "any", ast.Load()), [wanted], [])
     heal = ast.Try(
         body=[ast.If(failed, [ast.Return(call("value"))], [])],
         handlers=[ast.ExceptHandler(refer("ordinary_exception"), None, [ast.Pass()])],
