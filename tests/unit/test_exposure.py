@@ -70,10 +70,48 @@ def test_what_was_taken_is_not_taken_again() -> None:
     assert sum(row.calls for row in counter.take()) == 7
 
 
+class Clock:
+    """Goes on by the same time at each look."""
+
+    def __init__(self, step: float) -> None:
+        self.step = step
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
 def test_after_the_first_calls_one_in_64_is_sampled() -> None:
-    counter = CallCounter("b")
+    counter = CallCounter("b", offset=20, clock=Clock(0.005))
     call(counter, 256 + 6_400)
     weights = [weight for weight, _, _ in counter.samples]
     assert weights[:256] == [1] * 256
-    assert set(weights[256:]) == {64}
+    assert weights[256] == 21
+    assert set(weights[257:]) == {64}
     assert len(weights) == pytest.approx(256 + 100, abs=1)
+
+
+def test_where_calls_come_fast_fewer_are_sampled_and_more_again_where_they_do_not() -> None:
+    clock = Clock(0.0001)
+    counter = CallCounter("b", offset=0, clock=clock)
+    call(counter, 20_000)
+    weights = [weight for weight, _, _ in counter.samples][257:]
+    assert weights == sorted(weights)
+    assert (weights[0], weights[-1]) == (64, 2_048)
+    counter.samples.clear()
+    clock.step = 0.1
+    call(counter, 20_000)
+    weights = [weight for weight, _, _ in counter.samples]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-1] == 64
+
+
+@given(st.lists(st.sampled_from([0.0001, 0.005, 0.1]), min_size=1, max_size=8), st.integers(0, 63))
+def test_samples_and_what_came_since_the_last_one_are_all_calls(steps: list[float], offset: int) -> None:
+    clock = Clock(0.0)
+    counter = CallCounter("b", offset=offset, clock=clock)
+    for clock.step in steps:
+        call(counter, 1_500)
+    sampled = sum(weight for weight, _, _ in counter.samples)
+    assert 0 <= counter.calls() - sampled < 2_048

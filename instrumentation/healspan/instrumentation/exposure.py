@@ -1,6 +1,7 @@
 """Exposure: how often each boundary is called, in which context, and how long a good call takes.
 
-The number of calls is exact; contexts and durations are sampled, all of the first calls and then one in 64.
+The number of calls is exact; contexts and durations are sampled: all of the first calls, then one in 64, and of a
+boundary that is called in a tight loop as few as make a sample a millisecond.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import operator
 import random
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from healspan.remediation.ids import uuid7
@@ -23,8 +25,16 @@ _FIRST = 256
 _EVERY = 64
 """Afterwards one call in so many is sampled."""
 
-_ITEMS: tuple[tuple[()], ...] = ((),) * (_EVERY - 1)
-"""What the calls in between take."""
+_RAREST = 2_048
+"""One in so many at the least, however fast the calls come."""
+
+_SOON, _LATE = 0.001, 0.01
+"""Seconds between two samples. Where they come sooner every second one is left out from then on, down to `_RAREST`:
+a sample costs as much as thirty calls. Where they come later than that, half of those left out come back."""
+
+_ITEMS: tuple[tuple[()], ...] = ((),) * (_RAREST - 1)
+_BETWEEN = {size: _ITEMS[: size - 1] for size in (_EVERY << doubled for doubled in range(6))}
+"""What the calls in between take, by how many calls one sample is taken from."""
 
 
 _MOST_SAMPLES = 16_384
@@ -45,8 +55,15 @@ class CallCounter:
     instructions without either are one step.
     """
 
-    def __init__(self, boundary: str, *, offset: int | None = None) -> None:
+    def __init__(
+        self,
+        boundary: str,
+        *,
+        offset: int | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._boundary = boundary
+        self._clock = clock
         # A random start keeps many boundaries, or many processes, from sampling the same request.
         self._offset = random.randrange(_EVERY) if offset is None else offset  # noqa: S311 - no secret
         self.ticks: Iterator[tuple[()]] = iter(())
@@ -55,24 +72,42 @@ class CallCounter:
         self._size = 0
         """Items that this iterator had."""
         self._looks = 0
+        self._every = _EVERY
+        self._looked = 0.0
+        """When the last call looked, in seconds of the clock."""
         self._flushed = 0
         self._flushing = threading.Lock()
         self.samples: deque[Sample] = deque(maxlen=_MOST_SAMPLES)
         """Sampled good calls since the last take; appending needs no lock."""
 
     def look(self) -> int:
-        """Count a call that found no item; return how many calls its sample stands for, 0 if it is not sampled."""
+        """Count a call that found no item; return how many calls its sample stands for, 0 if it is not sampled.
+
+        It stands for itself and for those that came since the last one.
+        """
+        now, every = self._clock(), self._every
+        if self._looks > _FIRST:
+            gap = now - self._looked
+            if gap < _SOON and every < _RAREST:
+                every *= 2
+            elif gap > _LATE and every > _EVERY:
+                every //= 2
         while True:
             ticks = self.ticks
             for () in ticks:
                 return 0  # another thread has brought a new iterator meanwhile
-            size = 0 if self._looks < _FIRST - 1 else _EVERY - 1 if self._looks >= _FIRST else self._offset
-            fresh = iter(_ITEMS if size == _EVERY - 1 else _ITEMS[:size])
+            if self._looks >= _FIRST:
+                items = _BETWEEN[every]
+            else:
+                items = _ITEMS[: self._offset if self._looks == _FIRST - 1 else 0]
+            size, fresh = len(items), iter(items)
             if self.ticks is ticks:
                 self._given += self._size
                 self._looks += 1
+                weight = self._size + 1
                 self._size, self.ticks = size, fresh
-                return 1 if self._looks <= _FIRST else _EVERY
+                self._every, self._looked = every, now
+                return weight
 
     def calls(self) -> int:
         """Return the number of calls so far.

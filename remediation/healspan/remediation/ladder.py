@@ -8,7 +8,9 @@ of good calls has a budget of milliseconds.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -191,8 +193,12 @@ def _parse(state: _State) -> _Climbing:
     if parse_fix(fix.model_dump_json()) != fix or fix.address() != fix.fix_id:
         return Answer(Outcome.FAILED, "its stored form does not read back as the same fix")
     for step in fix.steps:
-        if isinstance(step, AdapterStep) and (problems := state.problems(step.text)):
-            return Answer(Outcome.FAILED, f"its text does not pass the type check: {problems}")
+        if isinstance(step, AdapterStep):
+            check = functools.partial(state.problems, step.text)
+            # The sandbox answers a blocking read, which a loop must not wait for.
+            problems = yield functools.partial(asyncio.to_thread, check) if state.call.asynchronous else check
+            if problems:
+                return Answer(Outcome.FAILED, f"its text does not pass the type check: {problems}")
     state.stack.enter_context(state.attempt.in_force())
     if state.repairs:
         return Answer(Outcome.PASSED, "it reads back as it was written, and compiles into the function that runs")
