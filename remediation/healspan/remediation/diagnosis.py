@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from healspan.remediation.boundary import FailedCall, FailingFrame, OneOf
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
@@ -30,6 +32,11 @@ __all__ = ["Diagnoser", "Playbooks"]
 
 _BY_NAME = frozenset({"renamed_key", "moved_key", "renamed_attribute"})
 """Repairers that find something by what it is called."""
+
+
+_LEFT_TO_HUMANS: dict[str, dict[str, JsonValue]] = {"number": {"percent": "decline"}}
+"""Readings of which neither the text nor a check of the result can tell which is meant, by repairer: whether a field of
+``12.5`` means by ``12.5%`` the same or an eighth is for a human to say, who may set it in a fix."""
 
 
 class Diagnoser(Protocol):
@@ -99,12 +106,14 @@ class Playbooks:
             return
         seen = failure_at(location, frame.code, call.error)
         for accept, repairer in fitting(location.kind, call.error):
-            if seen is not None and _declines(repairer, replace(seen, parameters=repairer.parameters(accept=accept))):
+            parameters: dict[str, JsonValue] = {"accept": accept.value, **_LEFT_TO_HUMANS.get(repairer.name, {})}
+            given = repairer.parameters.model_validate(parameters)
+            if seen is not None and _declines(repairer, replace(seen, parameters=given)):
                 continue
             step = location.step(
                 error_type=call.incident.error_type,
                 repairer=repairer.name,
-                parameters={"accept": accept.value},
+                parameters=parameters,
             )
             yield self._draft(
                 call,
