@@ -63,7 +63,8 @@ def compile_wrapper(function: Callable[..., Any], environment: Mapping[str, Any]
         kwargs="{" + ", ".join(text if name is None else f"{name!r}: {name}" for _, text, name in keywords) + "}",
         call=", ".join(text for _, text, _ in arguments),
     )
-    namespace: dict[str, Any] = {}
+    # The wrapper's frames are healspan's own, and so belong to no path of a failure.
+    namespace: dict[str, Any] = {"__name__": __name__}
     # Only names of the function's own parameters go into the text, and Python has checked those already.
     exec(compile(source, "<healspan boundary>", "exec"), namespace)  # noqa: S102
     wrapper = namespace[f"{prefix}make"](function, *environment.values(), defaults)
