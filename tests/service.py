@@ -82,3 +82,9 @@ def ways(text: str, *, further: bool) -> float:
     if further:
         return deep(text)
     return helper(text) - 0.0
+
+
+@error_boundary("unsampled", retry_safe=True)
+def unsampled(text):  # type: ignore[no-untyped-def]
+    """Read an amount, without a contract: most calls take the compiled wrapper."""
+    return float(text)

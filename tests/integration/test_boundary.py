@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from tests.observe import facts, wait_until
-from tests.service import Reader, amount, amount_async, popped, two_paths, user
+from tests.service import Reader, amount, amount_async, popped, two_paths, unsampled, user
 
 from healspan.instrumentation import ContractViolation, error_boundary, pipeline
 from healspan.remediation.incident import IncidentStatus, Tier
@@ -35,6 +35,15 @@ def test_the_second_time_no_exception_leaves_the_function(live: Runtime) -> None
     wait_until(live.repairs.installed, "the repair to be installed")
     assert amount("$2,000") == 2000.0
     assert len(facts(live)) == 1
+
+
+def test_a_call_that_is_not_sampled_is_healed_like_any_other(live: Runtime) -> None:
+    # Behind the first 256 calls the compiled wrapper itself is on the stack.
+    for _ in range(400):
+        unsampled("1")
+    assert unsampled("$5") == 5.0
+    [one] = facts(live)
+    assert [frame.function for frame in one.incident.frames] == ["unsampled"]
 
 
 def test_a_renamed_key_is_found(live: Runtime) -> None:

@@ -131,6 +131,7 @@ def _made(
         kwargs="{" + ", ".join(text if name is None else f"{name!r}: {name}" for _, text, name in keywords) + "}",
         call=", ".join(text for _, text, _ in arguments),
     )
+    # The wrapper's frames are healspan's own, and so belong to no path of a failure.
     namespace: dict[str, Any] = {"__name__": __name__}
     # Only names of the function's own parameters go into the text, and Python has checked those already.
     tree = ast.parse(source)

@@ -29,8 +29,7 @@ from healspan.remediation.lessons import Lessons
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
 from healspan.remediation.policy import Preset, Request, first_refusal
 from healspan.remediation.probation import Probation
-from healspan.remediation.progress import Progress as _Progress
-from healspan.remediation.progress import Success as _Success
+from healspan.remediation.progress import Progress, Success
 from healspan.remediation.proving import Prover
 from healspan.remediation.record import Record
 from healspan.remediation.repair import Repairs
@@ -138,7 +137,7 @@ class Engine:
 
     def heal(self, call: FailedCall) -> Generator[Invocation, Any, Healing]:
         """Take one failing call, whose incident is durable, up the tiers; in mode `background` only to tier 1."""
-        progress = _Progress()
+        progress = Progress()
         success = yield from self._known_fix(call, progress)
         if success is None and call.boundary.mode != "background":
             progress.tier = Tier.DIAGNOSIS
@@ -156,7 +155,7 @@ class Engine:
         Returns:
             Whether one was found.
         """
-        progress = _Progress(tier=Tier.DIAGNOSIS, diagnosed=True, later=True)
+        progress = Progress(tier=Tier.DIAGNOSIS, diagnosed=True, later=True)
         found = False
         if not self._index.disabled:
             for diagnoser in self._diagnosers:
@@ -169,7 +168,7 @@ class Engine:
 
     # Tier 1
 
-    def _known_fix(self, call: FailedCall, progress: _Progress) -> Generator[Invocation, Any, _Success | None]:
+    def _known_fix(self, call: FailedCall, progress: Progress) -> Generator[Invocation, Any, Success | None]:
         incident = call.incident
         if self._index.disabled:
             return None
@@ -185,7 +184,7 @@ class Engine:
                     return success
         return None
 
-    def _eligible(self, call: FailedCall, progress: _Progress, group: Sequence[Candidate]) -> list[Candidate]:
+    def _eligible(self, call: FailedCall, progress: Progress, group: Sequence[Candidate]) -> list[Candidate]:
         """Return what may be tried; of rivals only those that every gate lets, so that none is drawn in vain."""
         left = [candidate for candidate in group if candidate.fix.fix_id not in progress.tried]
         if len(left) < 2:
@@ -199,7 +198,7 @@ class Engine:
                 progress.decide(candidate.fix, refusal.gate, refusal.reason)
         return eligible
 
-    def _choose(self, call: FailedCall, progress: _Progress, left: Sequence[Candidate]) -> Candidate:
+    def _choose(self, call: FailedCall, progress: Progress, left: Sequence[Candidate]) -> Candidate:
         progress.choice, progress.rivals = None, ()
         if len(left) == 1 or left[0].fix.scope.match is Match.BOUNDARY:
             # Fixes for a whole boundary are alternatives that a human has put in an order; chance has no say in it.
@@ -226,7 +225,7 @@ class Engine:
 
     # Tier 2
 
-    def _diagnosis(self, call: FailedCall, progress: _Progress) -> Generator[Invocation, Any, _Success | None]:
+    def _diagnosis(self, call: FailedCall, progress: Progress) -> Generator[Invocation, Any, Success | None]:
         if self._index.disabled:
             return None
         pattern = call.incident.pattern.exact
@@ -260,10 +259,10 @@ class Engine:
     def _try(
         self,
         call: FailedCall,
-        progress: _Progress,
+        progress: Progress,
         fix: Fix,
         change: StateChange | None,
-    ) -> Generator[Invocation, Any, _Success | None]:
+    ) -> Generator[Invocation, Any, Success | None]:
         refusal = first_refusal(Request(fix, change, call, self._preset, self._now()))
         if refusal is not None:
             progress.decide(fix, refusal.gate, refusal.reason)
@@ -293,14 +292,14 @@ class Engine:
     def _took(
         self,
         call: FailedCall,
-        progress: _Progress,
+        progress: Progress,
         fix: Fix,
         change: StateChange | None,
         attempt: Attempt,
         value: Any,
         contract: ContractResult,
         seconds: float,
-    ) -> _Success:
+    ) -> Success:
         """Write down a fix whose value stands for the call's result; the verdict waits for the end of the run."""
         progress.decide(fix, "verified", contract.reason, applied=True)
         application = self._application(
@@ -317,7 +316,7 @@ class Engine:
             # Nobody got this value: it shows what the fix would have done, and counts for nothing.
             shadow = application.model_copy(update={"mode": ApplicationMode.SHADOW})
             progress.facts.append(("application", shadow))
-            return _Success(fix, value, attempt.degraded, attempt.new_path)
+            return Success(fix, value, attempt.degraded, attempt.new_path)
         progress.facts.append(("application", application))
         call.run.applied(
             Applied(
@@ -334,12 +333,12 @@ class Engine:
                 writes=writes(fix, call.incident.module),
             ),
         )
-        return _Success(fix, value, attempt.degraded, attempt.new_path)
+        return Success(fix, value, attempt.degraded, attempt.new_path)
 
     def _failed(
         self,
         call: FailedCall,
-        progress: _Progress,
+        progress: Progress,
         fix: Fix,
         change: StateChange | None,
         seconds: float,
@@ -366,7 +365,7 @@ class Engine:
         call: FailedCall,
         fix: Fix,
         change: StateChange | None,
-        progress: _Progress,
+        progress: Progress,
         seconds: float,
         *,
         resolved: bool,
@@ -404,9 +403,9 @@ class Engine:
     def _end(
         self,
         call: FailedCall,
-        progress: _Progress,
+        progress: Progress,
         status: IncidentStatus,
-        success: _Success | None,
+        success: Success | None,
     ) -> Healing:
         incident = call.incident
         resolution = Resolution(
