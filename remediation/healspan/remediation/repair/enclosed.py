@@ -14,7 +14,7 @@ from types import CodeType, FunctionType
 from weakref import WeakKeyDictionary
 
 from healspan.remediation.errors import RepairDeclined
-from healspan.remediation.repair.bare import boundary_function, has_boundary_inside, note_code, note_function
+from healspan.remediation.repair.bare import boundary_functions, has_boundary_inside, note_code, note_function
 from healspan.remediation.repair.compiler import compile_enclosed
 from healspan.remediation.repair.enclosure import Enclosure
 from healspan.remediation.repair.expression import Span
@@ -57,8 +57,8 @@ def following_code(
     source: FunctionSource,
     code: CodeType,
     guards: Mapping[Span, Guard],
-) -> tuple[FunctionType, CodeType] | None:
-    """Return the function with the boundary of a bare one, and the code that it shall have; None if there is none.
+) -> list[tuple[FunctionType, CodeType]]:
+    """Return the functions with a boundary of a bare one, each with the code that it shall have.
 
     Args:
         function: the bare function.
@@ -69,11 +69,8 @@ def following_code(
     Raises:
         RepairDeclined: it cannot be compiled.
     """
-    made = boundary_function(function)
-    enclosure = None if made is None else _enclosures.get(made)
-    if made is None or enclosure is None:
-        return None
-    return made, _code(source, code, guards, enclosure)
+    enclosures = [(made, _enclosures.get(made)) for made in boundary_functions(function)]
+    return [(made, _code(source, code, guards, enclosure)) for made, enclosure in enclosures if enclosure is not None]
 
 
 def _code(source: FunctionSource, bare: CodeType, guards: Mapping[Span, Guard], enclosure: Enclosure) -> CodeType:

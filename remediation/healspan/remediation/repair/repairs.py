@@ -154,16 +154,17 @@ class _Patched:
     source: FunctionSource
     code: CodeType
     """The guarded code."""
-    boundary: _Followed | None
-    """The function with the boundary inside, if this is the bare one of it."""
+    boundaries: list[_Followed]
+    """The functions with a boundary inside of which this is the bare one."""
     guards: dict[Span, Guard] = field(default_factory=dict)
     repairs: dict[_Key, _Prepared] = field(default_factory=dict)
 
     @property
     def intact(self) -> bool:
         """Whether nothing else has replaced the code that was put in."""
-        boundary = self.boundary
-        return self.function.__code__ is self.code and (boundary is None or boundary.function.__code__ is boundary.code)
+        return self.function.__code__ is self.code and all(
+            each.function.__code__ is each.code for each in self.boundaries
+        )
 
 
 _Key = tuple[str, str, str, str, str, str, int, int, int, int, int]
@@ -390,8 +391,7 @@ class Repairs:
             note_guarded(patched.code, patched.source.code)
             function.__code__ = patched.code
             bring(patched.source.code, patched.code)
-        boundary = patched.boundary
-        if boundary is not None:
+        for boundary in patched.boundaries:
             self._followed.setdefault(boundary.function, boundary.original)
             boundary.function.__code__ = boundary.code
         self._patched[function] = patched
@@ -413,9 +413,9 @@ class Repairs:
             originals.pop(function, None)
             if function.__code__ is patched.code:
                 function.__code__ = patched.source.code
-            boundary = patched.boundary
-            if boundary is not None and boundary.function.__code__ is boundary.code:
-                boundary.function.__code__ = boundary.original
+            for boundary in patched.boundaries:
+                if boundary.function.__code__ is boundary.code:
+                    boundary.function.__code__ = boundary.original
             bring(patched.source.code, patched.source.code)
             for guard in patched.guards.values():
                 guard.repairs = ()
@@ -469,13 +469,12 @@ def _followed(
     source: FunctionSource,
     code: CodeType,
     guards: Mapping[Span, Guard],
-) -> _Followed | None:
-    found = following_code(function, source, code, guards)
-    if found is None:
-        return None
-    boundary, following = found
-    before = None if known is None else known.boundary
-    return _Followed(boundary, boundary.__code__ if before is None else before.original, following)
+) -> list[_Followed]:
+    before = {} if known is None else {each.function: each.original for each in known.boundaries}
+    return [
+        _Followed(boundary, before.get(boundary, boundary.__code__), following)
+        for boundary, following in following_code(function, source, code, guards)
+    ]
 
 
 def _missing(repair: ActiveRepair) -> str | None:
