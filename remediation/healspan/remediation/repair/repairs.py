@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from healspan.remediation.errors import RepairDeclined, StaleFix, UnknownRepairer
 from healspan.remediation.repair.compiler import compile_guarded
-from healspan.remediation.repair.enclosed import following_code
+from healspan.remediation.repair.enclosed import Following, following
 from healspan.remediation.repair.expression import Span, definition, expression_of, kind_of, span_of
 from healspan.remediation.repair.find import find_function
 from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_probe
@@ -137,15 +137,6 @@ class _Prepared:
     """Which of its paths were refused, if any."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Followed:
-    """A function with a boundary inside, which has the guards that its bare function has."""
-
-    function: FunctionType
-    original: CodeType
-    code: CodeType
-
-
 @dataclass(slots=True)
 class _Patched:
     """One function with repairs in it."""
@@ -154,7 +145,7 @@ class _Patched:
     source: FunctionSource
     code: CodeType
     """The guarded code."""
-    boundaries: list[_Followed]
+    boundaries: list[Following]
     """The functions with a boundary inside of which this is the bare one."""
     guards: dict[Span, Guard] = field(default_factory=dict)
     repairs: dict[_Key, _Prepared] = field(default_factory=dict)
@@ -460,21 +451,8 @@ def _patch(function: FunctionType, known: _Patched | None, repairs: Mapping[_Key
     kept = known.guards if known is not None else {}
     guards = {span: kept.get(span) or Guard(*form) for span, form in forms.items()}
     code = compile_guarded(source, guards)
-    return _Patched(function, source, code, _followed(function, known, source, code, guards), guards, dict(repairs))
-
-
-def _followed(
-    function: FunctionType,
-    known: _Patched | None,
-    source: FunctionSource,
-    code: CodeType,
-    guards: Mapping[Span, Guard],
-) -> list[_Followed]:
-    before = {} if known is None else {each.function: each.original for each in known.boundaries}
-    return [
-        _Followed(boundary, before.get(boundary, boundary.__code__), following)
-        for boundary, following in following_code(function, source, code, guards)
-    ]
+    before = known.boundaries if known is not None else ()
+    return _Patched(function, source, code, following(function, source, code, guards, before), guards, dict(repairs))
 
 
 def _missing(repair: ActiveRepair) -> str | None:
