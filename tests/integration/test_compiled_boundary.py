@@ -105,6 +105,24 @@ def test_a_repaired_function_keeps_its_boundary_and_gets_its_code_back(
     assert bare(amount).__code__ is bare_code
 
 
+def test_a_function_may_have_several_boundaries(live: Runtime, form: str, module: Callable[[str], ModuleType]) -> None:
+    app = module("def plain(text):\n    return float(text)\n")
+    one, other = (error_boundary(f"{app.__name__}{number}", retry_safe=True)(app.plain) for number in (1, 2))
+    assert one.boundary.form == other.boundary.form == form
+    for boundary in (one, other):
+        assert boundary("$1") == 1.0
+    wait_until(lambda: len(live.repairs.installed()) == 2, "the repairs to be installed")
+    for boundary in (one, other):
+        assert boundary("$2") == 2.0
+    assert len(facts(live)) == 2
+    codes = [one.__code__, other.__code__, app.plain.__code__]
+    live.repairs.uninstall_all()
+    if form == "compiled":
+        assert all(now is not code for now, code in zip([one.__code__, other.__code__], codes, strict=False))
+    assert app.plain.__code__ is not codes[2]
+    assert app.plain("3") == one("3") == other("3") == 3.0
+
+
 def test_code_put_there_by_another_tool_is_left_alone(live: Runtime, module: Callable[[str], ModuleType]) -> None:
     app = module(HEALED)
     app.amount("$1")

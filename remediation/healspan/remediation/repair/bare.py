@@ -9,19 +9,19 @@ from __future__ import annotations
 import functools
 import weakref
 from types import CodeType, FunctionType
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
-__all__ = ["bare_code", "boundary_function", "has_boundary_inside", "note_code", "note_function"]
+__all__ = ["bare_code", "boundary_functions", "has_boundary_inside", "note_code", "note_function"]
 
-_boundaries: WeakKeyDictionary[FunctionType, weakref.ref[FunctionType]] = WeakKeyDictionary()
+_boundaries: WeakKeyDictionary[FunctionType, WeakSet[FunctionType]] = WeakKeyDictionary()
 
 _bare: dict[int, tuple[weakref.ref[CodeType], CodeType]] = {}
 """By the id of the code with the boundary, for as long as that lives: hashing a code object reads all of it."""
 
 
 def note_function(bare: FunctionType, boundary: FunctionType) -> None:
-    """Remember the function with the boundary of a bare one."""
-    _boundaries[bare] = weakref.ref(boundary)
+    """Remember a function with the boundary of a bare one, which may be that of several boundaries."""
+    _boundaries.setdefault(bare, WeakSet()).add(boundary)
 
 
 def note_code(code: CodeType, bare: CodeType) -> None:
@@ -30,10 +30,9 @@ def note_code(code: CodeType, bare: CodeType) -> None:
     _bare[key] = weakref.ref(code, functools.partial(_forget, _bare, key)), bare
 
 
-def boundary_function(bare: FunctionType) -> FunctionType | None:
-    """Return the function with the boundary, if there is one."""
-    reference = _boundaries.get(bare)
-    return None if reference is None else reference()
+def boundary_functions(bare: FunctionType) -> list[FunctionType]:
+    """Return the functions with a boundary inside of which this is the bare one."""
+    return list(_boundaries.get(bare, ()))
 
 
 def bare_code(code: CodeType) -> CodeType:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import CodeType, FunctionType
 from weakref import WeakKeyDictionary
 
 from healspan.remediation.errors import RepairDeclined
-from healspan.remediation.repair.bare import boundary_function, has_boundary_inside, note_code, note_function
+from healspan.remediation.repair.bare import boundary_functions, has_boundary_inside, note_code, note_function
 from healspan.remediation.repair.compiler import compile_enclosed
 from healspan.remediation.repair.enclosure import Enclosure
 from healspan.remediation.repair.expression import Span
@@ -23,7 +24,7 @@ from healspan.remediation.repair.guard import Guard
 from healspan.remediation.repair.path import register_boundary
 from healspan.remediation.repair.source import FunctionSource, function_source
 
-__all__ = ["enclosed", "following_code"]
+__all__ = ["Following", "enclosed", "following"]
 
 _enclosures: WeakKeyDictionary[FunctionType, Enclosure] = WeakKeyDictionary()
 """By the function with the boundary. Nothing in here may lead back to it: through the constants of a code object
@@ -54,28 +55,40 @@ def enclosed(function: FunctionType, enclosure: Enclosure) -> FunctionType:
     return made
 
 
-def following_code(
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A function with a boundary inside, which has the guards that its bare function has."""
+
+    function: FunctionType
+    original: CodeType
+    code: CodeType
+
+
+def following(
     function: FunctionType,
     source: FunctionSource,
     code: CodeType,
     guards: Mapping[Span, Guard],
-) -> tuple[FunctionType, CodeType] | None:
-    """Return the function with the boundary of a bare one, and the code that it shall have; None if there is none.
+    before: Iterable[Following],
+) -> list[Following]:
+    """Return the functions with a boundary of a bare one, as they shall be; none of them is changed.
 
     Args:
         function: the bare function.
         source: of it.
         code: what the bare function shall have.
         guards: those in it.
+        before: what they are now, where the bare function has guards already.
 
     Raises:
-        RepairDeclined: it cannot be compiled.
+        RepairDeclined: one of them cannot be compiled.
     """
-    made = boundary_function(function)
-    enclosure = None if made is None else _enclosures.get(made)
-    if made is None or enclosure is None:
-        return None
-    return made, _code(source, code, guards, enclosure)
+    originals = {each.function: each.original for each in before}
+    return [
+        Following(made, originals.get(made, made.__code__), _code(source, code, guards, enclosure))
+        for made in boundary_functions(function)
+        if (enclosure := _enclosures.get(made)) is not None
+    ]
 
 
 def _code(source: FunctionSource, bare: CodeType, guards: Mapping[Span, Guard], enclosure: Enclosure) -> CodeType:

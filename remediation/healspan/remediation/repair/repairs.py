@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from healspan.remediation.errors import RepairDeclined, StaleFix, UnknownRepairer
 from healspan.remediation.repair.compiler import compile_guarded
-from healspan.remediation.repair.enclosed import following_code
+from healspan.remediation.repair.enclosed import Following, following
 from healspan.remediation.repair.expression import Span, definition, expression_of, kind_of, span_of
 from healspan.remediation.repair.find import find_function
 from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_probe
@@ -137,15 +137,6 @@ class _Prepared:
     """Which of its paths were refused, if any."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Followed:
-    """A function with a boundary inside, which has the guards that its bare function has."""
-
-    function: FunctionType
-    original: CodeType
-    code: CodeType
-
-
 @dataclass(slots=True)
 class _Patched:
     """One function with repairs in it."""
@@ -154,16 +145,17 @@ class _Patched:
     source: FunctionSource
     code: CodeType
     """The guarded code."""
-    boundary: _Followed | None
-    """The function with the boundary inside, if this is the bare one of it."""
+    boundaries: list[Following]
+    """The functions with a boundary inside of which this is the bare one."""
     guards: dict[Span, Guard] = field(default_factory=dict)
     repairs: dict[_Key, _Prepared] = field(default_factory=dict)
 
     @property
     def intact(self) -> bool:
         """Whether nothing else has replaced the code that was put in."""
-        boundary = self.boundary
-        return self.function.__code__ is self.code and (boundary is None or boundary.function.__code__ is boundary.code)
+        return self.function.__code__ is self.code and all(
+            each.function.__code__ is each.code for each in self.boundaries
+        )
 
 
 _Key = tuple[str, str, str, str, str, str, int, int, int, int, int]
@@ -390,8 +382,7 @@ class Repairs:
             note_guarded(patched.code, patched.source.code)
             function.__code__ = patched.code
             bring(patched.source.code, patched.code)
-        boundary = patched.boundary
-        if boundary is not None:
+        for boundary in patched.boundaries:
             self._followed.setdefault(boundary.function, boundary.original)
             boundary.function.__code__ = boundary.code
         self._patched[function] = patched
@@ -413,9 +404,9 @@ class Repairs:
             originals.pop(function, None)
             if function.__code__ is patched.code:
                 function.__code__ = patched.source.code
-            boundary = patched.boundary
-            if boundary is not None and boundary.function.__code__ is boundary.code:
-                boundary.function.__code__ = boundary.original
+            for boundary in patched.boundaries:
+                if boundary.function.__code__ is boundary.code:
+                    boundary.function.__code__ = boundary.original
             bring(patched.source.code, patched.source.code)
             for guard in patched.guards.values():
                 guard.repairs = ()
@@ -460,22 +451,8 @@ def _patch(function: FunctionType, known: _Patched | None, repairs: Mapping[_Key
     kept = known.guards if known is not None else {}
     guards = {span: kept.get(span) or Guard(*form) for span, form in forms.items()}
     code = compile_guarded(source, guards)
-    return _Patched(function, source, code, _followed(function, known, source, code, guards), guards, dict(repairs))
-
-
-def _followed(
-    function: FunctionType,
-    known: _Patched | None,
-    source: FunctionSource,
-    code: CodeType,
-    guards: Mapping[Span, Guard],
-) -> _Followed | None:
-    found = following_code(function, source, code, guards)
-    if found is None:
-        return None
-    boundary, following = found
-    before = None if known is None else known.boundary
-    return _Followed(boundary, boundary.__code__ if before is None else before.original, following)
+    before = known.boundaries if known is not None else ()
+    return _Patched(function, source, code, following(function, source, code, guards, before), guards, dict(repairs))
 
 
 def _missing(repair: ActiveRepair) -> str | None:
