@@ -245,19 +245,6 @@ def test_boundaries_may_be_stacked(live: Runtime, module: Callable[[str], Module
     assert outcome(stacked, "word") == outcome(bare(stacked), "word")
 
 
-def test_two_boundaries_of_one_function_are_both_repaired(live: Runtime, module: Callable[[str], ModuleType]) -> None:
-    app = module(
-        "def read(text):\n    return float(text)\n\n"
-        "one = error_boundary(__name__ + 'one', retry_safe=True)(read)\n"
-        "other = error_boundary(__name__ + 'other', retry_safe=True)(read)\n",
-    )
-    assert (app.one.boundary.form, app.other.boundary.form) == ("compiled", "wrapper")
-    assert (app.one("$1"), app.other("$1")) == (1.0, 1.0)
-    wait_until(lambda: len(live.repairs.installed()) == 2, "both repairs to be installed")
-    assert (app.one("$2"), app.other("$3")) == (2.0, 3.0)
-    assert len(facts(live)) == 2
-
-
 def test_a_method_keeps_its_class_and_its_private_names(
     live: Runtime,
     form: str,

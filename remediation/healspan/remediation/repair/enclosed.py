@@ -43,8 +43,6 @@ def enclosed(function: FunctionType, enclosure: Enclosure) -> FunctionType:
     """
     if has_boundary_inside(function):
         raise RepairDeclined("it has another boundary inside")
-    if boundary_function(function) is not None:
-        raise RepairDeclined("another boundary is in a copy of it already, which repairs of the function follow")
     _refuse(function.__code__)
     code = _code(function_source(function), function.__code__, {}, enclosure)
     made = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
