@@ -215,22 +215,22 @@ def test_rows_that_need_the_same_fixes_one_after_another_are_no_circle(live: Run
 def nested(inner_value: int) -> tuple[Callable[[int], int], list[str]]:
     used: list[str] = []
 
-    @error_boundary("inner", checks=[lambda result, arguments: result >= 0])
+    @error_boundary("nested_part", checks=[lambda result, arguments: result >= 0])
     def inner(x: int) -> int:
         raise LookupError
 
     @inner.strategy("guess")
     def guess(x: int) -> int:
-        used.append("inner")
+        used.append("nested_part")
         return inner_value
 
-    @error_boundary("outer", checks=[lambda result, arguments: result > 100])
+    @error_boundary("nested_whole", checks=[lambda result, arguments: result > 100])
     def outer(x: int) -> int:
         return inner(x) + 1
 
     @outer.strategy("other source")
     def other_source(x: int) -> int:
-        used.append("outer")
+        used.append("nested_whole")
         return 500
 
     return outer, used
@@ -240,24 +240,24 @@ def test_a_value_made_inside_a_call_is_not_covered_by_another_fix_of_the_whole_c
     outer, used = nested(1)
     with pytest.raises(ContractViolation), pipeline("nested", key="1"):
         outer(1)
-    assert used == ["inner"]
+    assert used == ["nested_part"]
     drained(live)
     with Store.open(live.settings) as store:
-        [view] = [one for one in store.incidents.list() if one.incident.module == "outer"]
-        [fix] = [one for one in store.fixes.list(limit=10) if one.fix.scope.module == "inner"]
+        [view] = [one for one in store.incidents.list() if one.incident.module == "nested_whole"]
+        [fix] = [one for one in store.fixes.list(limit=10) if one.fix.scope.module == "nested_part"]
     assert view.resolution is not None
     [decision] = view.resolution.decisions
     assert decision.gate == "conflict"
     assert fix.fix.fix_id[:12] in decision.reason
     assert decision.fix_id[:12] in decision.reason
-    assert "output outer" in decision.reason
+    assert "output nested_whole" in decision.reason
 
 
 def test_without_a_fix_inside_the_whole_call_is_healed(live: Runtime) -> None:
     outer, used = nested(200)
     with pipeline("nested", key="1"):
         assert outer(1) == 201
-    assert used == ["inner"]
+    assert used == ["nested_part"]
 
 
 # Invariants across boundaries

@@ -13,7 +13,7 @@ from tests.observe import drained, facts
 
 from healspan.remediation import review
 from healspan.remediation.boundary import FailedCall
-from healspan.remediation.engine import _Progress
+from healspan.remediation.progress import Progress
 from healspan.remediation.fix import Fix, FixState, Match, StateChange
 from healspan.remediation.repair import function_hash
 from healspan.remediation.runtime import Runtime
@@ -138,7 +138,7 @@ def test_chance_has_no_say_in_the_order_a_human_gave(live: Runtime, reviewer: Re
     groups = live.index.groups(incident.pattern, incident.module, incident.context_keys)
     left = list(groups[-1])
     assert [ids[one.fix.fix_id] for one in left] == ["other", "rival"]
-    progress = _Progress()
+    progress = Progress()
     for _ in range(20):
         chosen = live.engine._choose(cast("FailedCall", None), progress, left)
         assert ids[chosen.fix.fix_id] == "other"

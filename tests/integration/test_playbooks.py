@@ -175,7 +175,7 @@ def test_a_default_that_the_class_declares_stands_for_what_an_older_object_lacks
 
 
 def test_without_a_check_a_moved_key_waits_for_a_human(live: Runtime, written: Callable[[str], Any]) -> None:
-    run = error_boundary("unchecked", retry_safe=True)(written('return given["items"]'))
+    run = error_boundary("unchecked_items", retry_safe=True)(written('return given["items"]'))
     with pytest.raises(KeyError):
         run({"data": {"items": [1]}})
     [one] = facts(live)

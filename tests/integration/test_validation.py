@@ -162,7 +162,7 @@ def test_without_time_for_it_nothing_is_replayed_and_that_is_said(monkeypatch: p
 def test_a_boundary_that_must_not_be_called_again_skips_openly(live: Runtime) -> None:
     from healspan.instrumentation import error_boundary
 
-    @error_boundary("once", golden=1.0)
+    @error_boundary("kept_once", golden=1.0)
     def once(x: int) -> int:
         raise LookupError
 
