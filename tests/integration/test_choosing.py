@@ -13,8 +13,8 @@ from tests.observe import drained, facts
 
 from healspan.remediation import review
 from healspan.remediation.boundary import FailedCall
-from healspan.remediation.progress import Progress
 from healspan.remediation.fix import Fix, FixState, Match, StateChange
+from healspan.remediation.progress import Progress
 from healspan.remediation.repair import function_hash
 from healspan.remediation.runtime import Runtime
 from healspan.remediation.selection import Selection
