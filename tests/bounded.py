@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import traceback
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
+
+import pytest
+
+COMPILES = sys.version_info < (3, 12)
+"""Whether boundaries are put into their functions by this Python."""
+
+only_compiled = pytest.mark.skipif(not COMPILES, reason="from Python 3.12 on every boundary stands in a wrapper")
 
 
 def bare(function: Any) -> FunctionType:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tests.bounded import only_compiled
 
 MODULES = "textwrap shlex contextlib fractions configparser string asyncio.queues asyncio.locks asyncio.taskgroups"
 TESTS = (
@@ -56,7 +57,7 @@ def main(declared):
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("test.test_textwrap") is None, reason="this Python comes without its tests")
 @pytest.mark.parametrize("declared", ["{}", "{'output': object}"], ids=["plain", "verified"])
-@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "wrapper"])
+@pytest.mark.parametrize("compiled", [pytest.param(True, marks=only_compiled), False], ids=["compiled", "wrapper"])
 def test_its_own_tests_pass(tmp_path: Path, declared: str, compiled: bool) -> None:
     done = subprocess.run(
         [sys.executable, "-c", f"{SCRIPT}\nmain({declared})"],

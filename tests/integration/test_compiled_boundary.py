@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.bounded import EVENTFUL, FAILING, HEALED, bare, held_by, outcome
+from tests.bounded import EVENTFUL, FAILING, HEALED, bare, held_by, only_compiled, outcome
 from tests.observe import facts, uninstall_for_good, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
@@ -79,6 +79,7 @@ def test_it_heals_and_the_second_time_nothing_leaves_the_function(
     assert outcome(call, app, "word") == outcome(call, app, "word")
 
 
+@only_compiled
 def test_a_repaired_function_keeps_its_boundary_and_gets_its_code_back(
     live: Runtime,
     module: Callable[[str], ModuleType],
@@ -234,6 +235,7 @@ def gives(*args, **more):
 """
 
 
+@only_compiled
 def test_boundaries_may_be_stacked(live: Runtime, module: Callable[[str], ModuleType]) -> None:
     stacked = module(STACKED).stacked
     assert (stacked.boundary.form, stacked.boundary.form_reason) == ("wrapper", "it has another boundary inside")
@@ -261,6 +263,7 @@ def test_a_method_keeps_its_class_and_its_private_names(
     assert app.gives() is not app.gives(), "whoever gets it may write into it"
 
 
+@only_compiled
 def test_a_name_of_its_own_inside_is_no_reason(live: Runtime, module: Callable[[str], ModuleType]) -> None:
     app = module("@boundary('f')\ndef f(text):\n    return [text for text in text], (lambda text: text)(text)\n")
     assert app.f.boundary.form == "compiled"
@@ -425,6 +428,7 @@ def test_switched_off_it_only_calls(
     assert outcome(app.amount, "$1") == outcome(bare(app.amount), "$1")
 
 
+@only_compiled
 def test_at_the_recursion_limit_the_same_exception_leaves(
     live: Runtime,
     module: Callable[[str], ModuleType],

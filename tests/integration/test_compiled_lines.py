@@ -12,9 +12,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.bounded import EVENTFUL, FAILING, VERIFIED, bare
+from tests.bounded import EVENTFUL, FAILING, VERIFIED, bare, only_compiled
 
 from healspan.remediation.runtime import Runtime
+
+pytestmark = only_compiled
 
 SHAPES = [
     "shapes", "falls", "one", "nothing", "documented", "multi", "tries", "raising", "generators", "matches", "waiting",

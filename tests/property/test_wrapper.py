@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.bounded import COMPILES
 
 from healspan.instrumentation.hook import BoundaryHook, call_arguments
 from healspan.instrumentation.site import Site
@@ -69,7 +70,7 @@ FUNCTIONS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["wrapper", "compiled"])
+@pytest.fixture(scope="module", params=["wrapper", "compiled"] if COMPILES else ["wrapper"])
 def form(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +38,15 @@ OWNER = SimpleNamespace(user_name=1)
         ("def run(a): return a.userName", OWNER, "attribute", OWNER, "userName", ()),
         ("def run(a): return int(a, 16)", "g", "call", int, "g", (16,)),
         ("def run(a): return int(a, base=16)", "g", "call", int, "g", (16,)),
-        ("from datetime import date\ndef run(a): return [date(a, m, 1) for m in (13,)]", 1, "call", ABSENT, 1, (13, 1)),
+        pytest.param(
+            "from datetime import date\ndef run(a): return [date(a, m, 1) for m in (13,)]",
+            1,
+            "call",
+            ABSENT,
+            1,
+            (13, 1),
+            marks=pytest.mark.skipif(sys.version_info >= (3, 12), reason="an inlined comprehension's names are gone"),
+        ),
         (
             "def outer(a):\n def run(): return float(a)\n return run\ndef run(a): return outer(a)()",
             "x",
