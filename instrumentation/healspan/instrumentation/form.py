@@ -18,7 +18,7 @@ from healspan.remediation.repair import enclosed
 __all__ = ["with_boundary"]
 
 _UNTRIED = (3, 12)
-"""From this version of Python on boundaries stand in wrappers: its compiler leaves steps at a body's end without a line."""
+"""From here on boundaries stand in wrappers: this compiler leaves steps at a body's end without a line."""
 
 _OFF = frozenset({"0", "false", "no", "off"})
 
