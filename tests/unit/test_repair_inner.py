@@ -238,9 +238,10 @@ def test_a_repair_of_a_function_that_makes_none_looks_for_none(
     module = app.module("def read(rows):\n    return [float(row) for row in rows]\n")
     read = app.boundary("boundary", module.read)
     repair = repair_for(failure(read, ["$1"]), app)
-    monkeypatch.setattr(gc, "get_referrers", lambda *_: pytest.fail("searched"))
-    assert [each.status for each in repairs.install([repair])] == ["installed"]
-    repairs.uninstall_all()
+    with monkeypatch.context() as patched:
+        patched.setattr(gc, "get_referrers", lambda *_: pytest.fail("searched"))
+        assert [each.status for each in repairs.install([repair])] == ["installed"]
+        repairs.uninstall_all()
 
 
 def test_functions_are_made_and_called_while_repairs_come_and_go(app: Application, repairs: Repairs) -> None:
