@@ -29,7 +29,7 @@ from healspan.remediation.runtime import Runtime, internal_error
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
 
-__all__ = ["Failure"]
+__all__ = ["Failure", "incident_ids"]
 
 _NOTE = "healspan: incident "
 _MOST_NOTES = 8
@@ -119,7 +119,7 @@ class Failure:
     def record(self, live: Runtime) -> bool:
         """Capture the incident and make it durable; False if it could not be, and so must not be healed."""
         self._capture(live)
-        self.run.note(self._failed(self.incident), self.error)
+        self.run.note(self._failed(self.incident))
         live.metrics.incident(self.incident)
         return live.spool.append("incident", self.incident)
 
@@ -375,9 +375,19 @@ async def _landing(event: threading.Event, seconds: float) -> None:
         look = min(2 * look, _LAST_LOOK)
 
 
+def incident_ids(error: BaseException) -> frozenset[str]:
+    """Return which incidents an exception says that it is."""
+    return frozenset(note.removeprefix(_NOTE).partition(";")[0] for note in _our_notes(error))
+
+
 def _forget_notes(error: BaseException) -> None:
+    ours = _our_notes(error)
+    for note in ours[: max(0, len(ours) - _MOST_NOTES + 1)]:
+        vars(error)["__notes__"].remove(note)
+
+
+def _our_notes(error: BaseException) -> list[str]:
     notes = vars(error).get("__notes__")
-    if type(notes) is list:
-        ours = [note for note in notes if type(note) is str and note.startswith(_NOTE)]
-        for note in ours[: max(0, len(ours) - _MOST_NOTES + 1)]:
-            notes.remove(note)
+    if type(notes) is not list:
+        return []
+    return [note for note in notes if type(note) is str and note.startswith(_NOTE)]

@@ -1,0 +1,97 @@
+"""Where two parts meet: what one of them takes for granted, and another does not give."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from healspan.instrumentation import error_boundary, pipeline
+from healspan.remediation.repairers import Failure, Repaired, repairer
+from healspan.remediation.repairers.moved_key import MovedKeyParameters
+from healspan.remediation.run import Failed, current_run, open_runs
+from healspan.remediation.runtime import Runtime
+
+
+class Interrupt(BaseException):
+    """What a signal, or a timeout of a framework, raises at any point."""
+
+
+def positive(result: Any, _: Mapping[str, Any]) -> bool:
+    return bool(result > 0)
+
+
+@error_boundary("seams_number")
+def number(text: str) -> float:
+    return float(text)
+
+
+@error_boundary("seams_shortened", checks=[positive])
+def shortened(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError as error:
+        error.__traceback__ = None
+        raise
+
+
+# Pipelines
+
+
+def test_a_check_that_is_interrupted_leaves_no_run_open(live: Runtime) -> None:
+    def interrupted(results: Mapping[str, Any]) -> bool:
+        raise Interrupt
+
+    with pytest.raises(Interrupt), pipeline("seams", checks=[interrupted]) as run:
+        number("1")
+    assert current_run.get() is None
+    assert not open_runs.any
+    assert run.results is None
+
+
+def test_an_exception_is_not_taken_for_an_earlier_one_whose_memory_it_got(live: Runtime) -> None:
+    def caught() -> None:
+        with contextlib.suppress(ValueError):
+            number("-")
+        raise ValueError("another")
+
+    for _ in range(50):
+        with pytest.raises(ValueError, match="another"), pipeline("seams") as run:
+            caught()
+        assert len(run.events()) == 2
+
+
+def test_an_exception_that_leaves_a_run_through_a_boundary_is_noted_once(live: Runtime) -> None:
+    with pytest.raises(ValueError, match="could not convert"), pipeline("seams") as run:
+        number("-")
+    assert [type(event) for event in run.events()] == [Failed]
+
+
+# Contracts
+
+
+def test_an_exception_whose_traceback_was_shortened_is_no_result(live: Runtime) -> None:
+    with pytest.raises(ValueError, match="could not convert") as caught:
+        shortened("-")
+    assert caught.value.__context__ is None
+
+
+# Keys that moved
+
+
+def find(mapping: Mapping[str, Any], asked: str) -> Repaired | None:
+    return repairer("moved_key").repair(
+        Failure("subscript", mapping, asked, KeyError(asked), MovedKeyParameters()),
+    )
+
+
+@pytest.mark.parametrize("asked", ["createdAt", "statusCode", "updatedAt", "request-id", "priority", "subject", "key"])
+def test_what_an_envelope_has_for_itself_is_not_looked_for_in_what_it_carries(asked: str) -> None:
+    assert find({"id": 7, "payload": {asked: "of the ticket", "customer": 3}}, asked) is None
+    assert find({"id": 7, "payload": {asked: "of the ticket", "customer": 3}}, "customer") is not None
+
+
+def test_what_was_sent_is_not_taken_for_what_came_back() -> None:
+    assert find({"payload": {"amount": 100}, "response": {"outcome": "declined"}}, "amount") is None
