@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from sqlalchemy import update
+from tests.observe import drained
 
 from healspan.instrumentation import error_boundary, pipeline
+from healspan.remediation.boundary import boundaries
 from healspan.remediation.repairers import Failure, Repaired, repairer
 from healspan.remediation.repairers.moved_key import MovedKeyParameters
+from healspan.remediation.reservoir import Reservoir
 from healspan.remediation.run import Failed, current_run, open_runs
 from healspan.remediation.runtime import Runtime
+from healspan.remediation.store.repository import Store
+from healspan.remediation.store.tables import GoldenRow, table_of
 
 
 class Interrupt(BaseException):
     """What a signal, or a timeout of a framework, raises at any point."""
+
+
+class Hidden(Exception):
+    """What has a `__dict__` of its own."""
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("not for you")
 
 
 def positive(result: Any, _: Mapping[str, Any]) -> bool:
@@ -25,6 +40,11 @@ def positive(result: Any, _: Mapping[str, Any]) -> bool:
 
 @error_boundary("seams_number")
 def number(text: str) -> float:
+    return float(text)
+
+
+@error_boundary("seams_kept")
+def kept(text: str) -> float:
     return float(text)
 
 
@@ -63,6 +83,12 @@ def test_an_exception_is_not_taken_for_an_earlier_one_whose_memory_it_got(live: 
         assert len(run.events()) == 2
 
 
+def test_an_exception_that_hides_what_it_holds_leaves_its_run_closed(live: Runtime) -> None:
+    with pytest.raises(Hidden), pipeline("seams") as run:
+        raise Hidden
+    assert len(run.events()) == 1
+
+
 def test_an_exception_that_leaves_a_run_through_a_boundary_is_noted_once(live: Runtime) -> None:
     with pytest.raises(ValueError, match="could not convert"), pipeline("seams") as run:
         number("-")
@@ -76,6 +102,20 @@ def test_an_exception_whose_traceback_was_shortened_is_no_result(live: Runtime) 
     with pytest.raises(ValueError, match="could not convert") as caught:
         shortened("-")
     assert caught.value.__context__ is None
+
+
+# The store
+
+
+def test_a_sample_that_was_moved_to_another_boundary_is_not_called_there(live: Runtime) -> None:
+    kept.golden("1.5")
+    live.exchange.exchange()
+    drained(live)
+    with Store.open(live.settings) as store, store.database.writing() as connection:
+        connection.execute(update(table_of(GoldenRow)).values(boundary="seams_number"))
+    other = Reservoir(inspect.signature(number))
+    live.exchange.look(boundaries()["seams_number"], other)
+    assert other.calls() == ()
 
 
 # Keys that moved

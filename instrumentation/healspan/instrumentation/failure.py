@@ -35,6 +35,9 @@ _NOTE = "healspan: incident "
 _MOST_NOTES = 8
 """Boundaries an exception can pass, each with a note; one object raised for ever keeps the latest of them."""
 
+_DICTIONARY: Any = BaseException.__dict__["__dict__"]
+"""Reads what an exception holds past whatever its class overrides."""
+
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.05
 """Seconds between two looks whether a flight has landed."""
 
@@ -383,11 +386,11 @@ def incident_ids(error: BaseException) -> frozenset[str]:
 def _forget_notes(error: BaseException) -> None:
     ours = _our_notes(error)
     for note in ours[: max(0, len(ours) - _MOST_NOTES + 1)]:
-        vars(error)["__notes__"].remove(note)
+        _DICTIONARY.__get__(error)["__notes__"].remove(note)
 
 
 def _our_notes(error: BaseException) -> list[str]:
-    notes = vars(error).get("__notes__")
+    notes = _DICTIONARY.__get__(error).get("__notes__")
     if type(notes) is not list:
         return []
     return [note for note in notes if type(note) is str and note.startswith(_NOTE)]
