@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
-from tests.observe import drained
+from sqlalchemy import select, update
+from tests.adapters import serve
+from tests.observe import PATIENCE, drained
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation.boundary import boundaries
@@ -18,8 +21,10 @@ from healspan.remediation.repairers.moved_key import MovedKeyParameters
 from healspan.remediation.reservoir import Reservoir
 from healspan.remediation.run import Failed, current_run, open_runs
 from healspan.remediation.runtime import Runtime
+from healspan.remediation.signing import Reviewer
+from healspan.remediation.step import StrategyStep
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.tables import GoldenRow, table_of
+from healspan.remediation.store.tables import ApplicationRow, GoldenRow, JudgementRow, table_of
 
 
 class Interrupt(BaseException):
@@ -36,6 +41,23 @@ class Hidden(Exception):
 
 def positive(result: Any, _: Mapping[str, Any]) -> bool:
     return bool(result > 0)
+
+
+@error_boundary("seams_cancelled", checks=[positive])
+async def cancelled(waiting: asyncio.Event) -> int:
+    raise ValueError("not today")
+
+
+@cancelled.strategy("negative", automatic=False)
+async def negative(waiting: asyncio.Event) -> int:
+    return -1
+
+
+@cancelled.strategy("slow")
+async def slow(waiting: asyncio.Event) -> int:
+    waiting.set()
+    await asyncio.sleep(PATIENCE)
+    return 1
 
 
 @error_boundary("seams_number")
@@ -102,6 +124,28 @@ def test_an_exception_whose_traceback_was_shortened_is_no_result(live: Runtime) 
     with pytest.raises(ValueError, match="could not convert") as caught:
         shortened("-")
     assert caught.value.__context__ is None
+
+
+# Fixes
+
+
+def test_what_a_cancelled_call_has_shown_of_a_fix_is_kept(live: Runtime, tmp_path: Path) -> None:
+    ann = Reviewer.open(tmp_path / "ann.pem", name="ann", create=True)
+    fix = serve(live, ann, "seams_cancelled", StrategyStep(strategy="negative"))
+
+    async def main() -> None:
+        waiting = asyncio.Event()
+        task = asyncio.create_task(cancelled(waiting))
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    drained(live)
+    with Store.open(live.settings) as store, store.database.reading() as connection:
+        for row in (ApplicationRow, JudgementRow):
+            assert connection.execute(select(table_of(row).c.fix_id)).scalars().all() == [fix.fix_id]
 
 
 # The store
