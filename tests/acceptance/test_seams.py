@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,17 @@ def test_what_a_cancelled_call_has_shown_of_a_fix_is_kept(live: Runtime, tmp_pat
     with Store.open(live.settings) as store, store.database.reading() as connection:
         for row in (ApplicationRow, JudgementRow):
             assert connection.execute(select(table_of(row).c.fix_id)).scalars().all() == [fix.fix_id]
+
+
+@pytest.mark.parametrize("leaving", [Interrupt, SystemExit])
+def test_an_application_that_leaves_its_thread_ends_one_diagnosis(live: Runtime, leaving: type[BaseException]) -> None:
+    def leave() -> None:
+        raise leaving
+
+    done = threading.Event()
+    live.later.put("one", leave)
+    live.later.put("other", done.set)
+    assert done.wait(PATIENCE)
 
 
 # The store

@@ -86,6 +86,9 @@ class Later:
                 job()
             except Exception as error:
                 self._on_error(error)
+            except BaseException as error:
+                # An application that leaves its thread so leaves this job: no signal is handled in here.
+                self._on_error(RuntimeError(f"{type(error).__qualname__} left a diagnosis"))
             finally:
                 self._release(key)
 
