@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import threading
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 from tests.adapters import serve
-from tests.observe import PATIENCE, drained
+from tests.observe import PATIENCE, drained, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation.boundary import boundaries
@@ -30,6 +32,10 @@ from healspan.remediation.store.tables import ApplicationRow, GoldenRow, Judgeme
 
 class Interrupt(BaseException):
     """What a signal, or a timeout of a framework, raises at any point."""
+
+
+class Document:
+    """What a call was given."""
 
 
 class Hidden(Exception):
@@ -158,6 +164,14 @@ def test_an_application_that_leaves_its_thread_ends_one_diagnosis(live: Runtime,
     live.later.put("one", leave)
     live.later.put("other", done.set)
     assert done.wait(PATIENCE)
+
+
+def test_a_diagnosis_that_is_over_keeps_nothing_alive(live: Runtime) -> None:
+    document = Document()
+    gone = weakref.ref(document)
+    live.later.put("one", functools.partial(id, document))
+    del document
+    wait_until(lambda: gone() is None, "the argument of a call that was looked into")
 
 
 # The store
