@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import inspect
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,16 @@ class Interrupt(BaseException):
 
 class Document:
     """What a call was given."""
+
+
+@error_boundary("seams_numbers")
+def numbers(document: Document, text: str) -> Iterator[float]:
+    yield float(text)
+
+
+@error_boundary("seams_numbers_later")
+async def numbers_later(document: Document, text: str) -> AsyncIterator[float]:
+    yield float(text)
 
 
 class Hidden(Exception):
@@ -131,6 +142,44 @@ def test_an_exception_whose_traceback_was_shortened_is_no_result(live: Runtime) 
     with pytest.raises(ValueError, match="could not convert") as caught:
         shortened("-")
     assert caught.value.__context__ is None
+
+
+# Generators
+
+
+@pytest.mark.parametrize("text", ["1", "-"])
+def test_a_generator_that_is_over_keeps_nothing_alive(live: Runtime, text: str) -> None:
+    document = Document()
+    gone = weakref.ref(document)
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            list(numbers(document, text))
+        del document
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("text", ["1", "-"])
+def test_an_asynchronous_one_neither(live: Runtime, text: str) -> None:
+    document = Document()
+    gone = weakref.ref(document)
+
+    async def consume(given: Document) -> None:
+        async for _ in numbers_later(given, text):
+            pass
+
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError, StopIteration):
+            consume(document).send(None)
+        del document
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 # Fixes
