@@ -29,11 +29,14 @@ from healspan.remediation.runtime import Runtime, internal_error
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
 
-__all__ = ["Failure"]
+__all__ = ["Failure", "incident_ids"]
 
 _NOTE = "healspan: incident "
 _MOST_NOTES = 8
 """Boundaries an exception can pass, each with a note; one object raised for ever keeps the latest of them."""
+
+_DICTIONARY: Any = BaseException.__dict__["__dict__"]
+"""Reads what an exception holds past whatever its class overrides."""
 
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.05
 """Seconds between two looks whether a flight has landed."""
@@ -119,7 +122,7 @@ class Failure:
     def record(self, live: Runtime) -> bool:
         """Capture the incident and make it durable; False if it could not be, and so must not be healed."""
         self._capture(live)
-        self.run.note(self._failed(self.incident), self.error)
+        self.run.note(self._failed(self.incident))
         live.metrics.incident(self.incident)
         return live.spool.append("incident", self.incident)
 
@@ -375,9 +378,19 @@ async def _landing(event: threading.Event, seconds: float) -> None:
         look = min(2 * look, _LAST_LOOK)
 
 
+def incident_ids(error: BaseException) -> frozenset[str]:
+    """Return which incidents an exception says that it is."""
+    return frozenset(note.removeprefix(_NOTE).partition(";")[0] for note in _our_notes(error))
+
+
 def _forget_notes(error: BaseException) -> None:
-    notes = vars(error).get("__notes__")
-    if type(notes) is list:
-        ours = [note for note in notes if type(note) is str and note.startswith(_NOTE)]
-        for note in ours[: max(0, len(ours) - _MOST_NOTES + 1)]:
-            notes.remove(note)
+    ours = _our_notes(error)
+    for note in ours[: max(0, len(ours) - _MOST_NOTES + 1)]:
+        _DICTIONARY.__get__(error)["__notes__"].remove(note)
+
+
+def _our_notes(error: BaseException) -> list[str]:
+    notes = _DICTIONARY.__get__(error).get("__notes__")
+    if type(notes) is not list:
+        return []
+    return [note for note in notes if type(note) is str and note.startswith(_NOTE)]

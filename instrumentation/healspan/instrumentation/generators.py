@@ -11,6 +11,7 @@ call which consumes it can.
 from __future__ import annotations
 
 import inspect
+import sys
 import time
 from collections.abc import AsyncGenerator, Generator
 from types import FrameType
@@ -25,6 +26,7 @@ from healspan.remediation.run import open_runs
 __all__ = ["AsyncItems", "Items", "is_generator_function"]
 
 _clock = time.perf_counter
+_frame = sys._getframe
 
 
 def is_generator_function(function: object) -> bool:
@@ -40,12 +42,13 @@ class _Items:
         calls: its calls that are under way.
         args: positional arguments of the call.
         kwargs: its keyword arguments.
-        frame: of the wrapper.
+
+    The wrapper's frame holds this; it is asked for where it is needed, so that the two are no cycle.
     """
 
-    def __init__(self, site: Site, calls: RunningCalls, args: Args, kwargs: Kwargs, frame: FrameType) -> None:
+    def __init__(self, site: Site, calls: RunningCalls, args: Args, kwargs: Kwargs) -> None:
         self._site, self._calls = site, calls
-        self._args, self._kwargs, self._frame = args, kwargs, frame
+        self._args, self._kwargs = args, kwargs
         self._begun = self._over = False
         self._thrown: BaseException | None = None
         self._weight = 0
@@ -60,31 +63,35 @@ class _Items:
 
     def ended(self) -> None:
         """Take in that the generator has come to its end, or was closed."""
-        uses = self._calls.take(self._frame)
+        self._ended(_frame(1))
+
+    def _ended(self, frame: FrameType) -> None:
+        uses = self._calls.take(frame)
         if uses and not self._over:
             self._site.settle(uses, self._args, self._kwargs, result=(UNSEEN,))
         self._over = True
 
     def left(self, error: BaseException) -> None:
         """Take in what leaves the generator, and the frames of ours off its traceback."""
-        drop_frame(error, self._frame)
+        frame = _frame(1)
+        drop_frame(error, frame)
         if not isinstance(error, Exception) or error is self._thrown or self._over:
-            self.ended()
+            self._ended(frame)
             return
         self._over = True
-        uses = self._calls.take(self._frame)
+        uses = self._calls.take(frame)
         if uses:
             self._site.settle(uses, self._args, self._kwargs, result=None)
-        self._site.failure(error, self._args, self._kwargs, self._frame, observe=True)
+        self._site.failure(error, self._args, self._kwargs, frame, observe=True)
 
     def _good(self) -> None:
         """Take in that there is a first item, or an end without any."""
         if self._weight:
             self._site.sample(self._weight, self._args, self._kwargs, _clock() - self._started)
 
-    def _failed_first(self, error: Exception) -> None:
+    def _failed_first(self, error: Exception, frame: FrameType) -> None:
         self._over = True  # whatever comes of it, it is taken in here
-        drop_frame(error, self._frame)
+        drop_frame(error, frame)
 
 
 class Items(_Items):
@@ -92,7 +99,7 @@ class Items(_Items):
 
     Args:
         inner: the generator.
-        site, calls, args, kwargs, frame: as above.
+        site, calls, args, kwargs: as above.
     """
 
     def __init__(
@@ -102,9 +109,8 @@ class Items(_Items):
         calls: RunningCalls,
         args: Args,
         kwargs: Kwargs,
-        frame: FrameType,
     ) -> None:
-        super().__init__(site, calls, args, kwargs, frame)
+        super().__init__(site, calls, args, kwargs)
         self._inner = inner
 
     def __iter__(self) -> Items:
@@ -120,8 +126,9 @@ class Items(_Items):
             self._good()
             raise
         except Exception as error:
-            self._failed_first(error)
-            healing = heal(self._site, error, self._args, self._kwargs, self._frame, self._snapshot)
+            frame = _frame(1)
+            self._failed_first(error, frame)
+            healing = heal(self._site, error, self._args, self._kwargs, frame, self._snapshot)
             if healing is None:
                 raise
         else:
@@ -157,22 +164,21 @@ class AsyncItems(_Items):
         calls: RunningCalls,
         args: Args,
         kwargs: Kwargs,
-        frame: FrameType,
     ) -> None:
-        super().__init__(site, calls, args, kwargs, frame)
+        super().__init__(site, calls, args, kwargs)
         self._inner = inner
 
     async def first(self) -> Any:
         """Return the first item."""
-        self._begun = True
+        self._begun, frame = True, _frame(1)
         try:
             item = await anext(self._inner)
         except StopAsyncIteration:
             self._good()
             raise
         except Exception as error:
-            self._failed_first(error)
-            healing = await heal_async(self._site, error, self._args, self._kwargs, self._frame, self._snapshot)
+            self._failed_first(error, frame)
+            healing = await heal_async(self._site, error, self._args, self._kwargs, frame, self._snapshot)
             if healing is None:
                 raise
         else:

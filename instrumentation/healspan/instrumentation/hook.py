@@ -28,6 +28,7 @@ _frame = sys._getframe
 _clock = time.perf_counter
 _exception = sys.exception
 _NO_ARGUMENTS: tuple[Args, Kwargs] = (), {}
+_NOTHING = object()
 
 
 class BoundaryHook:
@@ -101,13 +102,16 @@ class BoundaryHook:
         return value
 
     def verify(self) -> None:
-        """Verify what was kept, or that None is returned; raises what breaks the contract."""
+        """Verify what was kept; raises what breaks the contract."""
         ended, frame, error = _clock(), _frame(1), _exception()
         if error is not None and _is_leaving(error, frame):
             return
+        kept = self._kept.pop(id(frame), _NOTHING)
+        if kept is _NOTHING:
+            return  # an exception is leaving whose traceback the application has shortened
         violation: ContractViolation | None = None
         try:
-            violation = self._returned(frame, self._kept.pop(id(frame), None), ended)
+            violation = self._returned(frame, kept, ended)
         except Exception as own:
             report("contract", own)
         if violation is not None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from healspan.instrumentation.capture import exception_pattern
 from healspan.instrumentation.errors import ContractViolation
-from healspan.instrumentation.failure import Failure
+from healspan.instrumentation.failure import Failure, incident_ids
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.repair import is_own
 from healspan.remediation.run import Run, current_run, open_runs
@@ -91,7 +91,29 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         if not self._entered:
             return False
         run, token, keeps = self._entered.pop()
-        violation = self._violation(run) if exc_type is None else None
+        violation: ContractViolation | None = None
+        try:
+            if exc_type is None:
+                violation = self._violation(run)
+        except BaseException as interrupt:
+            error, traceback = interrupt, interrupt.__traceback__
+            raise
+        finally:
+            self._leave(run, token, error, traceback, keeps=keeps)
+        if violation is not None:
+            raise violation
+        return False
+
+    def _leave(
+        self,
+        run: Run,
+        token: Token[Run | None] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        *,
+        keeps: bool,
+    ) -> None:
+        """Close a run if this block opened it, whatever has ended the block or its checks."""
         if keeps:
             run.results = None
         if token is not None:
@@ -100,7 +122,7 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
                 current_run.reset(token)
             open_runs.discard(run.run_id)
             with internal_error("close"):
-                if isinstance(error, Exception) and not run.knows(error):
+                if isinstance(error, Exception) and not run.knows(incident_ids(error)):
                     pattern = exception_pattern(error, traceback, module=self._name)
                     run.failed(pattern.exact, f"{self._name} (left the run)")
                 live = runtime()
@@ -108,9 +130,6 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
                 # What acted before the kill switch was turned is owed its verdict.
                 if complete and (not live.disabled or (run.events() and not live.settings.disabled)):
                     live.close_run(run)
-        if violation is not None:
-            raise violation
-        return False
 
     def _violation(self, run: Run) -> ContractViolation | None:
         """Return the error that the run gives rise to, if a check is not True of its results."""

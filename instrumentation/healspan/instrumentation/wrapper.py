@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
@@ -31,7 +30,7 @@ def {p}make({names}, {p}defaults):
 _GENERATOR = """
 def {p}make({names}, {p}defaults):
     def wrapper({parameters}):
-        {p}items = {p}Items({p}function({call}), {p}site, {p}calls, {args}, {kwargs}, {p}frame())
+        {p}items = {p}Items({p}function({call}), {p}site, {p}calls, {args}, {kwargs})
         try:
             {p}end = yield from {p}items
         except {p}BaseException as {p}error:
@@ -45,7 +44,7 @@ def {p}make({names}, {p}defaults):
 _ASYNC_GENERATOR = """
 def {p}make({names}, {p}defaults):
     async def wrapper({parameters}):
-        {p}items = {p}Items({p}function({call}), {p}site, {p}calls, {args}, {kwargs}, {p}frame())
+        {p}items = {p}Items({p}function({call}), {p}site, {p}calls, {args}, {kwargs})
         try:
             {p}item = await {p}items.first()
             while True:
@@ -75,7 +74,6 @@ def generator_wrapper(site: Site) -> FunctionType:
         "Items": AsyncItems if asynchronous else Items,
         "site": site,
         "calls": calls,
-        "frame": sys._getframe,
         "BaseException": BaseException,
         "GeneratorExit": GeneratorExit,
         "StopAsyncIteration": StopAsyncIteration,

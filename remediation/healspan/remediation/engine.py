@@ -6,9 +6,10 @@ code serves synchronous and asynchronous boundaries (see `driver`).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -138,10 +139,11 @@ class Engine:
     def heal(self, call: FailedCall) -> Generator[Invocation, Any, Healing]:
         """Take one failing call, whose incident is durable, up the tiers; in mode `background` only to tier 1."""
         progress = Progress()
-        success = yield from self._known_fix(call, progress)
-        if success is None and call.boundary.mode != "background":
-            progress.tier = Tier.DIAGNOSIS
-            success = yield from self._diagnosis(call, progress)
+        with self._interrupted(progress):
+            success = yield from self._known_fix(call, progress)
+            if success is None and call.boundary.mode != "background":
+                progress.tier = Tier.DIAGNOSIS
+                success = yield from self._diagnosis(call, progress)
         if success is None:
             progress.tier = Tier.HUMAN
             status = IncidentStatus.ESCALATED
@@ -158,13 +160,23 @@ class Engine:
         progress = Progress(tier=Tier.DIAGNOSIS, diagnosed=True, later=True)
         found = False
         if not self._index.disabled:
-            for diagnoser in self._diagnosers:
-                success = yield from self._prover.prove(call, progress, diagnoser)
-                if success is not None:
-                    found = True
-                    break
+            with self._interrupted(progress):
+                for diagnoser in self._diagnosers:
+                    success = yield from self._prover.prove(call, progress, diagnoser)
+                    if success is not None:
+                        found = True
+                        break
         self._journal.append_many(progress.facts)
         return found
+
+    @contextlib.contextmanager
+    def _interrupted(self, progress: Progress) -> Iterator[None]:
+        """Keep what a call has shown of fixes so far, should it be cancelled: this process has acted on it already."""
+        try:
+            yield
+        except BaseException:
+            self._journal.append_many(progress.facts)
+            raise
 
     # Tier 1
 

@@ -184,6 +184,8 @@ class Exchange:
         found: list[GoodCall] = []
         for sample in samples:
             try:
+                if sample.boundary != boundary.name:
+                    raise SignatureRefused(f"it was signed as one of boundary {sample.boundary!r}; look who moved it")
                 found.append(good_call(sample, reservoir, self._keys))
             except SignatureRefused as error:
                 logger.warning("golden sample %s is not replayed: %s", sample.sample_id, error)

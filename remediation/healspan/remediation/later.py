@@ -80,14 +80,25 @@ class Later:
             thread.join(timeout)
 
     def _run(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            key, job = item
-            try:
-                job()
-            except Exception as error:
-                self._on_error(error)
-            finally:
-                self._release(key)
+        while self._next():
+            pass
+
+    def _next(self) -> bool:
+        """Run the next job; False at the end. What a job holds on to goes with it, not with the next one."""
+        item = self._jobs.get()
+        if item is None:
+            return False
+        key, job = item
+        try:
+            job()
+        except Exception as error:
+            self._on_error(error)
+        except BaseException as error:
+            # An application that leaves its thread so leaves this job: no signal is handled in here.
+            self._on_error(RuntimeError(f"{type(error).__qualname__} left a diagnosis"))
+        finally:
+            self._release(key)
+        return True
 
     def _release(self, key: str) -> None:
         with self._lock:

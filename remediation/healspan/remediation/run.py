@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -157,24 +157,27 @@ class Run:
         """Failures that nothing has healed, so far."""
         self._members: dict[tuple[str, str], Member] = {}
         self._events: list[Failed | Applied] = []
-        self._last = 0
+        self._last: UUID | None = None
         self._lock = threading.Lock()
 
-    def failed(self, pattern: str, boundary: str, error: BaseException | None = None) -> None:
+    def failed(self, pattern: str, boundary: str) -> None:
         """Note an exception leaving the run."""
-        self.note(Failed(pattern, boundary), error)
+        self.note(Failed(pattern, boundary))
 
-    def note(self, failure: Failed, error: BaseException | None = None) -> None:
+    def note(self, failure: Failed) -> None:
         """Note an incident, or an exception leaving the run."""
         with self._lock:
             self._events.append(failure)
-            self._last = id(error)
+            self._last = failure.error_id
             if failure.error_id is not None:
                 self._open[failure.error_id] = failure
 
-    def knows(self, error: BaseException) -> bool:
-        """Tell whether the last incident was this very exception, which then need not be noted again."""
-        return self._last == id(error)
+    def knows(self, incidents: Set[str]) -> bool:
+        """Tell whether the last incident is among those of an exception, which then need not be noted again.
+
+        Not by the exception's `id`: where the application has let go of the last one, another may have the same.
+        """
+        return str(self._last) in incidents
 
     def applied(self, applied: Applied) -> None:
         """Note a fix that acted on a call; its verdict is given when the run closes."""

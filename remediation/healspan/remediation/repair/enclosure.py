@@ -175,24 +175,19 @@ def enclose(
 
 
 def _keeping(body: list[ast.stmt], refer: Refer) -> list[ast.stmt]:
-    """Return a body that keeps what it returns."""
+    """Return a body that keeps what it returns: where nothing is kept, an exception is leaving."""
     keeping = _Keeping(refer)
     for each in body:
         keeping.visit(each)
-    if keeping.may_go_on:
-        keep = ast.Attribute(refer("hook"), "keep", ast.Load())
-        body = [*body, _place(ast.Expr(ast.Call(keep, [ast.Constant(None)], [])), -1)]
-    return body
+    keep = ast.Attribute(refer("hook"), "keep", ast.Load())
+    return [*body, _place(ast.Expr(ast.Call(keep, [ast.Constant(None)], [])), -1)]
 
 
 class _Keeping(ast.NodeVisitor):
     """Keeps what each ``return`` of one function returns."""
 
     def __init__(self, refer: Refer) -> None:
-        self.may_go_on = False
-        """Whether something around a ``return`` may let the function go on after it, to its end."""
         self._refer = refer
-        self._around = 0
 
     def visit(self, node: ast.AST) -> None:
         """Keep what is returned; what a function or class inside returns is its own."""
@@ -201,15 +196,10 @@ class _Keeping(ast.NodeVisitor):
                 self._keep(node)
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Lambda():
                 pass
-            case ast.Try() | ast.TryStar() | ast.With() | ast.AsyncWith():
-                self._around += 1
-                self.generic_visit(node)
-                self._around -= 1
             case _:
                 self.generic_visit(node)
 
     def _keep(self, node: ast.Return) -> None:
-        self.may_go_on |= self._around > 0
         value = node.value if node.value is not None else place(ast.Constant(None), _span(node))
         first = reached_first(value)
         method: ast.expr = at(first, ast.Attribute(at(first, self._refer("hook")), "keep", ast.Load()))

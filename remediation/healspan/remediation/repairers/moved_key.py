@@ -2,8 +2,9 @@
 
 The key stays as it is, and another mapping takes the place of the one that was asked: one that lies in it under names
 which carry no meaning of their own (``data``, ``result``, ``attributes``), two deep at most. It must be the only one
-that has the key. What an envelope has for itself (``status``, ``count``, ``id``) is never looked for: an order's
-status is not that of the response. Always normalised.
+that has the key. What an envelope has for itself (``status``, ``count``, ``createdAt``, ``priority``), in whatever
+notation, is never looked for: an order's status is not that of the response. Nor is anything where two envelopes lie
+side by side: the amount that a payload asked for is not the one that the response lacks. Always normalised.
 
 Where a value moved to any other place, a human can say where: `MovedKeyParameters.path`. Nothing is guessed then.
 """
@@ -32,11 +33,16 @@ _DEEPEST = 2
 # fmt: off
 _OF_THE_ENVELOPE: Final = frozenset(
     (
-        *_ENVELOPES,
-        "code", "count", "created", "created_at", "cursor", "date", "description", "error", "errors", "headers", "id",
-        "kind", "length", "limit", "links", "message", "meta", "metadata", "method", "name", "next", "offset", "ok",
-        "page", "previous", "reason", "request_id", "size", "status", "status_code", "success", "time", "timestamp",
-        "title", "total", "type", "updated_at", "url", "uuid", "value", "version",
+        *(each.strip("_") for each in _ENVELOPES),
+        "attempt", "attempts", "channel", "code", "contenttype", "correlationid", "count", "created", "createdat",
+        "cursor", "date", "description", "duration", "elapsed", "encoding", "error", "errors", "etag", "event",
+        "eventid", "eventtype", "expires", "expiresat", "hasmore", "headers", "host", "id", "index", "key", "kind",
+        "length", "level", "limit", "links", "message", "messageid", "meta", "metadata", "method", "name", "next",
+        "nextpage", "offset", "ok", "page", "pagesize", "partition", "path", "perpage", "previous", "priority", "queue",
+        "reason", "replyto", "requestid", "retries", "retryafter", "schema", "score", "sender", "sequence",
+        "sessionid", "signature", "size", "source", "spanid", "state", "status", "statuscode", "subject", "success",
+        "tags", "time", "timeout", "timestamp", "title", "token", "took", "topic", "total", "totalpages", "traceid",
+        "ttl", "type", "updatedat", "url", "uuid", "value", "version",
     )
 )
 # fmt: on
@@ -77,8 +83,13 @@ class MovedKeyRepairer:
         if parameters.path:
             found = _at(target, asked, parameters.path)
         else:
-            found = None if asked.lower() in _OF_THE_ENVELOPE else _inside(target, asked)
+            found = None if _letters(asked) in _OF_THE_ENVELOPE else _inside(target, asked)
         return None if found is None else within(parameters, asked, Loss.NORMALISED, found)
+
+
+def _letters(name: str) -> str:
+    """Return a name as ``created_at``, ``createdAt`` and ``Created-At`` have it in common."""
+    return "".join(each for each in name.lower() if each.isalnum())
 
 
 def _keeps(target: object, asked: str) -> bool:
@@ -113,6 +124,8 @@ def _inside(target: object, asked: str) -> object | None:
     found: list[object] = []
     level = [target]
     for _ in range(_DEEPEST):
-        level = [held[name] for each in level for held in [_held(each)] for name in _ENVELOPES if name in held]
+        level = [held[name] for each in level for held in [_held(each)] for name in _ENVELOPES if _held(held.get(name))]
+        if len(level) > 1:
+            return None  # what was sent, beside what came back
         found += [each for each in level if asked in _held(each)]
     return found[0] if len(found) == 1 else None
