@@ -56,6 +56,20 @@ def test_nothing_later_is_no_regression() -> None:
     assert no_regression(FIX, [], frozenset(), Known()).value is True
 
 
+def test_what_fails_beyond_the_reach_of_runs_without_the_fix_is_no_harm() -> None:
+    later = [Failed(NEW, "further")]
+    criterion = no_regression(FIX, later, frozenset(), Known(runs=3), behind=frozenset({"further"}))
+    assert (criterion.value, criterion.beyond) == (False, True)
+    given = Applied(FIX, "b", resolved=True, valid_output=True)
+    assert verdict(given, criterion).reward == 0
+
+
+def test_harm_is_harm_though_something_failed_beyond_as_well() -> None:
+    later = [Failed(NEW, "further"), Failed("v1:other", "later")]
+    criterion = no_regression(FIX, later, frozenset(), Known(runs=ENOUGH_RUNS), behind=frozenset({"further"}))
+    assert (criterion.value, criterion.beyond) == (False, False)
+
+
 def test_a_pattern_known_from_runs_without_the_fix_is_excused() -> None:
     assert no_regression(FIX, [Failed(OLD, "later")], frozenset(), Known(seen=frozenset({OLD}))).value is True
 

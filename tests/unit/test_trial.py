@@ -142,6 +142,7 @@ def test_a_machine_only_suspends_what_a_human_approved_and_needs_more_for_it() -
         (Verdict(resolved=True, no_regression=None, valid_output=True), ("strategy",), None),
         (Verdict(resolved=True, no_regression=True, valid_output=None), ("strategy",), None),
         (Verdict(resolved=True, no_regression=False, valid_output=None), ("strategy",), Result.FAILURE),
+        (Verdict(resolved=True, no_regression=False, valid_output=True, beyond=True), ("strategy",), Result.NO_HELP),
         (Verdict(resolved=False, no_regression=None, valid_output=False), ("strategy",), Result.FAILURE),
         (Verdict(resolved=False, no_regression=None, valid_output=None), ("strategy",), Result.NO_HELP),
         (Verdict(resolved=True, no_regression=True, valid_output=True, degraded=True), ("fallback",), None),

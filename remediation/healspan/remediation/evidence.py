@@ -88,6 +88,8 @@ def result_of(verdict: Verdict, steps: Sequence[StepKind], match: Match) -> Resu
 
     - Where the alternative itself raised, it said that it is not for this input, as a good one does, and the call
       failed as it would have. On real documents that is the usual end of a strategy that is right about others.
+    - Where the run went wrong only beyond the point that it reached because of the fix, it would have failed earlier
+      without it. The cascade has not healed, so nobody is rewarded; but nothing broke that had worked.
     - A fix for a whole boundary claims no pattern: a human has written it to be asked about every failure, and the
       contract to say which ones it is for. A value that the contract refuses is no help there. From a fix that claims
       this very pattern it is a failure: the next wrong value may be one that the contract lets through.
@@ -97,7 +99,7 @@ def result_of(verdict: Verdict, steps: Sequence[StepKind], match: Match) -> Resu
       to its fallback has failed at what it is there for.
     """
     if verdict.no_regression is False:
-        return Result.FAILURE
+        return Result.NO_HELP if verdict.beyond else Result.FAILURE
     if verdict.valid_output is False:
         return Result.NO_HELP if match is Match.BOUNDARY else Result.FAILURE
     if verdict.resolved is False:
@@ -118,7 +120,7 @@ def outcome_of(application: Application, verdict: Verdict, match: Match, context
         at=application.timestamp,
         count=application.count,
         tallied=application.error_id is None,
-        regression=verdict.no_regression is False,
+        regression=verdict.no_regression is False and not verdict.beyond,
         latency_ms=application.added_latency_ms,
     )
 

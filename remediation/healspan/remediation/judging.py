@@ -95,7 +95,7 @@ def _as_one(judged: list[tuple[Applied, NoRegression]], found: Sequence[Chain]) 
             continue
         places = {(one.fix_id, one.boundary) for one in chain.members}
         judged = [
-            (applied, NoRegression(None if reward is None else False, f"its cascade: {reason}"))
+            (applied, NoRegression(None if reward is None else False, f"its cascade: {reason}", beyond=reward == 0))
             if (applied.fix_id, applied.boundary) in places and _gets_more(applied, criterion, reward)
             else (applied, criterion)
             for applied, criterion in judged
@@ -138,7 +138,7 @@ def _counted_once(judged: list[tuple[Applied, NoRegression]]) -> list[tuple[Appl
         fresh = tuple(one for one in criterion.unknown_patterns if (applied.fix_id, one) not in told)
         told.update((applied.fix_id, one) for one in fresh)
         if fresh != criterion.unknown_patterns:
-            criterion = NoRegression(criterion.value, criterion.reason, unknown_patterns=fresh)
+            criterion = replace(criterion, unknown_patterns=fresh, overrules=())
         found.append((applied, criterion))
     return found
 

@@ -33,6 +33,8 @@ class Verdict(Record):
     """The returned value keeps the boundary's contract."""
     degraded: bool = False
     """A fallback value was returned: never a success."""
+    beyond: bool = False
+    """Something new went wrong only where the run would not have come without the fix: no reward, and no harm."""
 
     @property
     def reward(self) -> int | None:

@@ -55,6 +55,8 @@ class NoRegression:
     reason: str
     unknown_patterns: tuple[str, ...] = ()
     overrules: tuple[UUID, ...] = ()
+    beyond: bool = False
+    """False only for what happened where the run would not have come without the fix: nothing broke that had worked."""
 
 
 def no_regression(
@@ -80,6 +82,7 @@ def no_regression(
     """
     unknown: list[str] = []
     open_question: str | None = None
+    beyond: str | None = None
     for failure in later:
         if history.seen_without(fix_id, failure.pattern):
             continue
@@ -87,10 +90,8 @@ def no_regression(
         if failure.boundary in behind or (runs and not history.reached_without(fix_id, failure.boundary)):
             if failure.boundary in healed_boundaries:
                 continue
-            return NoRegression(
-                False,
-                f"{failure.boundary}, which the run reached only because of this fix, failed and was not healed",
-            )
+            beyond = failure.boundary
+            continue
         if healed is not None and _side_by_side(healed, failure):
             continue
         if runs >= ENOUGH_RUNS:
@@ -110,6 +111,12 @@ def no_regression(
                 overrules=tuple(dict.fromkeys(earlier)),
             )
         unknown.append(failure.pattern)
+    if beyond is not None:
+        return NoRegression(
+            False,
+            f"{beyond}, which the run reached only because of this fix, failed and was not healed",
+            beyond=True,
+        )
     if unknown:
         return NoRegression(
             None,
@@ -141,4 +148,5 @@ def verdict(applied: Applied, criterion: NoRegression) -> Verdict:
         no_regression=criterion.value,
         valid_output=applied.valid_output,
         degraded=applied.degraded,
+        beyond=criterion.beyond,
     )
