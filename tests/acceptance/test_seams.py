@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import gc
 import inspect
@@ -23,7 +24,7 @@ from healspan.remediation.boundary import boundaries
 from healspan.remediation.repairers import Failure, Repaired, repairer
 from healspan.remediation.repairers.moved_key import MovedKeyParameters
 from healspan.remediation.reservoir import Reservoir
-from healspan.remediation.run import Failed, current_run, open_runs
+from healspan.remediation.run import Failed, current_run, kept_results, open_runs
 from healspan.remediation.runtime import Runtime
 from healspan.remediation.signing import Reviewer
 from healspan.remediation.step import StrategyStep
@@ -109,6 +110,29 @@ def test_a_check_that_is_interrupted_leaves_no_run_open(live: Runtime) -> None:
     assert current_run.get() is None
     assert not open_runs.any
     assert run.results is None
+
+
+def test_blocks_that_share_a_run_at_the_same_time_are_checked_each_for_itself(live: Runtime) -> None:
+    async def one(text: str, wait: float) -> float:
+        with pipeline("seams_page", checks=[lambda results: results["seams_number"] == float(text)]):
+            read = number(text)
+            await asyncio.sleep(wait)
+        return read
+
+    async def both() -> list[float]:
+        return list(await asyncio.gather(one("1", 0.01), one("2", 0.03), one("3", 0.0)))
+
+    with pipeline("seams"):
+        assert asyncio.run(both()) == [1.0, 2.0, 3.0]
+    with pipeline("seams", checks=[lambda results: results["seams_number"] == 3.0]):
+        assert asyncio.run(both()) == [1.0, 2.0, 3.0]
+
+
+def test_what_was_begun_in_a_block_keeps_no_results_when_it_is_left(live: Runtime) -> None:
+    with pipeline("seams", checks=[lambda results: len(results) == 1]):
+        number("1")
+        begun = contextvars.copy_context()
+    assert [one.values for one in begun[kept_results]] == [None]
 
 
 def test_an_exception_is_not_taken_for_an_earlier_one_whose_memory_it_got(live: Runtime) -> None:
