@@ -128,6 +128,24 @@ def test_blocks_that_share_a_run_at_the_same_time_are_checked_each_for_itself(li
         assert asyncio.run(both()) == [1.0, 2.0, 3.0]
 
 
+def test_tasks_in_one_block_leave_each_their_own_run(live: Runtime) -> None:
+    shown: list[float] = []
+    block = pipeline("seams", checks=[lambda results: shown.append(results["seams_number"]) or True])
+
+    async def one(text: str, wait: float) -> None:
+        with block:
+            number(text)
+            await asyncio.sleep(wait)
+        assert current_run.get() is None
+
+    async def both() -> None:
+        await asyncio.gather(one("1", 0.02), one("2", 0.04), one("3", 0.0))
+
+    asyncio.run(both())
+    assert shown == [3.0, 1.0, 2.0]
+    assert not open_runs.any
+
+
 def test_what_was_begun_in_a_block_keeps_no_results_when_it_is_left(live: Runtime) -> None:
     with pipeline("seams", checks=[lambda results: len(results) == 1]):
         number("1")

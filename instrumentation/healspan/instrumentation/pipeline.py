@@ -24,6 +24,8 @@ Invariant = Callable[[Mapping[str, Any]], bool]
 
 _MAX_KEY = 200
 
+_Entered = tuple[Run, Token[Run | None] | None, KeptResults, Token[tuple[KeptResults, ...]]]
+
 
 class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
     """Open a run; inside another run it belongs to that one.
@@ -52,7 +54,7 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         self._key = key
         self._context = context
         self._checks = tuple(checks)
-        self._entered: list[tuple[Run, Token[Run | None] | None, KeptResults, Token[tuple[KeptResults, ...]]]] = []
+        self._entered: list[_Entered] = []
         """One for each time the block was entered and not left yet; without a token where it joined a run, and
         with the results for its checks."""
 
@@ -88,9 +90,11 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         traceback: TracebackType | None,
     ) -> Literal[False]:
         """Close the run and give the verdicts that waited for it."""
-        if not self._entered:
+        entered = self._last_entered()
+        if entered is None:
             return False
-        run, token, results, keeping = self._entered.pop()
+        self._entered.remove(entered)
+        run, token, results, keeping = entered
         violation: ContractViolation | None = None
         try:
             if exc_type is None:
@@ -106,6 +110,12 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         if violation is not None:
             raise violation
         return False
+
+    def _last_entered(self) -> _Entered | None:
+        """Return what was entered last in this context: other tasks and threads may be in the same block."""
+        entered, run, kept = [*self._entered], current_run.get(), kept_results.get()
+        mine = [one for one in entered if (one[2] in kept if self._checks else one[0] is run)]
+        return next(reversed(mine or entered), None)
 
     def _leave(
         self,
