@@ -20,6 +20,7 @@ from tests.adapters import serve
 from tests.observe import PATIENCE, drained, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
+from healspan.remediation import adoption
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.repairers import Failure, Repaired, repairer
 from healspan.remediation.repairers.moved_key import MovedKeyParameters
@@ -40,6 +41,10 @@ class Document:
     """What a call was given."""
 
 
+def positive(result: Any, _: Mapping[str, Any]) -> bool:
+    return bool(result > 0)
+
+
 @error_boundary("seams_numbers")
 def numbers(document: Document, text: str) -> Iterator[float]:
     yield float(text)
@@ -50,16 +55,25 @@ async def numbers_later(document: Document, text: str) -> AsyncIterator[float]:
     yield float(text)
 
 
+@error_boundary("seams_walked", retry_safe=True, checks=[positive])
+def walked(text: str, depth: int, shape: int) -> float:
+    return walk(text, depth, shape)
+
+
+def walk(text: str, depth: int, shape: int) -> float:
+    if depth == 0:
+        return float(text)
+    if shape % 2:
+        return walk(text, depth - 1, shape // 2)
+    return 0 + walk(text, depth - 1, shape // 2)
+
+
 class Hidden(Exception):
     """What has a `__dict__` of its own."""
 
     @property
     def __dict__(self) -> Any:  # type: ignore[override]
         raise RuntimeError("not for you")
-
-
-def positive(result: Any, _: Mapping[str, Any]) -> bool:
-    return bool(result > 0)
 
 
 @error_boundary("seams_cancelled", checks=[positive])
@@ -263,6 +277,17 @@ def test_a_diagnosis_that_is_over_keeps_nothing_alive(live: Runtime) -> None:
     live.later.put("one", functools.partial(id, document))
     del document
     wait_until(lambda: gone() is None, "the argument of a call that was looked into")
+
+
+def test_a_fix_remembers_a_bounded_number_of_ways_and_heals_on_all(
+    live: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adoption, "MOST_WAYS", 3)
+    for shape in range(8):
+        assert walked("1,234.50 USD", 3, shape) == 1234.5
+    known = live.index.snapshot.candidates.values()
+    assert [len(one.change.paths) for one in known if one.fix.scope.module == "seams_walked"] == [3]
 
 
 # The store
