@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import gc
 import inspect
@@ -19,11 +20,12 @@ from tests.adapters import serve
 from tests.observe import PATIENCE, drained, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
+from healspan.remediation import adoption
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.repairers import Failure, Repaired, repairer
 from healspan.remediation.repairers.moved_key import MovedKeyParameters
 from healspan.remediation.reservoir import Reservoir
-from healspan.remediation.run import Failed, current_run, open_runs
+from healspan.remediation.run import Failed, current_run, kept_results, open_runs
 from healspan.remediation.runtime import Runtime
 from healspan.remediation.signing import Reviewer
 from healspan.remediation.step import StrategyStep
@@ -39,6 +41,10 @@ class Document:
     """What a call was given."""
 
 
+def positive(result: Any, _: Mapping[str, Any]) -> bool:
+    return bool(result > 0)
+
+
 @error_boundary("seams_numbers")
 def numbers(document: Document, text: str) -> Iterator[float]:
     yield float(text)
@@ -49,16 +55,25 @@ async def numbers_later(document: Document, text: str) -> AsyncIterator[float]:
     yield float(text)
 
 
+@error_boundary("seams_walked", retry_safe=True, checks=[positive])
+def walked(text: str, depth: int, shape: int) -> float:
+    return walk(text, depth, shape)
+
+
+def walk(text: str, depth: int, shape: int) -> float:
+    if depth == 0:
+        return float(text)
+    if shape % 2:
+        return walk(text, depth - 1, shape // 2)
+    return 0 + walk(text, depth - 1, shape // 2)
+
+
 class Hidden(Exception):
     """What has a `__dict__` of its own."""
 
     @property
     def __dict__(self) -> Any:  # type: ignore[override]
         raise RuntimeError("not for you")
-
-
-def positive(result: Any, _: Mapping[str, Any]) -> bool:
-    return bool(result > 0)
 
 
 @error_boundary("seams_cancelled", checks=[positive])
@@ -109,6 +124,47 @@ def test_a_check_that_is_interrupted_leaves_no_run_open(live: Runtime) -> None:
     assert current_run.get() is None
     assert not open_runs.any
     assert run.results is None
+
+
+def test_blocks_that_share_a_run_at_the_same_time_are_checked_each_for_itself(live: Runtime) -> None:
+    async def one(text: str, wait: float) -> float:
+        with pipeline("seams_page", checks=[lambda results: results["seams_number"] == float(text)]):
+            read = number(text)
+            await asyncio.sleep(wait)
+        return read
+
+    async def both() -> list[float]:
+        return list(await asyncio.gather(one("1", 0.01), one("2", 0.03), one("3", 0.0)))
+
+    with pipeline("seams"):
+        assert asyncio.run(both()) == [1.0, 2.0, 3.0]
+    with pipeline("seams", checks=[lambda results: results["seams_number"] == 3.0]):
+        assert asyncio.run(both()) == [1.0, 2.0, 3.0]
+
+
+def test_tasks_in_one_block_leave_each_their_own_run(live: Runtime) -> None:
+    shown: list[float] = []
+    block = pipeline("seams", checks=[lambda results: shown.append(results["seams_number"]) or True])
+
+    async def one(text: str, wait: float) -> None:
+        with block:
+            number(text)
+            await asyncio.sleep(wait)
+        assert current_run.get() is None
+
+    async def both() -> None:
+        await asyncio.gather(one("1", 0.02), one("2", 0.04), one("3", 0.0))
+
+    asyncio.run(both())
+    assert shown == [3.0, 1.0, 2.0]
+    assert not open_runs.any
+
+
+def test_what_was_begun_in_a_block_keeps_no_results_when_it_is_left(live: Runtime) -> None:
+    with pipeline("seams", checks=[lambda results: len(results) == 1]):
+        number("1")
+        begun = contextvars.copy_context()
+    assert [one.values for one in begun[kept_results]] == [None]
 
 
 def test_an_exception_is_not_taken_for_an_earlier_one_whose_memory_it_got(live: Runtime) -> None:
@@ -221,6 +277,17 @@ def test_a_diagnosis_that_is_over_keeps_nothing_alive(live: Runtime) -> None:
     live.later.put("one", functools.partial(id, document))
     del document
     wait_until(lambda: gone() is None, "the argument of a call that was looked into")
+
+
+def test_a_fix_remembers_a_bounded_number_of_ways_and_heals_on_all(
+    live: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adoption, "MOST_WAYS", 3)
+    for shape in range(8):
+        assert walked("1,234.50 USD", 3, shape) == 1234.5
+    known = live.index.snapshot.candidates.values()
+    assert [len(one.change.paths) for one in known if one.fix.scope.module == "seams_walked"] == [3]
 
 
 # The store

@@ -14,7 +14,7 @@ from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.failure import Failure, incident_ids
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.repair import is_own
-from healspan.remediation.run import Run, current_run, open_runs
+from healspan.remediation.run import KeptResults, Run, current_run, kept_results, open_runs
 from healspan.remediation.runtime import internal_error, runtime
 
 __all__ = ["Invariant", "pipeline"]
@@ -23,6 +23,8 @@ Invariant = Callable[[Mapping[str, Any]], bool]
 """``check(results)``, the last result of each boundary by name: must be exactly True; raising counts as False."""
 
 _MAX_KEY = 200
+
+_Entered = tuple[Run, Token[Run | None] | None, KeptResults, Token[tuple[KeptResults, ...]]]
 
 
 class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
@@ -52,9 +54,9 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         self._key = key
         self._context = context
         self._checks = tuple(checks)
-        self._entered: list[tuple[Run, Token[Run | None] | None, bool]] = []
+        self._entered: list[_Entered] = []
         """One for each time the block was entered and not left yet; without a token where it joined a run, and
-        whether it is the one for which results are kept."""
+        with the results for its checks."""
 
     def __enter__(self) -> Run:
         """Return the run; `Run.heals` says afterwards what was healed and what was not."""
@@ -64,10 +66,10 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
             run = self._open()
             token = current_run.set(run)
             open_runs.add(run.run_id)
-        keeps = bool(self._checks) and run.results is None
-        if keeps:
-            run.results = {}
-        self._entered.append((run, token, keeps))
+        around = kept_results.get() if token is None else ()
+        results = KeptResults((around and around[-1].values) or {})
+        keeping = kept_results.set((*around, results) if self._checks else around)
+        self._entered.append((run, token, results, keeping))
         return run
 
     def _open(self) -> Run:
@@ -88,21 +90,32 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         traceback: TracebackType | None,
     ) -> Literal[False]:
         """Close the run and give the verdicts that waited for it."""
-        if not self._entered:
+        entered = self._last_entered()
+        if entered is None:
             return False
-        run, token, keeps = self._entered.pop()
+        self._entered.remove(entered)
+        run, token, results, keeping = entered
         violation: ContractViolation | None = None
         try:
             if exc_type is None:
-                violation = self._violation(run)
+                violation = self._violation(run, results.values or {})
         except BaseException as interrupt:
             error, traceback = interrupt, interrupt.__traceback__
             raise
         finally:
-            self._leave(run, token, error, traceback, keeps=keeps)
+            results.values = None
+            with contextlib.suppress(ValueError):
+                kept_results.reset(keeping)
+            self._leave(run, token, error, traceback)
         if violation is not None:
             raise violation
         return False
+
+    def _last_entered(self) -> _Entered | None:
+        """Return what was entered last in this context: other tasks and threads may be in the same block."""
+        entered, run, kept = [*self._entered], current_run.get(), kept_results.get()
+        mine = [one for one in entered if (one[2] in kept if self._checks else one[0] is run)]
+        return next(reversed(mine or entered), None)
 
     def _leave(
         self,
@@ -110,12 +123,8 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
         token: Token[Run | None] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-        *,
-        keeps: bool,
     ) -> None:
         """Close a run if this block opened it, whatever has ended the block or its checks."""
-        if keeps:
-            run.results = None
         if token is not None:
             # Frameworks leave a block in another context than they entered it in, where the run was never current.
             with contextlib.suppress(ValueError):
@@ -131,9 +140,9 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
                 if complete and (not live.disabled or (run.events() and not live.settings.disabled)):
                     live.close_run(run)
 
-    def _violation(self, run: Run) -> ContractViolation | None:
+    def _violation(self, run: Run, kept: dict[str, Any]) -> ContractViolation | None:
         """Return the error that the run gives rise to, if a check is not True of its results."""
-        results = MappingProxyType(run.results or {})
+        results = MappingProxyType(kept)
         for check in self._checks:
             name = getattr(check, "__name__", "check")
             try:

@@ -31,6 +31,9 @@ DAY = timedelta(days=1)
 TRIAL_LIFETIME = timedelta(days=30)
 """A fix that neither a human has approved nor its trial has accepted is proven again after this time."""
 
+MOST_WAYS = 100
+"""Ways to its repaired expressions that a machine adds to a fix: a walked tree has one for each of its shapes."""
+
 
 class Adoption:
     """Signs what the engine decides about fixes.
@@ -101,8 +104,13 @@ class Adoption:
         return [*facts, ("state_change", trial)]
 
     def extend(self, candidate: Candidate, path: FramePath) -> Facts:
-        """Take in another way to a repaired expression, now that it has been shown to reach the boundary."""
+        """Take in another way to a repaired expression, now that it has been shown to reach the boundary.
+
+        Every change names all ways, so they are bounded; beyond that the fix goes on healing each call that fails.
+        """
         change = candidate.change
+        if len(change.paths) >= MOST_WAYS:
+            return []
         wider = self._change(
             candidate.fix,
             change.sequence + 1,

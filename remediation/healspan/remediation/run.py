@@ -25,11 +25,13 @@ __all__ = [
     "Evidence",
     "Failed",
     "Heal",
+    "KeptResults",
     "Member",
     "OpenRuns",
     "Run",
     "Write",
     "current_run",
+    "kept_results",
     "open_runs",
     "unhealed",
 ]
@@ -148,8 +150,6 @@ class Run:
         """Boundaries reached, with the number of events before each was first reached."""
         self.opened_in: CodeType | None = None
         """Of the block that opened the run, where that is known."""
-        self.results: dict[str, Any] | None = None
-        """The last result of each boundary; kept only where a pipeline has checks that will ask for it."""
         self.broken: str | None = None
         """Which invariant across its boundaries the run broke, in words."""
         self._last_reached: dict[str, int] = {}
@@ -199,10 +199,17 @@ class Run:
         elif self._events:
             self._last_reached[boundary] = len(self._events)
 
+    @property
+    def results(self) -> dict[str, Any] | None:
+        """The last result of each boundary, for the block around; kept only where its checks will ask for it."""
+        return next((one.values for one in reversed(kept_results.get()) if one.values is not None), None)
+
     def returned(self, boundary: str, result: Any) -> Any:
         """Keep what a boundary returned, healed or not, if a check of the pipeline will ask for it; return it."""
-        if self.results is not None:
-            self.results[boundary] = result
+        for one in kept_results.get():
+            values = one.values
+            if values is not None:
+                values[boundary] = result
         return result
 
     def events(self) -> tuple[Failed | Applied, ...]:
@@ -303,6 +310,20 @@ def unhealed(events: tuple[Failed | Applied, ...]) -> list[tuple[int, Failed]]:
 
 current_run: ContextVar[Run | None] = ContextVar("healspan_run", default=None)
 """The outermost pipeline run of the current task or thread."""
+
+
+class KeptResults:
+    """What boundaries have returned, for the checks of one block of a run."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values: dict[str, Any] | None = dict(values)
+        """The last result of each boundary, by name; None once the block was left, whoever was begun in it."""
+
+
+kept_results: ContextVar[tuple[KeptResults, ...]] = ContextVar("healspan_results", default=())
+"""Those of the blocks around, outermost first: each task and thread of one run has its own innermost one."""
 
 
 class OpenRuns:

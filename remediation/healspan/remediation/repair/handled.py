@@ -11,7 +11,7 @@ import builtins
 import dis
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -29,7 +29,7 @@ from healspan.remediation.repair.path import Entry, Way, is_own, path_entry
 from healspan.remediation.repair.source import FunctionNode, FunctionSource, function_source, original_code
 from healspan.remediation.step import FramePath
 
-__all__ = ["way_unhandled"]
+__all__ = ["Judged", "way_unhandled"]
 
 _NEVER_SWALLOW = {
     "builtins": ("open",),
@@ -50,12 +50,17 @@ _PASSES_ON = frozenset({("functools", "cached_property.__get__", "val = self.fun
 _HANDLED_BY_THE_LANGUAGE = frozenset({"builtins.StopIteration", "builtins.StopAsyncIteration"})
 
 
+Judged = dict[tuple[Entry, frozenset[str], str | None], frozenset[int]]
+"""Frames that let an exception of one type through, with the first lines of their code."""
+
+
 def way_unhandled(
     path: FramePath,
     error_type: str,
     in_app: Iterable[str] = (),
     *,
     block: str | None = None,
+    judged: Judged | None = None,
 ) -> Way:
     """Return the way of a path if every exception of this type is certain to travel all of it.
 
@@ -64,6 +69,8 @@ def way_unhandled(
         error_type: qualified name of the exception's exact class.
         in_app: top-level packages whose source is read, beside that of the boundary's function.
         block: a class of ours, as whose ``with`` block the way begins in the first frame; None: with the frame.
+        judged: frames that were judged a moment ago for the same type of exception; what is judged here is added.
+            A tree that is walked is reached on thousands of ways through the same few lines.
 
     Raises:
         RepairDeclined: a frame may handle it, or cannot be judged; the message says which.
@@ -73,24 +80,37 @@ def way_unhandled(
         raise RepairDeclined("the way from the boundary to the expression is not known")
     if error_type in _HANDLED_BY_THE_LANGUAGE:
         raise RepairDeclined(f"{error_type} ends loops; the language handles it itself")
-    packages = {path[0][0].partition(".")[0], *in_app}
+    packages = frozenset({path[0][0].partition(".")[0], *in_app})
+    judged = {} if judged is None else judged
     way: list[tuple[Entry, frozenset[int]]] = []
     for place, entry in enumerate(path):
-        module, qualname, line = entry
-        function = find_function(module, outermost(qualname), lambda each, line=line: _has(each, line))  # type: ignore[misc]
-        way.append((entry, frozenset(code.co_firstlineno for code in _codes(function, qualname))))
-        if module.partition(".")[0] in packages:
-            try:
-                source = function_source(function)
-            except StaleFix:
-                if line:
-                    raise
-            else:
-                _judge_source(source, function, qualname, line, error_type, None if place else block)
-                continue
-        if entry not in _PASSES_ON:
-            _judge_code(function, qualname, line)
+        key = entry, packages, None if place else block
+        if key not in judged:
+            judged[key] = _judge(entry, error_type, packages, None if place else block)
+        way.append((entry, judged[key]))
     return tuple(way)
+
+
+def _judge(entry: Entry, error_type: str, packages: Set[str], block: str | None) -> frozenset[int]:
+    """Return the first lines of the code that may be meant by an entry; refuse it where it may handle the exception."""
+    module, qualname, line = entry
+    function = find_function(module, outermost(qualname), lambda each: _has(each, line))
+    if module.partition(".")[0] in packages:
+        try:
+            source = function_source(function)
+        except StaleFix:
+            if line:
+                raise
+        else:
+            _judge_source(source, function, qualname, line, error_type, block)
+            return _first_lines(function, qualname)
+    if entry not in _PASSES_ON:
+        _judge_code(function, qualname, line)
+    return _first_lines(function, qualname)
+
+
+def _first_lines(function: FunctionType, qualname: str) -> frozenset[int]:
+    return frozenset(code.co_firstlineno for code in _codes(function, qualname))
 
 
 def _has(function: FunctionType, line: str) -> bool:

@@ -25,7 +25,7 @@ from healspan.remediation.repair.enclosed import Following, following
 from healspan.remediation.repair.expression import Span, definition, expression_of, kind_of, span_of
 from healspan.remediation.repair.find import find_function
 from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_probe
-from healspan.remediation.repair.handled import way_unhandled
+from healspan.remediation.repair.handled import Judged, way_unhandled
 from healspan.remediation.repair.inner import bring, living_copies
 from healspan.remediation.repair.operators import symbol_of
 from healspan.remediation.repair.path import PathTree, Way, forget_lines, is_own, ways_to
@@ -331,10 +331,10 @@ class Repairs:
             parameters = chosen.parameters.model_validate(step.parameters)
         except ValidationError as error:
             raise RepairDeclined(f"repairer {step.repairer} does not take these parameters: {error}") from error
-        ways, reasons = dict[FramePath, Way](), list[str]()
+        ways, reasons, judged = dict[FramePath, Way](), list[str](), Judged()
         for path in repair.paths:
             try:
-                ways[path] = way_unhandled(path, step.error_type, self._in_app)
+                ways[path] = way_unhandled(path, step.error_type, self._in_app, judged=judged)
             except (RepairDeclined, StaleFix) as error:
                 reasons.append(str(error))
         if not ways:
