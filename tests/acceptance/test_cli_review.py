@@ -72,9 +72,8 @@ class TestReview:
         shut_down()
         resolution = run("incidents", "--json").json[0]["resolution"]
         assert resolution["status"] == "escalated"
-        assert {"its state is suspended"} == {
-            one["reason"] for one in resolution["decisions"] if one["fix_id"] == view.fix.fix_id
-        }
+        lets = f"its state is suspended: 'healspan review approve {view.fix.fix_id[:12]}' lets it act"
+        assert {lets} == {one["reason"] for one in resolution["decisions"] if one["fix_id"] == view.fix.fix_id}
 
     def test_keygen_makes_a_key_once(self, run: Run, tmp_path: Path) -> None:
         assert "Made the reviewer key" in run("review", "keygen").out

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import pytest
 from pydantic import BaseModel
 
 from healspan.instrumentation.contract import Arguments, Contract
+from healspan.instrumentation.fields import broken_field
 
 
 class Revenue(BaseModel):
@@ -26,7 +29,7 @@ def returns_revenue(text: str) -> Revenue:
     raise NotImplementedError
 
 
-def returns_anything(text):  # type: ignore[no-untyped-def]
+def returns_anything(text):
     raise NotImplementedError
 
 
@@ -111,3 +114,74 @@ def test_arguments_that_do_not_fit_the_signature_do_not_raise_in_the_boundary() 
 
     arguments = Arguments(inspect.signature(lambda a: a), (1, 2, 3), {})
     assert Contract(returns_anything, checks=[check]).verify(1, arguments).valid is False
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    label: str
+    amount: Decimal
+    rest: Any = None
+
+
+class Pair(NamedTuple):
+    first: int
+    second: str
+
+
+class Order(BaseModel):
+    number: str
+    lines: list[Line] = []
+
+
+SOUND = Line("Net sales", Decimal(1))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        SOUND,
+        [SOUND],
+        {"a": SOUND},
+        Pair(1, "b"),
+        Order(number="1", lines=[SOUND]),
+        Line("a", Decimal(1), SOUND),
+        1,
+        None,
+    ],
+)
+def test_records_that_hold_what_their_classes_declare_are_sound(value: object) -> None:
+    assert broken_field(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        (Line("a", "1"), "amount"),
+        (Line(5, Decimal(1)), "label"),
+        ([SOUND, Line("a", "1")], "1.amount"),
+        ({"a": Line("a", "1")}, "a.amount"),
+        (Pair("1", "b"), "first"),
+        (Order.model_construct(number=1), "number"),
+        (Line("a", Decimal(1), Line("a", "1")), "rest.amount"),
+    ],
+)
+def test_what_a_field_must_not_hold_is_found(value: object, where: str) -> None:
+    assert str(broken_field(value)).startswith(f"{where}: ")
+
+
+def test_only_what_a_fix_has_led_to_is_looked_at_so_closely() -> None:
+    def read() -> Line: ...
+
+    contract = Contract(read, Line)
+    wrong = Line("a", "1")
+    assert contract.verify(wrong, {}).valid is True
+    healed = contract.verify_healed(wrong, {})
+    assert healed.valid is False
+    assert healed.reason.startswith("output.amount: ")
+    assert contract.verify_healed(SOUND, {}).valid is True
+
+
+def test_a_boundary_that_declares_nothing_has_no_fields_to_keep() -> None:
+    def read(): ...
+
+    assert Contract(read).verify_healed(Line("a", "1"), {}).valid is None

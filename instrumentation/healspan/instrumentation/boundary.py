@@ -110,6 +110,8 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         if golden is not None and not (isinstance(golden, int | float) and 0 <= golden <= 1):
             raise ConfigurationError(f"boundary {name!r}: golden is the share of good calls to keep, from 0 to 1")
         self.golden = golden
+        for check in checks:
+            _refuse_unfit(name, check)
         self.name = name
         self.output = output
         self.checks = checks
@@ -173,3 +175,18 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
                 )
                 failure.observe(runtime())
         return False
+
+
+def _refuse_unfit(boundary: str, check: object) -> None:
+    """Refuse a check that cannot be asked: every good call would break a contract that nobody can keep."""
+    if not callable(check):
+        raise ConfigurationError(f"boundary {boundary!r}: checks must be a list of functions, not of {check!r:.40}")
+    try:
+        inspect.signature(check).bind(None, {})
+    except ValueError:
+        return  # written in C, and silent about its parameters
+    except TypeError as error:
+        called = getattr(check, "__name__", "check")
+        raise ConfigurationError(
+            f"boundary {boundary!r}: check {called} must take (result, arguments): {error}",
+        ) from error

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, Val
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 
+from healspan.instrumentation.fields import broken_field
 from healspan.remediation.boundary import UNSET, Boundary, ContractResult
 
 __all__ = ["Arguments", "Check", "Contract", "compared"]
@@ -97,6 +98,17 @@ class Contract:
             return get_type_hints(self._function).get("return", UNSET)
         except Exception:  # annotations are the application's code
             return UNSET
+
+    def verify_healed(self, value: object, arguments: Mapping[str, Any]) -> ContractResult:
+        """Check a value that a fix has led to: as every other, and each field of a record as its class declares it.
+
+        What the application builds itself is its own affair; what stands in for it has to be what it says it is.
+        """
+        result = self.verify(value, arguments)
+        if result.valid is False or not self.declared:
+            return result
+        broken = broken_field(value)
+        return result if broken is None else ContractResult(False, f"output.{broken}")
 
     def verify(self, value: object, arguments: Mapping[str, Any]) -> ContractResult:
         """Check a value, strictly and without replacing it."""

@@ -342,7 +342,7 @@ class Failure:
         """Check a value against the contract, and against what good calls have in common."""
         result = ContractResult(None, "the boundary declares no contract")
         if self._contract is not None:
-            result = self._contract.verify(value, self._arguments)
+            result = self._contract.verify_healed(value, self._arguments)
         result = compared(result, self.boundary, value, self._arguments)
         # The words may be a validator's of the application, with the value in them.
         return replace(result, reason=self._scrubber.scrub_text(result.reason, 500))

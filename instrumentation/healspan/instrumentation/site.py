@@ -240,7 +240,7 @@ class Site:
             valid: bool | None = None
             if result is not None and result[0] is not UNSEEN:
                 arguments = Arguments(self._signature, args, kwargs)
-                declared = self.contract.verify(result[0], arguments)
+                declared = self.contract.verify_healed(result[0], arguments)
                 valid = compared(declared, self.boundary, result[0], arguments).valid
             runtime().repaired(
                 self.boundary.name,

@@ -6,21 +6,21 @@ that one before the next candidate is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from healspan.remediation.adoption import Adoption
+from healspan.remediation.adoption import Adoption, Facts
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import ContractResult, FailedCall
 from healspan.remediation.composition import Composer, Lead
 from healspan.remediation.diagnosis import Diagnoser
-from healspan.remediation.fix import Fix, FixDraft, FixState, StateChange
+from healspan.remediation.fix import Fix, FixDraft, FixState, RiskLevel, StateChange
 from healspan.remediation.ladder import Climbed, Ladder
 from healspan.remediation.lessons import Lessons
 from healspan.remediation.policy import GATES, Preset, Request, first_refusal
 from healspan.remediation.progress import Progress, Success
-from healspan.remediation.step import RepairStep
+from healspan.remediation.step import FramePath, RepairStep
 from healspan.remediation.store import FixIndex
 from healspan.remediation.validation import Rung
 
@@ -139,8 +139,10 @@ class Prover:
                 return None
             refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
             if refusal is not None:
-                progress.decide(fix, refusal.gate, refusal.reason)
                 climbed = (yield from self._show(call, progress, fix, lead)) if refusal.gate == "policy" else None
+                failed = None if climbed is None else climbed.validation.failed
+                reason = refusal.reason if failed is None else f"only a human may let it act, and {failed.reason}"
+                progress.decide(fix, refusal.gate, reason)
             else:
                 started = self._clock()
                 climbed = yield from self._ladder.climb(fix, call, lead.paths)
@@ -149,7 +151,7 @@ class Prover:
                     taken = self._took(
                         call, progress, fix, None, climbed.attempt, climbed.value, climbed.contract, seconds
                     )
-                    progress.facts += self._adoption.adopt(fix, known, climbed.attempt.ways)
+                    progress.facts += self._remember(fix, known, climbed.attempt.ways)
                     progress.facts.append(("validation", climbed.validation))
                     return taken
                 self._not_passed(call, progress, fix, climbed, seconds)
@@ -164,6 +166,12 @@ class Prover:
                 # One answer to a question is enough for the human who has to read it.
                 break
         return None
+
+    def _remember(self, fix: Fix, known: StateChange | None, ways: Sequence[FramePath]) -> Facts:
+        """Let a proven fix serve. A machine's word is good for low risk only: others act when they are proven again."""
+        if fix.risk_level is RiskLevel.LOW:
+            return self._adoption.adopt(fix, known, ways)
+        return [] if known is not None else self._adoption.propose(fix, tuple(ways))
 
     def _may_be_tried(
         self,
@@ -180,8 +188,9 @@ class Prover:
         elif known is None and turned_down & _places(fix):
             progress.decide(fix, "state", "a stricter fix of the same expression was rejected or suspended")
             return False
-        if known is not None and not lapsed:
-            progress.decide(fix, "state", f"its state is {known.state}")
+        again = known is not None and known.state is FixState.PROPOSED and self._preset == "autonomous"
+        if known is not None and not lapsed and not again:
+            progress.decide(fix, "state", f"its state is {known.state}{_way_back(known.state, fix)}")
             return False
         lesson = self._lessons.about(fix.fix_id, call.incident.pattern.exact, self._now())
         if lesson is not None:
@@ -242,6 +251,13 @@ def _places(fix: Fix) -> set[tuple[object, ...]]:
         for step in fix.steps
         if isinstance(step, RepairStep)
     }
+
+
+def _way_back(state: FixState, fix: Fix) -> str:
+    """Say what lets a fix act, where a human can."""
+    if state not in {FixState.PROPOSED, FixState.SUSPENDED}:
+        return ""
+    return f": 'healspan review approve {fix.fix_id[:12]}' lets it act"
 
 
 def _expired(change: StateChange, now: datetime) -> bool:

@@ -60,7 +60,7 @@ class Database:
     def __init__(self, url: str, *, busy_ms: int) -> None:
         try:
             self._url: URL = make_url(url)
-            self._url.get_dialect()
+            self._url.get_dialect().import_dbapi()
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise ConfigurationError(
                 f"HEALSPAN_DATABASE_URL cannot be used ({error}); give e.g. sqlite:////var/lib/healspan/healspan.db "
