@@ -68,6 +68,18 @@ def walk(text: str, depth: int, shape: int) -> float:
     return 0 + walk(text, depth - 1, shape // 2)
 
 
+@error_boundary("seams_lazy", retry_safe=True)
+async def lazy(text: str, begun: list[asyncio.Task[float]], healed: asyncio.Event) -> float:
+    async def later() -> float:
+        await healed.wait()
+        return float(await lazy(text, begun, healed))
+
+    found = float(text)
+    if not begun:
+        begun.append(asyncio.create_task(later()))
+    return found
+
+
 class Hidden(Exception):
     """What has a `__dict__` of its own."""
 
@@ -288,6 +300,19 @@ def test_a_fix_remembers_a_bounded_number_of_ways_and_heals_on_all(
         assert walked("1,234.50 USD", 3, shape) == 1234.5
     known = live.index.snapshot.candidates.values()
     assert [len(one.change.paths) for one in known if one.fix.scope.module == "seams_walked"] == [3]
+
+
+def test_a_task_that_was_begun_in_an_attempt_is_healed_once_that_is_over(live: Runtime) -> None:
+    begun: list[asyncio.Task[float]] = []
+
+    async def main() -> float:
+        healed = asyncio.Event()
+        assert await lazy("1,234.50 USD", begun, healed) == 1234.5
+        live.repairs.uninstall_all()
+        healed.set()
+        return await begun[0]
+
+    assert asyncio.run(main()) == 1234.5
 
 
 # The store

@@ -7,12 +7,13 @@ pipeline. It runs in a thread of the runtime; that of a coroutine function as a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -23,7 +24,7 @@ from healspan.remediation.repair import RunningCalls, register_boundary, take_fi
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, runtime
 
-__all__ = ["Background", "copied"]
+__all__ = ["Background", "BeingHealed", "copied"]
 
 logger = logging.getLogger("healspan")
 
@@ -31,6 +32,17 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 _tasks: set[asyncio.Task[None]] = set()
 """Diagnoses under way in event loops, which keep only weak references."""
+
+
+class BeingHealed:
+    """A failing call of one boundary that attempts are made for."""
+
+    __slots__ = ("name", "over")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.over = False
+        """A task that the application began in an attempt lives on in its context, and is no part of it any more."""
 
 
 class Background:
@@ -48,7 +60,7 @@ class Background:
         name: str,
         function: Callable[..., Any],
         signature: inspect.Signature,
-        healing: ContextVar[frozenset[str]],
+        healing: ContextVar[tuple[BeingHealed, ...]],
     ) -> None:
         self._name = name
         self._calls = RunningCalls()
@@ -80,19 +92,25 @@ class Background:
                 later.put(key, functools.partial(context.run, self._find, abandoned))
 
     def _find(self, failure: Failure) -> None:
-        self._enter()
-        drive(runtime().engine.find(failure))
+        with self._entered():
+            drive(runtime().engine.find(failure))
 
     async def _find_async(self, failure: Failure, key: str) -> None:
         with internal_error("diagnose"), runtime().later.claim(key) as mine:
-            self._enter()
             if mine:
-                await drive_async(runtime().engine.find(failure))
+                with self._entered():
+                    await drive_async(runtime().engine.find(failure))
 
-    def _enter(self) -> None:
+    @contextlib.contextmanager
+    def _entered(self) -> Iterator[None]:
         """Leave the caller's run, and keep failures of the attempts from being healed in their turn."""
+        attempts = BeingHealed(self._name)
         current_run.set(None)
-        self._healing.set(self._healing.get() | {self._name})
+        self._healing.set((*self._healing.get(), attempts))
+        try:
+            yield
+        finally:
+            attempts.over = True
 
 
 def _below(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from types import FrameType
 
+from healspan.instrumentation.background import BeingHealed
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.site import Args, Kwargs, Site, being_healed
 from healspan.remediation.driver import drive, drive_async
@@ -75,18 +76,20 @@ def _failure(
         return None
     if uses:
         site.settle(uses, args, kwargs, result=None)
-    if site.boundary.name in being_healed.get():
+    if any(one.name == site.boundary.name and not one.over for one in being_healed.get()):
         return None
     return site.failure(error, args, kwargs, frame, snapshot)
 
 
 @contextlib.contextmanager
 def _attempting(site: Site, frame: FrameType) -> Iterator[None]:
-    token = being_healed.set(being_healed.get() | {site.boundary.name})
+    attempts = BeingHealed(site.boundary.name)
+    token = being_healed.set((*(one for one in being_healed.get() if not one.over), attempts))
     try:
         with internal_error("heal"):
             yield
     finally:
+        attempts.over = True
         take_fired(frame)  # what a call made again has left, where nobody asked for it
         with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
             being_healed.reset(token)

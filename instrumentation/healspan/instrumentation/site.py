@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from types import FrameType, FunctionType
 from typing import Any, Literal
 
-from healspan.instrumentation.background import Background, copied
+from healspan.instrumentation.background import Background, BeingHealed, copied
 from healspan.instrumentation.begun import beginning, begun_fallback
 from healspan.instrumentation.contract import Arguments, Check, Contract, compared
 from healspan.instrumentation.errors import ContractViolation
@@ -35,7 +35,7 @@ Kwargs = dict[str, Any]
 UNSEEN: Any = object()
 """Stands for a result that nobody looked at."""
 
-being_healed: ContextVar[frozenset[str]] = ContextVar("healspan_being_healed", default=frozenset())
+being_healed: ContextVar[tuple[BeingHealed, ...]] = ContextVar("healspan_being_healed", default=())
 """Boundaries whose failure is being healed in this context: a failure inside the attempt is not healed again."""
 
 _READ_AHEAD = 1_000
