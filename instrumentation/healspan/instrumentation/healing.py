@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from types import FrameType
 
 from healspan.instrumentation.background import BeingHealed
+from healspan.instrumentation.exceptions import set_traceback, traceback_of
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.site import Args, Kwargs, Site, being_healed
 from healspan.remediation.driver import drive, drive_async
 from healspan.remediation.engine import Healing
-from healspan.remediation.repair import take_fired
+from healspan.remediation.repair import repairs_rest, take_fired
+from healspan.remediation.reservoir import used_up
 from healspan.remediation.runtime import internal_error, runtime
 
-__all__ = ["heal", "heal_async"]
+__all__ = ["as_without_repairs", "heal", "heal_async"]
 
 
 def heal(
@@ -79,6 +82,31 @@ def _failure(
     if any(one.name == site.boundary.name and not one.over for one in being_healed.get()):
         return None
     return site.failure(error, args, kwargs, frame, snapshot)
+
+
+def as_without_repairs(site: Site, args: Args, kwargs: Kwargs) -> Exception | None:
+    """Return what a call raises when no installed repair acts in it, with the traceback of that.
+
+    None if it raises nothing, or must not be made again; a coroutine function cannot be asked from here.
+    """
+    if not site.boundary.retry_safe or inspect.iscoroutinefunction(site.function):
+        return None
+    if any(used_up(value) for value in (*args, *kwargs.values())):
+        return None
+    attempts = BeingHealed(site.boundary.name)
+    healing = being_healed.set((*being_healed.get(), attempts))
+    resting = repairs_rest.set(True)
+    try:
+        site.function(*args, **kwargs)
+    except Exception as error:
+        trace = traceback_of(error)
+        set_traceback(error, None if trace is None else trace.tb_next)
+        return error
+    finally:
+        attempts.over = True
+        repairs_rest.reset(resting)
+        being_healed.reset(healing)
+    return None
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ The same instructions stand inside a function, and in the wrapper of one that th
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import itertools
 import sys
@@ -15,7 +16,7 @@ from types import FrameType
 
 from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import drop_frame, set_traceback, traceback_of
-from healspan.instrumentation.healing import heal, heal_async
+from healspan.instrumentation.healing import as_without_repairs, heal, heal_async
 from healspan.instrumentation.site import UNSEEN, Args, Kwargs, Site
 from healspan.remediation.engine import Healing
 from healspan.remediation.repair import Enclosure, RunningCalls, register_hook
@@ -102,20 +103,20 @@ class BoundaryHook:
         return value
 
     def verify(self) -> None:
-        """Verify what was kept; raises what breaks the contract."""
+        """Verify what was kept; raises what breaks the contract, or what a repair has kept the call from raising."""
         ended, frame, error = _clock(), _frame(1), _exception()
         if error is not None and _is_leaving(error, frame):
             return
         kept = self._kept.pop(id(frame), _NOTHING)
         if kept is _NOTHING:
             return  # an exception is leaving whose traceback the application has shortened
-        violation: ContractViolation | None = None
+        wrong: Exception | None = None
         try:
-            violation = self._returned(frame, kept, ended)
+            wrong = self._returned(frame, kept, ended)
         except Exception as own:
             report("contract", own)
-        if violation is not None:
-            raise violation
+        if wrong is not None:
+            raise wrong
 
     def failed(self) -> bool:
         """Heal the exception that is being handled; True if there is a value in the place of the result."""
@@ -160,7 +161,11 @@ class BoundaryHook:
         trace = traceback_of(error)
         below = trace.tb_next.tb_frame.f_code if trace is not None and trace.tb_next is not None else None
         broken = below is _VERIFY
-        if trace is not None and broken:
+        if trace is not None and trace.tb_next is not None and broken and type(error) is not ContractViolation:
+            # The call failed when it was made again, without repairs: nothing of this one belongs to that.
+            set_traceback(error, trace.tb_next.tb_next)
+            broken = False
+        elif trace is not None and broken:
             # A broken contract was raised by nobody; where it goes on, it comes from the ``return``.
             trace.tb_next = None
             set_traceback(error, None)
@@ -177,15 +182,21 @@ class BoundaryHook:
         self._show(healing.value)
         return True
 
-    def _returned(self, frame: FrameType, result: object, ended: float) -> ContractViolation | None:
+    def _returned(self, frame: FrameType, result: object, ended: float) -> Exception | None:
         """Take in a call whose result is verified; return the error that has to be raised in its place."""
         site = self._site
         sample, uses = (None, None) if self._calls.quiet else self._take(frame)
         looked_at = site.has_checks or uses or (sample is not None and site.has_context)
         args, kwargs = call_arguments(frame) if looked_at else _NO_ARGUMENTS
+        violation = site.violation(result, args, kwargs) if site.contract.declared else None
+        if uses and violation is not None and site.boundary.mode != "observe":
+            # A repair must not change what a call fails with. What that says of its fix is seen when it is tried again.
+            again = copy.deepcopy(self._snapshots.get(id(frame))) or (args, kwargs)
+            original = as_without_repairs(site, *again)
+            if original is not None:
+                return original
         if uses:
             site.settle(uses, args, kwargs, result=(result,))
-        violation = site.violation(result, args, kwargs) if site.contract.declared else None
         good = self._good.pop(id(frame), None) if self._good else None
         if violation is None:
             self._snapshots.pop(id(frame), None)

@@ -3,7 +3,7 @@
 from healspan.remediation.repair.enclosed import enclosed
 from healspan.remediation.repair.enclosure import Enclosure, enclose, held
 from healspan.remediation.repair.expression import Location, locate
-from healspan.remediation.repair.guard import Probe, current_probe
+from healspan.remediation.repair.guard import Probe, current_probe, repairs_rest
 from healspan.remediation.repair.handled import way_unhandled
 from healspan.remediation.repair.operands import failure_at
 from healspan.remediation.repair.path import (
@@ -40,6 +40,7 @@ __all__ = [
     "path_entry",
     "register_boundary",
     "register_hook",
+    "repairs_rest",
     "source_hash",
     "take_fired",
     "untaken",

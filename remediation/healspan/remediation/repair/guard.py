@@ -24,7 +24,7 @@ from healspan.remediation.repair.running import FiredRepair
 from healspan.remediation.repairers import ABSENT, Failure, Kind, Loss, Repairer, RepairerParameters
 from healspan.remediation.step import RepairStep
 
-__all__ = ["Guard", "LiveRepair", "Probe", "current_probe"]
+__all__ = ["Guard", "LiveRepair", "Probe", "current_probe", "repairs_rest"]
 
 logger = logging.getLogger("healspan.repair")
 
@@ -49,6 +49,9 @@ class Probe:
 
 
 current_probe: ContextVar[Probe | None] = ContextVar("healspan_probe", default=None)
+
+repairs_rest: ContextVar[bool] = ContextVar("healspan_repairs_rest", default=False)
+"""Whether installed repairs keep out of what runs in this context, so that it fails as it would without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +236,8 @@ class Guard:
         rest = (*operands[at + 1 :], *keywords.values())
         for repair in self.repairs:
             if repair.step.error_type != error_type:
+                continue
+            if repair.probe is None and repairs_rest.get():
                 continue
             if repair.probe is not None and repair.probe is not current_probe.get():
                 continue
