@@ -106,12 +106,17 @@ def test_an_active_fix_is_demoted_on_alarm_and_goes_on_serving(live: Runtime) ->
 def test_two_regressions_suspend_although_every_value_looked_right(live: Runtime) -> None:
     service = Service("harmful")
 
+    harmed = False
+
     @error_boundary("later")
     def later() -> None:
-        raise RuntimeError("what the value led to")
+        if harmed:
+            raise RuntimeError("what the value led to")
 
-    with pipeline("p", key="0", context={}):
-        pass  # a run that never reached 'later'
+    for _ in range(20):
+        with pipeline("p", key="0", context={}):
+            later()
+    harmed = True
 
     def run(key: int) -> None:
         with pipeline("p", key=str(key), context={}):
@@ -152,6 +157,22 @@ def test_an_installed_repair_that_breaks_the_contract_is_taken_out_of_the_functi
 
 
 # What a machine may not
+
+
+def test_what_goes_wrong_only_where_no_run_comes_without_the_fix_suspends_nothing(live: Runtime) -> None:
+    service = Service("leads further")
+
+    @error_boundary("further")
+    def further() -> None:
+        raise RuntimeError("always")
+
+    with pipeline("q", key="0", context={}):
+        pass  # a run that never reached 'further'
+    for key in range(1, 6):
+        with pytest.raises(RuntimeError), pipeline("q", key=str(key), context={}):
+            service.call(1)
+            further()
+    assert only_fix(live)[1].state is TRIAL
 
 
 def test_only_a_human_brings_a_suspended_fix_back(live: Runtime, reviewer: Reviewer) -> None:

@@ -99,7 +99,7 @@ def result_of(verdict: Verdict, steps: Sequence[StepKind], match: Match) -> Resu
       to its fallback has failed at what it is there for.
     """
     if verdict.no_regression is False:
-        return Result.NO_HELP if verdict.beyond else Result.FAILURE
+        return Result.FAILURE if verdict.harmed else Result.NO_HELP
     if verdict.valid_output is False:
         return Result.NO_HELP if match is Match.BOUNDARY else Result.FAILURE
     if verdict.resolved is False:
@@ -120,7 +120,7 @@ def outcome_of(application: Application, verdict: Verdict, match: Match, context
         at=application.timestamp,
         count=application.count,
         tallied=application.error_id is None,
-        regression=verdict.no_regression is False and not verdict.beyond,
+        regression=verdict.harmed,
         latency_ms=application.added_latency_ms,
     )
 

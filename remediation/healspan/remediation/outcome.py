@@ -37,6 +37,11 @@ class Verdict(Record):
     """Something new went wrong only where the run would not have come without the fix: no reward, and no harm."""
 
     @property
+    def harmed(self) -> bool:
+        """Whether something broke that works without the fix."""
+        return self.no_regression is False and not self.beyond
+
+    @property
     def reward(self) -> int | None:
         """1 if all three are true, 0 if any is false or the result is degraded, None (censored) otherwise."""
         criteria = (self.resolved, self.no_regression, self.valid_output)

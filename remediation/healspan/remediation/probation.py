@@ -80,7 +80,7 @@ class Probation:
                 result=result,
                 context=context_text(dict(applied.context_keys)),
                 at=applied.at,
-                regression=verdict.no_regression is False,
+                regression=verdict.harmed,
                 latency_ms=applied.elapsed_ms,
             )
             self._note(judgement, outcome)
