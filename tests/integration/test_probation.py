@@ -168,10 +168,15 @@ def test_what_goes_wrong_only_where_no_run_comes_without_the_fix_suspends_nothin
 
     with pipeline("q", key="0", context={}):
         pass  # a run that never reached 'further'
-    for key in range(1, 6):
-        with pytest.raises(RuntimeError), pipeline("q", key=str(key), context={}):
+
+    def run(key: int) -> None:
+        with pipeline("q", key=str(key), context={}):
             service.call(1)
             further()
+
+    for key in range(1, 6):
+        with pytest.raises(RuntimeError):
+            run(key)
     assert only_fix(live)[1].state is TRIAL
 
 
