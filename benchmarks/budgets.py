@@ -16,6 +16,7 @@ BUDGETS: dict[str, float] = {
     "boundary_with_1000_fixes": 1.5,
     "compiled_boundary_ns": 30.0,
     "guarded_helper_ns": 40.0,
+    "guarded_statement_ns": 5.0,
     "capture_to_sentry": 1.0,
     "tier1_ms.p50": 1.0,
     "tier1_ms.p99": 5.0,

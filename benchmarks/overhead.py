@@ -8,7 +8,8 @@ Keys: `boundary_ns` (in a wrapper), `wrapper_ns` (a bare ``functools.wraps`` try
 `boundary_with_1000_fixes` (that ratio with 1,000 active fixes of other boundaries), `bare_ns` and
 `compiled_boundary_ns` (a boundary inside its function, over the bare function: counter, sampling, open runs and
 fired repairs included; budget 30), `compiled_unsampled_ns` (the same without the one call in 64 that is sampled),
-`guarded_helper_ns` (a guarded expression that does not fail; budget 40), `capture_us` (four frames, locals on),
+`guarded_helper_ns` (a guarded expression that does not fail; budget 40), `guarded_statement_ns` (likewise, where the
+statement is guarded whole; budget 5), `capture_us` (four frames, locals on),
 `repair_install_ms`, `tier1_ms.{p50,p99}` (exception to healed value, the incident durable; budget 1 and 5), `repair_us`
 (a repaired input over a clean one; budget 20), `capture_to_sentry` (where sentry-sdk is installed: our capture over its
 own; budget 1), `adapter_ms.{p50,p99}` (a warm sandboxed adapter that calls again, on a real boundary, from its
@@ -86,7 +87,16 @@ def read_amount_too(text):  # type: ignore[no-untyped-def]
     return float(text)
 
 
+def read_scaled(text):  # type: ignore[no-untyped-def]
+    return 1.0 * float(text)
+
+
+def read_scaled_too(text):  # type: ignore[no-untyped-def]
+    return 1.0 * float(text)
+
+
 repaired = error_boundary("overhead_repaired", retry_safe=True)(read_amount)
+repaired_within = error_boundary("overhead_repaired_within", retry_safe=True)(read_scaled)
 
 
 def no_luck(text):  # type: ignore[no-untyped-def]
@@ -263,29 +273,35 @@ def tier1(rounds: int) -> dict[str, float]:
 
 
 def installed_repair(rounds: int) -> dict[str, float]:
-    """Time installing a repair, and a call through it on a clean and on a repaired input."""
+    """Time installing a repair, both forms of a guard, and a call through one on a clean and on a repaired input."""
     live = runtime()
     deadline = time.monotonic() + 10
-    while not live.repairs.installed():
+    while len(live.repairs.installed()) < 2:
         if time.monotonic() > deadline:
-            sys.exit("the repair was not installed within 10 s")
+            sys.exit("the repairs were not installed within 10 s")
         # The diagnosis. Where the machine is so busy that an incident is not kept in time, the call fails as it would.
-        with contextlib.suppress(ValueError):
-            repaired("$1,234.50")
+        for function in (repaired, repaired_within):
+            with contextlib.suppress(ValueError):
+                function("$1,234.50")
         time.sleep(0.01)
-    [active] = live.repairs.installed()
+    active = next(each for each in live.repairs.installed() if each.boundary == "overhead_repaired")
     seconds = []
     for _ in range(20):
         live.repairs.uninstall(active.fix_id)
         started = time.perf_counter()
         live.repairs.install([active])
         seconds.append(time.perf_counter() - started)
-    guarded = paired(read_amount_too, repaired.__wrapped__, rounds // 10, 2_000, "1234.50")
+    for function, whole in ((repaired, True), (repaired_within, False)):
+        if ("caught" in function.__wrapped__.__code__.co_names) is not whole:
+            sys.exit("a guard has another form than the one to be measured")
+    statement = paired(read_amount_too, repaired.__wrapped__, rounds // 10, 2_000, "1234.50")
+    helper = paired(read_scaled_too, repaired_within.__wrapped__, rounds // 10, 2_000, "1234.50")
     clean = [nanoseconds(repaired, "1234.50", 200) for _ in range(rounds // 20)]
     dirty = [nanoseconds(repaired, "$1,234.50", 200) for _ in range(rounds // 20)]
     return {
         "repair_install_ms": round(statistics.median(seconds) * 1e3, 3),
-        "guarded_helper_ns": round(statistics.median(ours - reference for reference, ours in guarded), 1),
+        "guarded_statement_ns": round(statistics.median(ours - reference for reference, ours in statement), 1),
+        "guarded_helper_ns": round(statistics.median(ours - reference for reference, ours in helper), 1),
         "repair_us": round((statistics.median(dirty) - statistics.median(clean)) / 1e3, 2),
     }
 

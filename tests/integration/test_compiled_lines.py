@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.bounded import EVENTFUL, FAILING, VERIFIED, bare, only_compiled
+from tests.bounded import EVENTFUL, FAILING, VERIFIED, bare, only_compiled, outcome
+from tests.observe import uninstall_for_good, wait_until
 
 from healspan.remediation.runtime import Runtime
 
@@ -106,3 +107,39 @@ def test_a_debugger_steps_over_a_failing_call(live: Runtime, module: Callable[[s
         debugger.runcall(app.raises, "x")
     assert "TypeError" not in said.getvalue()
     assert "raise ValueError(" in said.getvalue()
+
+
+REPAIRED = """
+@boundary('amount', retry_safe=True)
+def amount(text):
+    found = 0
+    for _ in range(2):
+        found = float(text)
+    return found
+"""
+
+
+def test_a_statement_guarded_whole_is_reached_like_the_bare_one(
+    live: Runtime,
+    module: Callable[[str], ModuleType],
+) -> None:
+    app = module(REPAIRED)
+    plain = [events(bare(app.amount), value) for value in ("5", "word")]
+    before = outcome(app.amount, "word")
+    app.amount("$1")
+    wait_until(live.repairs.installed, "the repair to be installed")
+    assert all("caught" in each.__code__.co_names for each in (app.amount, bare(app.amount)))
+    start = bare(app.amount).__code__.co_firstlineno + 1
+    for value, theirs in zip(("5", "word"), plain, strict=True):
+        assert only_lines(events(bare(app.amount), value)) == only_lines(theirs)
+        ours = without_the_handler(events(app.amount, value), start)
+        assert all(line is not None for _, _, line in events(app.amount, value))
+        expected = only_lines(without_the_handler(theirs, start))
+        assert only_lines(ours)[: len(expected)] == expected, "a failing call may be made again"
+    assert only_lines(events(app.amount, "$5")) == only_lines(events(app.amount, "5"))
+    assert outcome(app.amount, "word") == before
+    uninstall_for_good(live)
+
+
+def only_lines(seen: list[tuple[str, str, int | None]]) -> list[int | None]:
+    return [line for event, _, line in seen if event == "line"]

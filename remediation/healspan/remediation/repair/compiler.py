@@ -1,21 +1,23 @@
 """Compiles a function anew from its own source with some of its expressions guarded.
 
-``f(x)`` becomes ``guard.call_1(f, x)``, ``d[k]`` becomes ``guard.item(d, k)``, ``a + b`` becomes
+In the helper form ``f(x)`` becomes ``guard.call_1(f, x)``, ``d[k]`` becomes ``guard.item(d, k)``, ``a + b`` becomes
 ``guard.call_2(add, a, b)``, where ``guard`` and ``add`` are constants of the code object: operands are evaluated
 once, in order, in the function's own scope, and no name is added to it. Every other instruction keeps its
 position, and lines are reached in the same order, so tracebacks, coverage and debuggers read as before.
 
-Temporaries with ``try`` around the expression, in the place of the helper, would save 10 to 20 of some 30 ns. They are
-left out: they are local variables, which ``locals()``, debuggers and captured frames show; they keep operands
-alive that the expression would have let go of, where an exception passes for as long as its traceback; and a
-repair would run inside an ``except`` clause of the application's frame, so all it calls would see a foreign
-exception being handled. Hiding them needs bytecode written by hand.
+Where the expression is the first thing that a simple statement evaluates and its operands can be read again without
+an effect, the statement as it is written stands in a ``try``, and costs nothing more while nothing fails: see
+`statement`. Other operands would have to be kept in temporaries. They are local variables, which ``locals()``,
+debuggers and captured frames show, and they keep alive what the expression would have let go of; hiding them needs
+bytecode written by hand.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 import dis
+import itertools
 import operator
 from collections.abc import Iterator, Mapping, Set
 from types import CodeType
@@ -24,9 +26,11 @@ from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.repair.enclosure import Enclosure, enclose, held
 from healspan.remediation.repair.expression import Guardable, Span, definition, position_of, span_of
 from healspan.remediation.repair.guard import Guard
+from healspan.remediation.repair.locations import Position, at_positions
 from healspan.remediation.repair.operators import FUNCTIONS, symbol_of
 from healspan.remediation.repair.placing import at, place, reached_at, reached_first
 from healspan.remediation.repair.source import FunctionSource
+from healspan.remediation.repair.statement import Statement, guarded_statement, guarded_statements
 
 __all__ = ["compile_enclosed", "compile_guarded"]
 
@@ -55,8 +59,7 @@ def compile_guarded(source: FunctionSource, guards: Mapping[Span, Guard]) -> Cod
         RepairDeclined: the result would differ from the original in more than the guarded expressions.
     """
     tree = source.tree()
-    definition(source, tree)
-    placing = _Placing(_guard(tree, guards), _where(source))
+    placing = _Placing(_guard(tree, source, guards), _where(source))
     code = placing.merged(source.code, _compiled(source, tree))
     if len(placing.placed) != len(guards):
         raise RepairDeclined(f"{_where(source)}: an expression to guard is never evaluated")
@@ -85,15 +88,16 @@ def compile_enclosed(
     if isinstance(node, ast.Lambda):
         raise RepairDeclined(f"{_where(source)} is a lambda, which has no room for statements")
     objects = {_placeholder(name): each for name, each in held(enclosure).items()}
-    placing = _Placing(_guard(tree, guards) | objects, _where(source))
+    placing = _Placing(_guard(tree, source, guards) | objects, _where(source))
     enclose(node, _first_line(source.code), enclosure, lambda name: ast.Constant(_placeholder(name)))
     return placing.filled(bare, _compiled(source, tree))
 
 
-def _guard(tree: ast.Module, guards: Mapping[Span, Guard]) -> dict[str, object]:
+def _guard(tree: ast.Module, source: FunctionSource, guards: Mapping[Span, Guard]) -> dict[str, object]:
     """Guard the expressions in a tree; return the guards by their placeholders."""
     spans = {span: _placeholder(index) for index, span in enumerate(guards)}
-    _Guarding(spans, _decisive(tree)).visit(tree)
+    statements = guarded_statements(definition(source, tree), source, guards.keys())
+    _Guarding(spans, _decisive(tree), statements).visit(tree)
     return {spans[span]: guard for span, guard in guards.items()}
 
 
@@ -133,15 +137,25 @@ def _holds_placeholder(code: CodeType) -> bool:
     )
 
 
-_OPERATIONS = {_placeholder(symbol): function for symbol, function in FUNCTIONS.items()}
+_CLASSES = {_placeholder(each.__name__): each for each in (Exception, RecursionError)}
+_FIXED = {**_CLASSES, **{_placeholder(symbol): function for symbol, function in FUNCTIONS.items()}}
+"""What is the same for all guards."""
 
 
 class _Guarding(ast.NodeTransformer):
     """Replaces the expressions at some positions, and nothing else."""
 
-    def __init__(self, placeholders: Mapping[Span, str], decisive: Set[ast.expr]) -> None:
+    def __init__(
+        self,
+        placeholders: Mapping[Span, str],
+        decisive: Set[ast.expr],
+        statements: Mapping[ast.stmt, ast.expr],
+    ) -> None:
         self._placeholders = placeholders
         self._decisive = decisive
+        self._statements = statements
+        self._whole = {*statements.values()}
+        """Expressions in a statement that is guarded whole."""
         self._class = ""
         """Name of the class around, for its private names."""
 
@@ -160,7 +174,9 @@ class _Guarding(ast.NodeTransformer):
         return node
 
     def visit(self, node: ast.AST) -> ast.AST:
-        """Guard an expression if it is to be guarded."""
+        """Guard an expression, or the statement it stands in, if it is to be guarded."""
+        if isinstance(node, Statement) and node in self._statements:
+            return self._statement(node, self._statements[node])
         if not isinstance(node, Guardable):
             visited: ast.AST = super().visit(node)
             return visited
@@ -177,8 +193,18 @@ class _Guarding(ast.NodeTransformer):
             place(node, position)
         return node
 
+    def _statement(self, node: Statement, guarded: ast.expr) -> ast.stmt:
+        written, position = copy.deepcopy(node), span_of(guarded)
+        guard = at(node.lineno, ast.Constant(self._placeholders[position]))
+        caught = place(ast.Call(at(node.lineno, ast.Attribute(guard, "caught", ast.Load())), [], []), position)
+        self.generic_visit(node)
+        ordinary, too_deep = (at(node.lineno, ast.Constant(each)) for each in _CLASSES)
+        return guarded_statement(written, node, caught, ordinary, too_deep)
+
     def _guarded(self, node: Guardable, placeholder: str, position: Span, first: int) -> ast.expr:
         method, operands = self._operands(node, position)
+        if node in self._whole:
+            method, operands = "value", [at(first, ast.Constant(method)), *operands]
         function: ast.expr = at(first, ast.Attribute(at(first, ast.Constant(placeholder)), method, ast.Load()))
         if position[0] != first:
             function = reached_at(first, function)
@@ -271,10 +297,10 @@ class _Placing:
     """Puts objects in the place of their placeholders, and keeps every code object that holds none."""
 
     def __init__(self, objects: Mapping[str, object], where: str) -> None:
-        self._objects = {**_OPERATIONS, **objects}
+        self._objects = {**_FIXED, **objects}
         self._where = where
         self.placed: set[str] = set()
-        """Placeholders found, those of operators aside."""
+        """Placeholders found, those that are the same for all guards aside."""
 
     def merged(self, original: CodeType, fresh: CodeType) -> CodeType:
         """Return the fresh code, filled at every depth; the original itself where nothing was to be filled in."""
@@ -293,14 +319,28 @@ class _Placing:
         constants = tuple(
             next(inner) if isinstance(each, CodeType) else self._constant(each) for each in fresh.co_consts
         )
-        return fresh.replace(co_consts=constants)
+        return _lined(fresh.replace(co_consts=constants))
 
     def _constant(self, constant: object) -> object:
         if isinstance(constant, str) and constant in self._objects:
-            if constant not in _OPERATIONS:
+            if constant not in _FIXED:
                 self.placed.add(constant)
             return self._objects[constant]
         return constant
+
+
+def _lined(code: CodeType) -> CodeType:
+    """Put the beginnings of our own handlers, which the compiler gives no line, onto that of their statement.
+
+    Else a debugger would be told that the line is reached once more.
+    """
+    changed: dict[int, Position] = {}
+    instructions = (each for each in dis.get_instructions(code) if each.opname != "EXTENDED_ARG")
+    for before, after in itertools.pairwise(instructions):
+        ours = before.opname == "PUSH_EXC_INFO" and after.argval is RecursionError
+        if ours and after.opname == "LOAD_CONST" and after.positions is not None:
+            changed[before.offset // 2] = (*after.positions,)
+    return at_positions(code, changed)
 
 
 def _inside(code: CodeType) -> list[CodeType]:

@@ -9,14 +9,17 @@ the traceback and the context it had, and no frame of a guard in it.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import operator
 import sys
+import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from healspan.remediation.repair.path import PathTree, boundary_frame, calls_of
@@ -79,13 +82,17 @@ class LiveRepair:
         return any(use.succeeded and use.fix_id == self.fix_id and use.step == self.after for use in uses)
 
 
+_Acting = tuple[LiveRepair, FrameType]
+"""A repair that may act, and the frame of its boundary."""
+
+
 class Guard:
     """Stands in the constants of a recompiled function; one for each guarded expression.
 
     Its methods take the operands of the expression in the order in which they were evaluated.
     """
 
-    __slots__ = ("kind", "repairs", "symbol")
+    __slots__ = ("_found", "kind", "repairs", "symbol")
 
     slice = slice
     """Makes the slices in a key like ``[low:high, 0]``; built in, so it leaves no frame."""
@@ -94,6 +101,8 @@ class Guard:
         self.kind = kind
         self.symbol = symbol
         self.repairs: tuple[LiveRepair, ...] = ()
+        self._found: tuple[weakref.ref[CodeType], int, int] | None = None
+        """Where the expression was last seen to fail: reading the positions of a code object takes long."""
 
     def __reduce__(self) -> tuple[type[Guard], tuple[Kind, str]]:
         """Let tools that pickle code objects carry the function elsewhere; its repairs stay here."""
@@ -215,25 +224,99 @@ class Guard:
         if not self.repairs or not isinstance(error, Exception):
             return None
         try:
-            return self._again(error, operation, operands, keywords)
+            # The frame above this method and the one that evaluates the operation.
+            return self._again(self._acting(sys._getframe(2), error), error, operation, operands, keywords)
         except Exception as own:
-            # The fault is healspan's; the application's exception goes on, and its text stays out of logs.
-            logger.warning("a repair could not be tried: %s; please report this", type(own).__qualname__)
+            _not_tried(own)
             return None
 
-    def _again(
+    # The two below stand around a whole statement, see `statement`.
+
+    def caught(self) -> bool:
+        """Keep the exception that is being handled, if a repair may act on it.
+
+        Called at the position of the guarded expression, in the frame in which it failed.
+        """
+        error = sys.exc_info()[1]
+        if not self.repairs or not isinstance(error, Exception):
+            return False
+        try:
+            frame = sys._getframe(1)
+            trace = _traceback.__get__(error)
+            acting = self._acting(frame, error)
+            first = next(acting, None)
+            if (
+                first is None
+                or trace is None
+                or trace.tb_frame is not frame
+                or not self._is_here(frame, trace.tb_lasti)
+            ):
+                return False
+            _kept.keep(frame, error, itertools.chain((first,), acting))
+        except Exception as own:
+            _not_tried(own)
+            return False
+        return True
+
+    def value(self, method: str, /, *operands: Any, **keywords: Any) -> Any:
+        """Return the value of the expression with a repaired operand, or raise the original exception.
+
+        Args:
+            method: of this class, which would have evaluated the expression.
+            operands: what that one would have been given.
+            keywords: likewise.
+        """
+        frame = sys._getframe(1)
+        error, acting = _kept.take(frame)
+        trace = _traceback.__get__(error)
+        if trace is not None:
+            trace = trace.tb_next  # this frame comes onto it again
+        _traceback.__set__(error, trace)
+        context = _context.__get__(error)
+        try:
+            again = self._tried(acting, error, method, operands, keywords)
+            if again is None:
+                raise error
+            return again.run()
+        except BaseException:
+            _traceback.__set__(error, trace)
+            _context.__set__(error, context)
+            raise
+
+    def _is_here(self, frame: FrameType, failed: int) -> bool:
+        """Whether the instruction that failed has the position of the one that runs."""
+        code, running = frame.f_code, frame.f_lasti
+        if self._found is not None and self._found[0]() is code and self._found[1:] == (failed, running):
+            return True
+        first, second = sorted((failed // 2, running // 2))
+        positions = itertools.islice(code.co_positions(), first, second + 1, second - first)
+        here = next(positions)
+        if None in here or next(positions, None) != here:
+            return False
+        self._found = weakref.ref(code), failed, running
+        return True
+
+    def _tried(
         self,
+        acting: Iterator[_Acting],
         error: Exception,
-        operation: Callable[..., Any],
+        method: str,
         operands: tuple[Any, ...],
         keywords: dict[str, Any],
     ) -> _Again | None:
-        started = time.perf_counter_ns()
+        try:
+            if method == "part":
+                operands = operands[0], slice(*operands[1:])
+            if method in _EVALUATED_BY:
+                return self._again(acting, error, _EVALUATED_BY[method], operands, keywords)
+            return self._again(acting, error, operands[0], operands[1:], keywords)
+        except Exception as own:
+            _not_tried(own)
+            return None
+
+    def _acting(self, failing: FrameType, error: Exception) -> Iterator[_Acting]:
+        """Yield the repairs that may act on an exception."""
         error_type = qualified(type(error))
-        failing = sys._getframe(3)  # above this method, the one that caught, and the guarded operation
-        at = 0 if self.kind == "call" or len(operands) == 1 else 1
-        target = operation if self.kind == "call" else operands[0] if at else None
-        rest = (*operands[at + 1 :], *keywords.values())
         for repair in self.repairs:
             if repair.step.error_type != error_type:
                 continue
@@ -242,8 +325,22 @@ class Guard:
             if repair.probe is not None and repair.probe is not current_probe.get():
                 continue
             frame = boundary_frame(failing, repair.tree, repair.boundary)
-            if frame is None or not repair.is_its_turn(frame) or not repair.repairer.applies(self.kind, error):
-                continue
+            if frame is not None and repair.is_its_turn(frame) and repair.repairer.applies(self.kind, error):
+                yield repair, frame
+
+    def _again(
+        self,
+        acting: Iterator[_Acting],
+        error: Exception,
+        operation: Callable[..., Any],
+        operands: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> _Again | None:
+        started = time.perf_counter_ns()
+        at = 0 if self.kind == "call" or len(operands) == 1 else 1
+        target = operation if self.kind == "call" else operands[0] if at else None
+        rest = (*operands[at + 1 :], *keywords.values())
+        for repair, frame in acting:
             argument = operands[at] if len(operands) > at else ABSENT
             failure = Failure(self.kind, target, argument, error, repair.parameters, rest, self.symbol)
             repaired = repair.repairer.repair(failure)
@@ -271,6 +368,48 @@ def _is_stable(repairer: Repairer, failure: Failure, reading: object) -> bool:
 
 def _contains(element: Any, container: Any) -> bool:
     return element in container
+
+
+_EVALUATED_BY: dict[str, Callable[..., Any]] = {
+    "item": operator.getitem,
+    "part": operator.getitem,
+    "attribute": getattr,
+    "contains": _contains,
+}
+"""By method of a guard, what evaluates an expression; the other methods are given it."""
+
+
+def _not_tried(own: Exception) -> None:
+    # The fault is healspan's; the application's exception goes on, and its text stays out of logs.
+    logger.warning("a repair could not be tried: %s; please report this", type(own).__qualname__)
+
+
+class _Kept(threading.local):
+    """The exceptions of this thread that are about to be repaired, each in its frame."""
+
+    def __init__(self) -> None:
+        self._errors: dict[int, tuple[FrameType, Exception, Iterator[_Acting]]] = {}
+
+    def keep(self, frame: FrameType, error: Exception, acting: Iterator[_Acting]) -> None:
+        """Keep an exception and the repairs that may act on it; let go of what an interrupt has left behind."""
+        if self._errors:
+            running = {id(each) for each in _upward(frame)}
+            self._errors = {key: each for key, each in self._errors.items() if key in running}
+        self._errors[id(frame)] = frame, error, acting
+
+    def take(self, frame: FrameType) -> tuple[Exception, Iterator[_Acting]]:
+        """Return what is kept for a frame, and let go of it."""
+        _, error, acting = self._errors.pop(id(frame))
+        return error, acting
+
+
+_kept = _Kept()
+
+
+def _upward(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 class _Again:
