@@ -60,12 +60,9 @@ class Database:
     def __init__(self, url: str, *, busy_ms: int) -> None:
         try:
             self._url: URL = make_url(url)
-            self._url.get_dialect().import_dbapi()
+            self._url.get_dialect()
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise ConfigurationError(
-                f"HEALSPAN_DATABASE_URL cannot be used ({error}); give e.g. sqlite:////var/lib/healspan/healspan.db "
-                "or postgresql+psycopg://user@host/healspan, and install the driver it names",
-            ) from error
+            raise _unusable(error) from error
         self._busy_ms = busy_ms
         self._engine: Engine | None = None
         self._inode: tuple[int, int] | None = None
@@ -219,7 +216,10 @@ class Database:
 
     def _create(self) -> Engine:
         if self.path is None:
-            return create_engine(self._url, pool_pre_ping=True, pool_size=2)
+            try:
+                return create_engine(self._url, pool_pre_ping=True, pool_size=2)
+            except ImportError as error:
+                raise _unusable(error) from error
         engine = create_engine(
             self._url,
             connect_args={
@@ -320,3 +320,10 @@ def _make_private(path: Path) -> None:
             f"the store {path} cannot be written ({error.strerror}); give this user the right to write it, or set "
             "HEALSPAN_DATABASE_URL to another place",
         ) from error
+
+
+def _unusable(error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"HEALSPAN_DATABASE_URL cannot be used ({error}); give e.g. sqlite:////var/lib/healspan/healspan.db "
+        "or postgresql+psycopg://user@host/healspan, and install the driver it names",
+    )
