@@ -119,6 +119,23 @@ def test_threads_that_open_a_new_store_at_once_all_succeed(settings: Settings) -
     assert failures == []
 
 
+def test_a_store_that_another_process_is_just_making_is_waited_for(settings: Settings) -> None:
+    settings.prepare()
+    path = Database.for_tool(settings).path
+    assert path is not None
+    path.touch(mode=0o600)
+    maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    maker.execute("BEGIN IMMEDIATE")  # not yet in WAL mode: SQLite refuses the change of mode without a wait
+    release = threading.Timer(0.3, maker.rollback)
+    release.start()
+    try:
+        with Store.open(settings) as store:
+            assert store.check() == []
+    finally:
+        release.join()
+        maker.close()
+
+
 def test_a_migration_that_is_interrupted_leaves_an_empty_store(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,

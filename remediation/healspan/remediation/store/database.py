@@ -11,6 +11,7 @@ import itertools
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ logger = logging.getLogger("healspan.store")
 FORK_WAIT_SECONDS = 1.0
 MIGRATION_BUSY_MS = 5_000
 """Opening a new store may wait for another process that is migrating it; this happens on no host thread."""
+
+LOG_RETRY_SECONDS = 0.01
 
 _serials = itertools.count(1)
 _inherited: list[Engine] = []
@@ -80,6 +83,11 @@ class Database:
     def for_tool(cls, settings: Settings) -> Database:
         """Return the database as the worker, the command line and the console use it."""
         return cls(settings.database_url, busy_ms=settings.busy_ms)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that opening may wait for another process that is making the store."""
+        return max(self._busy_ms, MIGRATION_BUSY_MS) / 1_000
 
     @property
     def name(self) -> str:
@@ -223,7 +231,7 @@ class Database:
         engine = create_engine(
             self._url,
             connect_args={
-                "timeout": max(self._busy_ms, MIGRATION_BUSY_MS) / 1_000,
+                "timeout": self._patience,
                 "isolation_level": None,
                 "check_same_thread": False,
             },
@@ -234,7 +242,7 @@ class Database:
         return engine
 
     def _prepare(self, connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        _log_ahead(connection, time.monotonic() + self._patience)
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
         if self._engine is not None:
@@ -295,6 +303,23 @@ class Database:
 def _begin(connection: Connection) -> None:
     write = connection.get_execution_options().get("healspan_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _log_ahead(connection: sqlite3.Connection, deadline: float) -> None:
+    """Set the write-ahead log, which the file remembers; `deadline` is monotonic, in seconds.
+
+    SQLite asks its busy handler for every lock but this one: of several that open a new file at once, all but one
+    would be refused without a wait.
+    """
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(LOG_RETRY_SECONDS)
+        else:
+            return
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
