@@ -28,9 +28,14 @@ BOTH_FORMS := $(addprefix tests/,integration/test_boundary.py integration/test_e
   integration/test_retry_and_parameters.py integration/test_inner_functions.py acceptance/test_attacks.py \
   acceptance/test_filings.py)
 
+# The store is on SQLite or on PostgreSQL; what is tested of one must hold of the other.
+ON_POSTGRESQL := $(addprefix tests/integration/test_,analytics.py cascades.py fix_evidence.py fleet.py golden.py \
+  metrics.py probation_fleet.py store_database.py store_drain.py store_index.py store_propagation.py)
+
 test: lint types $(STAMP) ## Everything CI checks: lint, types, tests
 	@$(BIN)/pytest
 	@HEALSPAN_COMPILED_BOUNDARIES=0 $(BIN)/pytest $(BOTH_FORMS)
+	@HEALSPAN_TEST_STORE=postgresql $(BIN)/pytest $(ON_POSTGRESQL)
 
 lint: $(STAMP) ## Style and the one-way arrows between the parts
 	@$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests import postgresql
 
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.runtime import Runtime, runtime, shut_down
@@ -18,6 +19,15 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On PostgreSQL, leave out what is about the files of SQLite."""
+    if postgresql.WANTED:
+        leave_out = pytest.mark.skip(reason="is about the files of SQLite")
+        for item in items:
+            if item.get_closest_marker("sqlite"):
+                item.add_marker(leave_out)
+
+
 @pytest.fixture(autouse=True)
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A data directory of this test's own: nothing is read from, or left in, the user's."""
@@ -25,6 +35,8 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("HEALSPAN_DISABLED", "HEALSPAN_POLICY", "HEALSPAN_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HEALSPAN_DATA_DIR", str(directory))
+    if postgresql.WANTED:
+        monkeypatch.setenv("HEALSPAN_DATABASE_URL", postgresql.new_database())
     monkeypatch.setenv("HEALSPAN_REVIEWER_KEY", str(tmp_path / "reviewer.pem"))
     known = set(boundaries())
     yield directory

@@ -144,6 +144,7 @@ def test_a_started_scheduler_runs_at_once_and_gives_the_lease_back(world):
     assert AnalyticsScheduler(world.store, every=MINUTE, holder="two").tick() is not None
 
 
+@pytest.mark.sqlite
 def test_a_store_that_is_away_does_not_end_the_scheduler(world, caplog):
     world.store.database.path.write_bytes(b"no database any more" * 400)
     assert AnalyticsScheduler(world.store, every=MINUTE).tick() is None

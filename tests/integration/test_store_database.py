@@ -46,6 +46,7 @@ def pragma(database: Database, name: str) -> object:
         return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
 
 
+@pytest.mark.sqlite
 def test_every_connection_is_set_up_for_several_processes(settings: Settings, database: Database) -> None:
     assert [pragma(database, name) for name in ("journal_mode", "synchronous", "foreign_keys")] == ["wal", 1, 1]
     assert pragma(database, "busy_timeout") == settings.busy_ms
@@ -54,6 +55,7 @@ def test_every_connection_is_set_up_for_several_processes(settings: Settings, da
     host.close()
 
 
+@pytest.mark.sqlite
 def test_only_this_user_can_read_the_files(settings: Settings, database: Database) -> None:
     with database.writing() as connection:
         connection.exec_driver_sql("INSERT INTO revision VALUES ('x', 1)")
@@ -119,6 +121,7 @@ def test_threads_that_open_a_new_store_at_once_all_succeed(settings: Settings) -
     assert failures == []
 
 
+@pytest.mark.sqlite
 def test_a_store_that_another_process_is_just_making_is_waited_for(settings: Settings) -> None:
     settings.prepare()
     path = Database.for_tool(settings).path
@@ -136,6 +139,7 @@ def test_a_store_that_another_process_is_just_making_is_waited_for(settings: Set
         maker.close()
 
 
+@pytest.mark.sqlite
 def test_a_migration_that_is_interrupted_leaves_an_empty_store(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
@@ -166,12 +170,14 @@ def test_a_store_of_a_newer_version_is_left_alone(database: Database) -> None:
         pass
 
 
+@pytest.mark.sqlite
 def test_a_damaged_file_is_said_so_with_what_to_do(settings: Settings, database: Database) -> None:
     path_of(settings).write_bytes(b"something else entirely " * 1_000)
     with pytest.raises(StoreCorrupt, match=r"healspan\.db is damaged .*move the file aside"), database.reading():
         pass
 
 
+@pytest.mark.sqlite
 def test_damage_inside_the_file_is_found_by_the_check(settings: Settings) -> None:
     world = World(settings=settings)
     for _ in range(50):
@@ -191,6 +197,7 @@ def test_damage_inside_the_file_is_found_by_the_check(settings: Settings) -> Non
     assert found
 
 
+@pytest.mark.sqlite
 def test_a_row_that_refers_to_nothing_is_found_by_the_check(settings: Settings) -> None:
     world = World(settings=settings)
     fix = world.fix()
@@ -201,6 +208,7 @@ def test_a_row_that_refers_to_nothing_is_found_by_the_check(settings: Settings) 
         assert store.check() == ["a row of state_change refers to a row of fix that is not there"]
 
 
+@pytest.mark.sqlite
 def test_a_locked_store_is_said_so(settings: Settings, database: Database) -> None:
     host = Database.for_host(settings)
     with (
@@ -212,6 +220,7 @@ def test_a_locked_store_is_said_so(settings: Settings, database: Database) -> No
     host.close()
 
 
+@pytest.mark.sqlite
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_file_that_may_not_be_written_is_said_so(settings: Settings, database: Database) -> None:
     with database.reading():
@@ -244,6 +253,7 @@ def test_a_message_shows_no_password() -> None:
     assert "hunter2" not in Database("postgresql+psycopg2://ana:hunter2@h/d", busy_ms=0).name
 
 
+@pytest.mark.sqlite
 def test_a_file_that_is_replaced_is_opened_again(settings: Settings, database: Database) -> None:
     world = World(settings=settings)
     world.failure()
@@ -257,6 +267,7 @@ def test_a_file_that_is_replaced_is_opened_again(settings: Settings, database: D
     assert path_of(settings).exists()
 
 
+@pytest.mark.sqlite
 def test_the_data_version_changes_with_others_writes_and_with_the_connection(
     settings: Settings,
     database: Database,
@@ -293,6 +304,7 @@ def test_a_forked_child_opens_connections_of_its_own(settings: Settings, databas
     assert database.check() == []
 
 
+@pytest.mark.sqlite
 def test_a_copy_of_the_store_can_be_opened_elsewhere(settings: Settings, tmp_path: Path) -> None:
     world = World(settings=settings)
     fix = world.fix()

@@ -160,6 +160,7 @@ def test_a_change_that_lost_a_race_is_written_down(settings: Settings, store: St
     assert entry.action == "lost race"
 
 
+@pytest.mark.sqlite
 def test_while_the_store_is_away_the_spool_keeps_and_later_delivers(
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
@@ -182,6 +183,7 @@ def test_while_the_store_is_away_the_spool_keeps_and_later_delivers(
     spool.close()
 
 
+@pytest.mark.sqlite
 def test_a_damaged_store_costs_nothing_in_the_spool(settings: Settings) -> None:
     settings.prepare()
     store = settings.data_dir / "healspan.db"
@@ -226,6 +228,7 @@ def test_a_lock_that_nobody_holds_and_guards_nothing_is_swept_away(settings: Set
     assert list(settings.spool_dir.iterdir()) == []
 
 
+@pytest.mark.sqlite
 def test_the_end_of_a_process_waits_no_longer_than_it_may(settings: Settings) -> None:
     Store.open(settings).close()
     spool = Spool(settings)
@@ -370,6 +373,7 @@ def test_three_processes_that_drain_the_same_spools_take_each_fact_once(settings
     assert list(settings.spool_dir.iterdir()) == []
 
 
+@pytest.mark.sqlite
 def test_a_store_that_cannot_be_opened_is_said_so(settings: Settings) -> None:
     settings.prepare()
     (settings.data_dir / "healspan.db").mkdir()

@@ -325,6 +325,7 @@ def test_known_fixes_and_runs_are_there_when_start_returns(settings: Settings, s
     index.stop()
 
 
+@pytest.mark.sqlite
 def test_a_store_that_is_away_at_the_start_is_taken_up_when_it_is_there(
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
@@ -345,6 +346,7 @@ def test_a_store_that_is_away_at_the_start_is_taken_up_when_it_is_there(
     assert [record.message[:20] for record in caplog.records] == ["the known fixes stay", "the store can be rea"]
 
 
+@pytest.mark.sqlite
 def test_a_store_that_is_replaced_is_read_from_its_beginning(settings: Settings) -> None:
     index = FixIndex(settings, trust=believe)
     old, new = make_fix(), make_fix("b")

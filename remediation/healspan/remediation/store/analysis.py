@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select
 
 from healspan.remediation.outcome import Application, ApplicationMode
 from healspan.remediation.store.fixes import effective_reward, outcomes_join
+from healspan.remediation.store.sums import total
 from healspan.remediation.store.tables import ApplicationRow, ExposureRow, FixRow, IncidentRow, table_of
 
 __all__ = [
@@ -140,7 +141,7 @@ def call_facts(connection: Connection, since: datetime) -> Iterator[CallFact]:
     """Return the calls of every boundary by context and hour."""
     row = _EXPOSURE.c
     query = (
-        select(row.boundary, row.context, row.hour, func.sum(row.calls))
+        select(row.boundary, row.context, row.hour, total(row.calls))
         .where(row.hour >= since)
         .group_by(row.boundary, row.context, row.hour)
         .execution_options(yield_per=CHUNK)

@@ -1,7 +1,8 @@
 """The store's database: one engine, opened lazily, migrated on opening, closed around forks.
 
-SQLite or PostgreSQL by URL. Readers see one consistent moment; writers take SQLite's write lock at once
-(BEGIN IMMEDIATE), so that nobody has to upgrade a lock halfway and fail.
+SQLite or PostgreSQL by URL. Readers see one consistent moment; writers take turns: on SQLite by its write lock, taken
+at once (BEGIN IMMEDIATE), so that nobody has to upgrade a lock halfway and fail, on PostgreSQL by an advisory lock.
+So positions and revisions become visible in their order, and whoever has read up to one has missed none.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ MIGRATION_BUSY_MS = 5_000
 """Opening a new store may wait for another process that is migrating it; this happens on no host thread."""
 
 LOG_RETRY_SECONDS = 0.01
+
+_WRITERS = 0x6865616C7370616E
+"""The advisory lock of writers on PostgreSQL, in the database of the store."""
 
 _serials = itertools.count(1)
 _inherited: list[Engine] = []
@@ -225,9 +229,12 @@ class Database:
     def _create(self) -> Engine:
         if self.path is None:
             try:
-                return create_engine(self._url, pool_pre_ping=True, pool_size=2)
+                engine = create_engine(self._url, pool_pre_ping=True, pool_size=2)
             except ImportError as error:
                 raise _unusable(error) from error
+            if engine.dialect.name == "postgresql":
+                event.listen(engine, "begin", self._begin_on_postgresql)
+            return engine
         engine = create_engine(
             self._url,
             connect_args={
@@ -247,6 +254,15 @@ class Database:
         connection.execute("PRAGMA foreign_keys=ON")
         if self._engine is not None:
             connection.execute(f"PRAGMA busy_timeout={self._busy_ms}")
+
+    def _begin_on_postgresql(self, connection: Connection) -> None:
+        if not connection.get_execution_options().get("healspan_write", False):
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            return
+        wait = self._busy_ms if self._engine is not None else round(self._patience * 1_000)
+        # 0 would be forever.
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(wait, 1)}")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

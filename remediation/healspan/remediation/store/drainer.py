@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Drained", "Drainer", "drain_all"]
 
+_LOCK_NOT_AVAILABLE = "55P03"
+"""What PostgreSQL calls it."""
+
 logger = logging.getLogger("healspan.store")
 
 LINGER_SECONDS = 0.02
@@ -219,7 +222,9 @@ def _is_busy(error: Exception) -> bool:
     """Tell whether an error is the everyday one of two processes meeting at a lock."""
     origin = error.__cause__ if isinstance(error, StoreError) else error
     origin = getattr(origin, "orig", None) or origin
-    return isinstance(origin, sqlite3.Error) and is_busy(origin)
+    if isinstance(origin, sqlite3.Error):
+        return is_busy(origin)
+    return getattr(origin, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
 def _spools(directory: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import FixScore, Refusal
 from healspan.remediation.store.fix_evidence import read_evidence
 from healspan.remediation.store.rows import Inserts, row_of
+from healspan.remediation.store.sums import total
 from healspan.remediation.store.tables import (
     ApplicationRow,
     FixRow,
@@ -221,15 +222,15 @@ def _states(connection: Connection, fix_ids: Sequence[str]) -> dict[str, FixStat
 
 
 def _counts(fix_ids: Sequence[str]) -> Select[Any]:
-    def total(condition: Any) -> Any:
-        return func.coalesce(func.sum(case((condition, _APPLICATION.c.count), else_=0)), 0)
+    def number(condition: Any) -> Any:
+        return total(case((condition, _APPLICATION.c.count), else_=0))
 
     return (
         select(
             _APPLICATION.c.fix_id,
-            total(effective_reward == 1).label("success"),
-            total(effective_reward == 0).label("failure"),
-            total(effective_reward.is_(None)).label("censored"),
+            number(effective_reward == 1).label("success"),
+            number(effective_reward == 0).label("failure"),
+            number(effective_reward.is_(None)).label("censored"),
             func.min(_APPLICATION.c.at).label("first"),
             func.max(_APPLICATION.c.at).label("last"),
         )

@@ -239,6 +239,12 @@ class FixIndex:
             self._marks = Marks()
         delta = load(self._database, self._marks, now=self._now(), pending=self.verdicts.pending())
         afresh = delta.marks.revision < self._marks.revision or self._marks.revision == 0
+        news = delta.marks != self._marks or delta.disabled is not self._snapshot.disabled
+        if not (news or afresh or self._unrecorded):
+            # Other facts have come, or a database that cannot tell was asked again.
+            self._version = version
+            self._expire()
+            return False
         if afresh:
             with self._lock:
                 self._stored.clear()

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, extract, func, literal, select
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.record import Record
 from healspan.remediation.store.database import Database
+from healspan.remediation.store.sums import total
 from healspan.remediation.store.tables import ApplicationRow, IncidentRow, ResolutionRow, table_of
 
 __all__ = ["HealDuration", "OutcomeCount", "Overview", "Span"]
@@ -89,7 +90,7 @@ class Overview:
     def repaired(self, since: datetime | None = None) -> int:
         """Return how many calls installed repairs healed before any exception left the function."""
         row = _APPLICATION.c
-        query = select(func.coalesce(func.sum(row["count"]), 0)).where(
+        query = select(total(row["count"])).where(
             row.error_id.is_(None),
             row.resolved,
             *_within(row.at, since),

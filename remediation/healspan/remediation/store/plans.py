@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import func, select
 
 from healspan.remediation.plan import Plan, plan_reward
 from healspan.remediation.solution import Solution
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.fixes import Fixes
+from healspan.remediation.store.sums import number_of
 from healspan.remediation.store.tables import PlanOutcomeRow, PlanRow, table_of
 from healspan.remediation.store.views import PlannedFix, PlanView
 
@@ -35,16 +36,12 @@ class Plans:
         limit: int = 50,
     ) -> tuple[PlanView, ...]:
         """Return plans with their records, the one found last first; of one fix or run where that is given."""
-
-        def number(condition: ColumnElement[bool]) -> ColumnElement[int]:
-            return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
-
         query = (
             select(
                 _PLAN.c.body,
-                number(_OUTCOME.c.reward == 1),
-                number(_OUTCOME.c.reward == 0),
-                number(_OUTCOME.c.outcome_id.is_not(None) & _OUTCOME.c.reward.is_(None)),
+                number_of(_OUTCOME.c.reward == 1),
+                number_of(_OUTCOME.c.reward == 0),
+                number_of(_OUTCOME.c.outcome_id.is_not(None) & _OUTCOME.c.reward.is_(None)),
                 func.max(_OUTCOME.c.at),
             )
             .select_from(_PLAN.outerjoin(_OUTCOME, _OUTCOME.c.plan_id == _PLAN.c.plan_id))

@@ -2,7 +2,7 @@
 
 A counter must never go down, and a purge makes counts over the tables do that. So a `Totals` remembers what it
 has counted and looks at new rows only, which also keeps a scrape cheap. Positions become visible in their order
-because SQLite's writers take turns.
+because writers take turns.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, sel
 
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.store import tables
+from healspan.remediation.store.sums import total
 from healspan.remediation.trial import Decision
 
 __all__ = ["Durations", "Totals"]
@@ -90,12 +91,12 @@ class Totals:
     def _repaired(self, connection: Connection) -> None:
         row = _application.c
         query = (
-            select(row.boundary, _service(row.boundary), func.sum(row["count"]))
+            select(row.boundary, _service(row.boundary), total(row["count"]))
             .where(row.error_id.is_(None), row.resolved)
             .group_by(row.boundary)
         )
         for boundary, service, number in self._fresh(connection, query, _application):
-            self.heals[service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value] += int(number)
+            self.heals[service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value] += number
 
     def _trials(self, connection: Connection) -> None:
         query = (
