@@ -1,0 +1,222 @@
+"""What healing may never do to its host: end it, change what its calls end with, or take its depth."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import pytest
+from tests.observe import facts, wait_until
+
+from healspan.instrumentation import error_boundary
+from healspan.remediation.boundary import boundaries
+from healspan.remediation.incident import IncidentStatus
+from healspan.remediation.replay import replay_call
+from healspan.remediation.runtime import Runtime
+from healspan.remediation.store.repository import Store
+
+
+class Abort(BaseException):
+    """An application's own way to end what it does."""
+
+
+# What a call that is made again raises, beside what it has raised for its caller.
+
+again: Callable[[], NoReturn]
+made: list[str] = []
+
+
+def _leave(kind: type[BaseException]) -> Callable[[], NoReturn]:
+    def leave() -> NoReturn:
+        raise kind
+
+    return leave
+
+
+def read(text: str) -> float:
+    """Fail as such calls do; when it is made again, leave."""
+    made.append(text)
+    if len(made) > 1:
+        again()
+    return float(text)
+
+
+@error_boundary("leaves", retry_safe=True)
+def leaves(text: str) -> float:
+    return read(text)
+
+
+@error_boundary("leaves_later", retry_safe=True, mode="background")
+def leaves_later(text: str) -> float:
+    return read(text)
+
+
+@error_boundary("leaves_async", retry_safe=True)
+async def leaves_async(text: str) -> float:
+    await asyncio.sleep(0)
+    return read(text)
+
+
+@error_boundary("leaves_async_later", retry_safe=True, mode="background")
+async def leaves_async_later(text: str) -> float:
+    await asyncio.sleep(0)
+    return read(text)
+
+
+@error_boundary("waits", retry_safe=True)
+async def waits(text: str) -> float:
+    made.append(text)
+    await asyncio.sleep(60 if len(made) > 1 else 0)
+    return float(text)
+
+
+@error_boundary("leaves_when_repaired", retry_safe=True)
+def leaves_when_repaired(text: str) -> float:
+    amount = float(text)
+    again()
+    return amount
+
+
+@error_boundary("leaves_items", retry_safe=True)
+def leaves_items(text: str) -> Iterator[float]:
+    yield read(text)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_made() -> None:
+    made.clear()
+
+
+@pytest.fixture(params=[SystemExit, Abort, asyncio.CancelledError])
+def leaving(request: pytest.FixtureRequest) -> None:
+    global again
+    again = _leave(request.param)
+
+
+def _escalated(live: Runtime) -> bool:
+    """Whether the one call has ended as it would have, and is in a human's hands with what was tried."""
+    [one] = facts(live)
+    return len(made) > 1 and one.resolution.status is IncidentStatus.ESCALATED
+
+
+@pytest.mark.usefixtures("leaving")
+class TestWhatACallMadeAgainRaisesNeverReachesTheHost:
+    def test_of_a_function(self, live: Runtime) -> None:
+        with pytest.raises(ValueError, match="could not convert"):
+            leaves("$1")
+        assert _escalated(live)
+
+    def test_of_a_generator(self, live: Runtime) -> None:
+        with pytest.raises(ValueError, match="could not convert"):
+            next(leaves_items("$1"))
+        assert _escalated(live)
+
+    def test_of_a_coroutine_function(self, live: Runtime) -> None:
+        async def main() -> None:
+            with pytest.raises(ValueError, match="could not convert"):
+                await leaves_async("$1")
+
+        asyncio.run(main())
+        assert _escalated(live)
+
+    def test_behind_the_caller_s_back(self, live: Runtime) -> None:
+        with pytest.raises(ValueError, match="could not convert"):
+            leaves_later("$1")
+        wait_until(lambda: len(made) > 1, "the call to be made again")
+        wait_until(lambda: not live.later._keys, "the diagnosis to end")
+        assert _escalated(live)
+
+    def test_behind_the_caller_s_back_in_an_event_loop(self, live: Runtime) -> None:
+        async def main() -> None:
+            with pytest.raises(ValueError, match="could not convert"):
+                await leaves_async_later("$1")
+            while len(made) < 2 or live.later._keys:
+                await asyncio.sleep(0.01)
+
+        asyncio.run(asyncio.wait_for(main(), 20))
+        assert _escalated(live)
+
+
+def test_a_thread_that_is_no_main_one_gets_no_keyboard_interrupt_of_an_attempt(live: Runtime) -> None:
+    global again
+    again = _leave(KeyboardInterrupt)
+    ended: list[type[BaseException]] = []
+
+    def work() -> None:
+        try:
+            leaves("$1")
+        except BaseException as error:
+            ended.append(type(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert ended == [ValueError]
+    assert _escalated(live)
+
+
+def test_a_fix_whose_attempt_leaves_does_not_serve(live: Runtime) -> None:
+    global again
+    again = _leave(SystemExit)
+    with pytest.raises(ValueError, match="could not convert"):
+        leaves_when_repaired("$1")
+    assert not live.index.snapshot.serving
+    [one] = facts(live)
+    assert any("AttemptAborted" in each.reason for each in one.resolution.decisions)
+
+
+def test_whoever_replays_an_incident_is_told_what_the_call_has_raised(live: Runtime) -> None:
+    global again
+    again = _leave(SystemExit)
+    with pytest.raises(ValueError, match="could not convert"):
+        leaves("$1")
+    [one] = facts(live)
+    with Store.open(live.settings) as store:
+        replayed = replay_call(store, live.settings, one.incident, boundaries()["leaves"])
+    assert (replayed.ended, replayed.error) == ("raised", "SystemExit: ")
+
+
+class TestWhatIsSentToTheHostReachesIt:
+    def test_a_keyboard_interrupt(self, live: Runtime) -> None:
+        global again
+        again = _leave(KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            leaves("$1")
+
+    def test_a_handler_of_a_signal_that_ends_the_process(self, live: Runtime) -> None:
+        global again
+
+        def told() -> NoReturn:
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError
+
+        again = told
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+        try:
+            with pytest.raises(SystemExit) as exited:
+                leaves("$1")
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        assert exited.value.code == 7
+
+    def test_the_cancellation_of_its_task(self, live: Runtime) -> None:
+        async def main() -> Any:
+            task = asyncio.create_task(waits("$1"))
+            while len(made) < 2:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            return (await asyncio.gather(task, return_exceptions=True))[0]
+
+        assert isinstance(asyncio.run(asyncio.wait_for(main(), 20)), asyncio.CancelledError)
+
+    def test_the_end_of_its_time(self, live: Runtime) -> None:
+        async def main() -> None:
+            async with asyncio.timeout(1):
+                await waits("$1")
+
+        with pytest.raises(TimeoutError):
+            asyncio.run(main())
