@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
 import sys
 import threading
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 from tests.observe import facts, wait_until
 
-from healspan.instrumentation import error_boundary
+from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.replay import replay_call
@@ -220,3 +221,83 @@ class TestWhatIsSentToTheHostReachesIt:
 
         with pytest.raises(TimeoutError):
             asyncio.run(main())
+
+
+# How deep a recursion goes. Nothing says what it returns: else each call is looked at in any case.
+
+
+def deep_bare(levels: int):
+    return levels and 1 + deep_bare(levels - 1)
+
+
+@error_boundary("deep")
+def deep(levels: int):
+    return levels and 1 + deep(levels - 1)
+
+
+@error_boundary("deep_async")
+async def deep_async(levels: int):
+    return levels and 1 + await deep_async(levels - 1)
+
+
+@error_boundary("deep_even")
+def deep_even(levels: int):
+    return levels and 1 + deep_odd(levels - 1)
+
+
+@error_boundary("deep_odd")
+def deep_odd(levels: int):
+    return levels and 1 + deep_even(levels - 1)
+
+
+@error_boundary("deep_blocks")
+def deep_blocks(levels: int):
+    with pipeline("inner", checks=[lambda results: results["deep_blocks"] == levels - 1] if levels else ()):
+        return levels and 1 + deep_blocks(levels - 1)
+
+
+def _levels() -> int:
+    """As many as there are, but for those that healing takes at the end of each way."""
+    return sys.getrecursionlimit() - len(inspect.stack()) - 60
+
+
+class TestARunWithChecksTakesNoDepth:
+    def test_of_a_recursion(self, live: Runtime) -> None:
+        levels = _levels()
+        assert deep_bare(levels) == levels
+        with pipeline("p", checks=[lambda results: results["deep"] == levels]):
+            assert deep(levels) == levels
+
+    def test_of_one_that_awaits(self, live: Runtime) -> None:
+        async def main() -> None:
+            levels = _levels() - 10
+            with pipeline("p", checks=[lambda results: results["deep_async"] == levels]):
+                assert await deep_async(levels) == levels
+
+        asyncio.run(main())
+
+    def test_of_boundaries_that_call_each_other(self, live: Runtime) -> None:
+        levels = _levels()
+        seen = {"deep_even": levels, "deep_odd": levels - 1}
+        with pipeline("p", checks=[lambda results: dict(results) == seen]):
+            assert deep_even(levels) == levels
+
+    def test_and_each_block_in_one_has_its_own_results(self, live: Runtime) -> None:
+        with pipeline("p", checks=[lambda results: results["deep_blocks"] == 5]):
+            assert deep_blocks(5) == 5
+
+    def test_and_what_outlives_it_is_seen(self, live: Runtime) -> None:
+        tasks: list[asyncio.Task[int]] = []
+
+        @error_boundary("begins")
+        async def begins(levels: int):
+            if levels:
+                tasks.append(asyncio.create_task(begins(levels - 1)))
+            return levels
+
+        async def main() -> None:
+            with pipeline("p", checks=[lambda results: results["begins"] == 0]):
+                assert await begins(1) == 1
+                assert await tasks[0] == 0
+
+        asyncio.run(main())

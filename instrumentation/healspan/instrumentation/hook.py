@@ -12,6 +12,7 @@ import itertools
 import sys
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from types import FrameType
 
 from healspan.instrumentation.errors import ContractViolation
@@ -20,7 +21,7 @@ from healspan.instrumentation.healing import as_without_repairs, heal, heal_asyn
 from healspan.instrumentation.site import UNSEEN, Args, Kwargs, Site
 from healspan.remediation.engine import Healing
 from healspan.remediation.repair import Enclosure, RunningCalls, register_hook
-from healspan.remediation.run import current_run, open_runs
+from healspan.remediation.run import current_run, kept_results, open_runs
 from healspan.remediation.runtime import report
 
 __all__ = ["BoundaryHook", "call_arguments"]
@@ -30,6 +31,36 @@ _clock = time.perf_counter
 _exception = sys.exception
 _NO_ARGUMENTS: tuple[Args, Kwargs] = (), {}
 _NOTHING = object()
+
+
+class _Apart:
+    """A call of a boundary that is made apart, for the checks of the blocks around it; entered while it goes on."""
+
+    __slots__ = ("_token", "kept", "name", "over")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kept = kept_results.get()
+        self.over = False
+        """A task that was begun in the call may outlive it; its calls are outermost ones again."""
+
+    def __enter__(self) -> None:
+        self._token = _apart.set((*(one for one in _apart.get() if not one.over), self))
+
+    def __exit__(self, *_: object) -> None:
+        self.over = True
+        with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
+            _apart.reset(self._token)
+
+
+_apart: ContextVar[tuple[_Apart, ...]] = ContextVar("healspan_apart", default=())
+"""The calls under way in this context that are made apart."""
+
+
+def _is_within(name: str) -> bool:
+    """Whether a call of a boundary is made apart already, for the very same blocks."""
+    kept = kept_results.get()
+    return any(one.name == name and one.kept is kept and not one.over for one in _apart.get())
 
 
 class BoundaryHook:
@@ -75,20 +106,26 @@ class BoundaryHook:
             self._begin(frame, weight, _clock())
 
     def reach(self) -> bool:
-        """Note that the boundary was reached in its run; True if the call is to be made by `apart`."""
-        return self._site.reach() and not self.enclosure.verified
+        """Note that the boundary was reached in its run; True if the call is to be made by `apart`.
+
+        Of a recursion only the outermost call is, whose result is the last: `apart` and the bare function below it
+        would take a frame each of every level's.
+        """
+        return self._site.reach() and not self.enclosure.verified and not _is_within(self._site.boundary.name)
 
     def apart(self) -> object:
         """Call the bare function in the place of the body, since the run wants to know what it returns."""
         args, kwargs = call_arguments(_frame(1))
-        result = self._site.function(*args, **kwargs)
+        with _Apart(self._site.boundary.name):
+            result = self._site.function(*args, **kwargs)
         self._show(result)
         return result
 
     async def apart_async(self) -> object:
         """Likewise for a coroutine function."""
         args, kwargs = call_arguments(_frame(1))
-        result = await self._site.function(*args, **kwargs)
+        with _Apart(self._site.boundary.name):
+            result = await self._site.function(*args, **kwargs)
         self._show(result)
         return result
 
