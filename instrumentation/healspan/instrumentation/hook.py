@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from types import FrameType
 
+from healspan.instrumentation.ending import ends_by_exception
 from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import drop_frame, set_traceback, traceback_of
 from healspan.instrumentation.healing import as_without_repairs, heal, heal_async
@@ -30,7 +31,6 @@ _frame = sys._getframe
 _clock = time.perf_counter
 _exception = sys.exception
 _NO_ARGUMENTS: tuple[Args, Kwargs] = (), {}
-_NOTHING = object()
 
 
 class _Apart:
@@ -144,12 +144,9 @@ class BoundaryHook:
         ended, frame, error = _clock(), _frame(1), _exception()
         if error is not None and _is_leaving(error, frame):
             return
-        kept = self._kept.pop(id(frame), _NOTHING)
-        if kept is _NOTHING:
-            return  # an exception is leaving whose traceback the application has shortened
         wrong: Exception | None = None
         try:
-            wrong = self._returned(frame, kept, ended)
+            wrong = self._returned(frame, self._kept.pop(id(frame)), ended)
         except Exception as own:
             report("contract", own)
         if wrong is not None:
@@ -285,7 +282,7 @@ register_hook(BoundaryHook.failed_async.__code__)
 def _is_leaving(error: BaseException, frame: FrameType) -> bool:
     """Whether an exception is on its way out of a frame: another one may be handled further up all the while."""
     trace = traceback_of(error)
-    return trace is not None and trace.tb_frame is frame
+    return (trace is not None and trace.tb_frame is frame) or ends_by_exception(frame)
 
 
 def call_arguments(frame: FrameType) -> tuple[Args, Kwargs]:
