@@ -17,6 +17,7 @@ from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.replay import replay_call
+from healspan.remediation.run import Failed
 from healspan.remediation.runtime import Runtime
 from healspan.remediation.store.repository import Store
 
@@ -301,3 +302,72 @@ class TestARunWithChecksTakesNoDepth:
                 assert await tasks[0] == 0
 
         asyncio.run(main())
+
+
+# Exceptions that refuse notes
+
+
+class Refuses(Exception):
+    def add_note(self, note: str) -> None:
+        raise TypeError("no notes here")
+
+
+class RefusesAttributes(Exception):
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(name)
+
+
+class HasNotes(Exception):
+    __notes__ = ("of the class",)
+
+
+class ReadsNotes(Exception):
+    @property
+    def __notes__(self) -> list[str]:
+        return []
+
+
+class ExitsWhenNoted(Exception):
+    @property
+    def __notes__(self) -> list[str]:
+        sys.exit(3)
+
+
+class Slotted(Exception):
+    __slots__ = ("__notes__",)
+
+
+class TupleNotes(Exception):
+    def __init__(self) -> None:
+        self.__notes__ = ("of the instance",)  # type: ignore[assignment]
+
+
+@error_boundary("refuses")
+def refuses(kind: type[Exception]) -> None:
+    raise kind
+
+
+REFUSING = [Refuses, RefusesAttributes, HasNotes, ReadsNotes, ExitsWhenNoted, Slotted, TupleNotes]
+
+
+@pytest.mark.parametrize("kind", REFUSING)
+def test_an_exception_that_refuses_notes_is_one_failure_all_the_same(live: Runtime, kind: type[Exception]) -> None:
+    with pytest.raises(kind), pipeline("refusing") as run:
+        refuses(kind)
+    assert [type(event) for event in run.events()] == [Failed]
+    assert len(facts(live)) == 1
+
+
+def test_one_that_is_raised_for_ever_and_refuses_notes_collects_none(live: Runtime) -> None:
+    one = TupleNotes()
+
+    @error_boundary("refuses_for_ever")
+    def broken() -> None:
+        raise one
+
+    for _ in range(20):
+        with pytest.raises(TupleNotes), pipeline("refusing") as run:
+            broken()
+        assert len(run.events()) == 1
+    assert one.__notes__ == ("of the instance",)
+    assert len(vars(one)["__healspan__"]) <= 8
