@@ -17,7 +17,7 @@ from healspan.remediation.incident import Cause
 from healspan.remediation.repair import is_own
 from healspan.remediation.scrubbing import ScrubSession
 
-__all__ = ["MAX_MESSAGE", "cause_chain", "drop_frame", "error_message", "set_traceback", "traceback_of"]
+__all__ = ["MAX_MESSAGE", "cause_chain", "drop_frame", "error_message", "set_context", "set_traceback", "traceback_of"]
 
 MAX_MESSAGE = 2_000
 _MAX_CAUSE_MESSAGE = 500
@@ -51,6 +51,11 @@ def drop_frame(error: BaseException, frame: FrameType) -> None:
     while trace is not None and (trace.tb_frame is frame or is_own(str(trace.tb_frame.f_globals.get("__name__")))):
         trace = trace.tb_next
     set_traceback(error, trace)
+
+
+def set_context(error: BaseException, context: BaseException | None) -> None:
+    """Say during the handling of what an exception was raised, past whatever its class overrides."""
+    _SLOTS["__context__"].__set__(error, context)
 
 
 def set_traceback(error: BaseException, trace: TracebackType | None) -> None:

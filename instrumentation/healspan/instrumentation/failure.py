@@ -91,6 +91,8 @@ class Failure:
         self._path: FramePath = ()
         self._incident: Incident | None = None
         self._live: Runtime | None = None
+        self.refuted: Mapping[str, str] = {}
+        """Fixes whose installed repairs acted in this call and led to a value that broke the contract, and why."""
         self._through: Callable[..., Any] | None = None
         """Makes the call in the place of the boundary's function, where no frame of the boundary is on the stack."""
 

@@ -6,7 +6,6 @@ The same instructions stand inside a function, and in the wrapper of one that th
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 import itertools
 import sys
@@ -16,9 +15,8 @@ from contextvars import ContextVar
 from types import FrameType
 
 from healspan.instrumentation.ending import ends_by_exception
-from healspan.instrumentation.errors import ContractViolation
-from healspan.instrumentation.exceptions import drop_frame, set_traceback, traceback_of
-from healspan.instrumentation.healing import as_without_repairs, heal, heal_async
+from healspan.instrumentation.exceptions import drop_frame, set_context, set_traceback, traceback_of
+from healspan.instrumentation.healing import Refused, heal, heal_async
 from healspan.instrumentation.site import UNSEEN, Args, Kwargs, Site
 from healspan.remediation.engine import Healing
 from healspan.remediation.repair import Enclosure, RunningCalls, register_hook
@@ -74,7 +72,7 @@ class BoundaryHook:
     def __init__(self, site: Site, *, wrapping: bool) -> None:
         self._site = site
         self._wrapping = wrapping
-        self._calls = RunningCalls(self._left)
+        self._calls = RunningCalls(self._left, verified=site.contract.declared)
         # What a sampled call needs, at one step's reach.
         self._count, self._begin, self._take = site.counter.look, self._calls.sampled, self._calls.take_all
         self._sample, self._has_context = site.sample, site.has_context
@@ -83,6 +81,8 @@ class BoundaryHook:
         """By the id of the frame, like all below: what stands for a result."""
         self._kept: dict[int, object] = {}
         """What is being returned."""
+        self._refused: dict[int, Refused] = {}
+        """What repairs have led to and the contract does not let through."""
         self._good: dict[int, tuple[Args, Kwargs] | None] = {}
         """Copies of the arguments of a call that is kept, should it turn out good."""
         self._snapshots: dict[int, tuple[Args, Kwargs] | None] = {}
@@ -157,9 +157,9 @@ class BoundaryHook:
         frame, error = _frame(1), sys.exception()
         try:
             healing: Healing | None = None
-            with self._failing(frame, error) as snapshot:
+            with self._failing(frame, error) as (snapshot, refused):
                 if error is not None:
-                    healing = heal(self._site, error, *call_arguments(frame), frame, snapshot)
+                    healing = heal(self._site, error, *call_arguments(frame), frame, snapshot, refused)
             return self._healed(frame, healing)
         except Exception as own:
             report("heal", own)
@@ -170,9 +170,9 @@ class BoundaryHook:
         frame, error = _frame(1), sys.exception()
         try:
             healing: Healing | None = None
-            with self._failing(frame, error) as snapshot:
+            with self._failing(frame, error) as (snapshot, refused):
                 if error is not None:
-                    healing = await heal_async(self._site, error, *call_arguments(frame), frame, snapshot)
+                    healing = await heal_async(self._site, error, *call_arguments(frame), frame, snapshot, refused)
             return self._healed(frame, healing)
         except Exception as own:
             report("heal", own)
@@ -183,29 +183,32 @@ class BoundaryHook:
         return self._values.pop(id(_frame(1)))
 
     @contextlib.contextmanager
-    def _failing(self, frame: FrameType, error: BaseException | None) -> Iterator[tuple[Args, Kwargs] | None]:
-        """Forget what was noted of a call; give a copy of its arguments from before it, if there is one."""
+    def _failing(
+        self, frame: FrameType, error: BaseException | None
+    ) -> Iterator[tuple[tuple[Args, Kwargs] | None, Refused | None]]:
+        """Forget what was noted of a call; give a copy of its arguments from before it, and what was refused of it."""
         self._calls.forget_sample(frame)  # only good calls are sampled
         self._kept.pop(id(frame), None)
         self._good.pop(id(frame), None)
         snapshot = self._snapshots.pop(id(frame), None)
+        refused = self._refused.pop(id(frame), None)
         if error is None:
-            yield snapshot
+            yield snapshot, refused
             return
         trace = traceback_of(error)
         below = trace.tb_next.tb_frame.f_code if trace is not None and trace.tb_next is not None else None
-        broken = below is _VERIFY
-        if trace is not None and trace.tb_next is not None and broken and type(error) is not ContractViolation:
-            # The call failed when it was made again, without repairs: nothing of this one belongs to that.
-            set_traceback(error, trace.tb_next.tb_next)
-            broken = False
+        broken = below is _VERIFY and refused is None
+        if refused is not None:
+            # It goes on as if no repair had kept it; nothing of how it was raised again belongs to that.
+            set_traceback(error, refused.original.trace)
+            set_context(error, refused.original.context)
         elif trace is not None and broken:
             # A broken contract was raised by nobody; where it goes on, it comes from the ``return``.
             trace.tb_next = None
             set_traceback(error, None)
         elif self._wrapping or below in _APART:
             drop_frame(error, frame)
-        yield snapshot
+        yield snapshot, refused
         if broken and not self._wrapping:
             set_traceback(error, trace)
 
@@ -224,11 +227,11 @@ class BoundaryHook:
         args, kwargs = call_arguments(frame) if looked_at else _NO_ARGUMENTS
         violation = site.violation(result, args, kwargs) if site.contract.declared else None
         if uses and violation is not None and site.boundary.mode != "observe":
-            # A repair must not change what a call fails with. What that says of its fix is seen when it is tried again.
-            again = copy.deepcopy(self._snapshots.get(id(frame))) or (args, kwargs)
-            original = as_without_repairs(site, *again)
+            # A repair must not change what a call fails with: without it, this is what would have left.
+            original = uses[0].original
             if original is not None:
-                return original
+                self._refused[id(frame)] = Refused(uses, result, original)
+                return original.error
         if uses:
             site.settle(uses, args, kwargs, result=(result,))
         good = self._good.pop(id(frame), None) if self._good else None

@@ -139,6 +139,7 @@ class Engine:
     def heal(self, call: FailedCall) -> Generator[Invocation, Any, Healing]:
         """Take one failing call, whose incident is durable, up the tiers; in mode `background` only to tier 1."""
         progress = Progress()
+        self._note_refuted(call, progress)
         with self._interrupted(progress):
             success = yield from self._known_fix(call, progress)
             if success is None and call.boundary.mode != "background":
@@ -158,6 +159,7 @@ class Engine:
             Whether one was found.
         """
         progress = Progress(tier=Tier.DIAGNOSIS, diagnosed=True, later=True)
+        self._note_refuted(call, progress)
         found = False
         if not self._index.disabled:
             with self._interrupted(progress):
@@ -177,6 +179,13 @@ class Engine:
         except BaseException:
             self._journal.append_many(progress.facts)
             raise
+
+    def _note_refuted(self, call: FailedCall, progress: Progress) -> None:
+        """Leave out fixes that have had their turn in this call; each has its verdict already."""
+        for fix_id, reason in call.refuted.items():
+            candidate = self._index.snapshot.candidates.get(fix_id)
+            if candidate is not None:
+                progress.decide(candidate.fix, "contract", reason, applied=True)
 
     # Tier 1
 
