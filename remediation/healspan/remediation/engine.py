@@ -124,7 +124,7 @@ class Engine:
         self._prover = Prover(
             index=index,
             adoption=self._adoption,
-            ladder=Ladder(repairs, sandbox, replay_seconds=replay_seconds, clock=clock, now=now),
+            ladder=Ladder(repairs, sandbox, replay_seconds=replay_seconds, clock=clock, now=now, sign=keys.sign_record),
             lessons=Lessons(lesson_rest),
             preset=preset,
             search_seconds=search_seconds,
@@ -234,7 +234,7 @@ class Engine:
         return next(candidate for candidate in left if candidate.fix.fix_id == choice.fix_id)
 
     def _arm(self, candidate: Candidate, context: str, now: datetime, preference: float) -> Arm:
-        fix, evidence = candidate.fix, self._index.verdicts.evidence(candidate.fix.fix_id)
+        fix, evidence = candidate.fix, self._index.verdicts.vouched(candidate.fix.fix_id)
         return Arm(
             fix_id=fix.fix_id,
             posterior=evidence.posterior(now, context),

@@ -82,7 +82,7 @@ class Runtime:
         self.spool = Spool(settings, on_drop=self.metrics.dropped)
         self.history = RunHistory()
         self._switched_off = False
-        self.index = FixIndex(settings, trust=self.keys.trust, on_change=self._serve)
+        self.index = FixIndex(settings, trust=self.keys.trust, vouch=self.keys.verify, on_change=self._serve)
         self.drainer = Drainer(settings, self.spool)
         self.probation = Probation(
             index=self.index,
@@ -176,7 +176,7 @@ class Runtime:
             facts += self._judged(applied, criterion, run, now)
         facts += self.probation.ruled({one.fix_id for one, _ in judged if one.application_id is not None})
         for one in judge_plans(run, judged, view, at=now):
-            facts += [("plan", one.plan), ("plan_outcome", one.outcome)]
+            facts += [("plan", one.plan), ("plan_outcome", self.keys.sign_record(one.outcome))]
             self.history.add_plan(one.plan)
             self.history.add_plan_outcome(one.outcome)
         if run.pipeline is not None:
