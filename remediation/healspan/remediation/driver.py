@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from healspan.remediation.attempt import Invocation
 from healspan.remediation.errors import AttemptAborted
 from healspan.remediation.interrupts import is_interrupt
+from healspan.remediation.repair.guard import qualified
 
 __all__ = ["drive", "drive_async"]
 
@@ -31,7 +32,7 @@ def drive(healing: Generator[Invocation, Any, T]) -> T:
             except BaseException as error:
                 if is_interrupt(error):
                     raise
-                invocation = healing.throw(AttemptAborted(f"the call raised {type(error).__qualname__}"))
+                invocation = healing.throw(AttemptAborted(f"the call raised {qualified(type(error))}"))
             else:
                 invocation = healing.send(value)
     except StopIteration as stop:
@@ -54,7 +55,7 @@ async def drive_async(healing: Generator[Invocation, Any, T]) -> T:
             except BaseException as error:
                 if is_interrupt(error):
                     raise
-                invocation = healing.throw(AttemptAborted(f"the call raised {type(error).__qualname__}"))
+                invocation = healing.throw(AttemptAborted(f"the call raised {qualified(type(error))}"))
             else:
                 invocation = healing.send(value)
     except StopIteration as stop:

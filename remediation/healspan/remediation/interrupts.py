@@ -18,6 +18,7 @@ from healspan.remediation.repair.guard import qualified
 __all__ = ["is_interrupt"]
 
 _TRACEBACK = BaseException.__dict__["__traceback__"]
+_MRO = type.__dict__["__mro__"]  # past whatever a metaclass overrides
 
 _SENT_BY_SCHEDULERS = frozenset(
     {"greenlet.GreenletExit", "gevent.timeout.Timeout", "eventlet.timeout.Timeout", "trio.Cancelled"}
@@ -40,7 +41,7 @@ def is_interrupt(error: BaseException) -> bool:
         return True
     if isinstance(error, asyncio.CancelledError):
         return _is_being_cancelled()
-    if any(qualified(each) in _SENT_BY_SCHEDULERS for each in type(error).__mro__):
+    if any(qualified(each) in _SENT_BY_SCHEDULERS for each in _MRO.__get__(type(error))):
         return True
     if threading.current_thread() is not threading.main_thread():
         return False
