@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 from tests.observe import facts, wait_until
 
-from healspan.instrumentation import error_boundary, pipeline
+from healspan.instrumentation import ContractViolation, error_boundary, pipeline
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.replay import replay_call
@@ -180,6 +180,30 @@ def test_whoever_replays_an_incident_is_told_what_the_call_has_raised(live: Runt
     with Store.open(live.settings) as store:
         replayed = replay_call(store, live.settings, one.incident, boundaries()["leaves"])
     assert (replayed.ended, replayed.error) == ("raised", "SystemExit: ")
+
+
+def exits(result: object, arguments: object = None) -> bool:
+    sys.exit(3)
+
+
+@error_boundary("checked_by_an_exit", checks=[exits])
+def checked() -> int:
+    return 1
+
+
+@error_boundary("told_by_an_exit", context=lambda text: exits(text))
+def told(text: str) -> float:
+    return float(text)
+
+
+def test_nor_does_what_a_check_or_a_context_function_raises(live: Runtime) -> None:
+    with pytest.raises(ContractViolation, match="check exits raised SystemExit"):
+        checked()
+    for number in range(200):  # some of them are sampled
+        assert told(str(number)) == number
+    with pytest.raises(ValueError, match="could not convert"):
+        told("x")
+    assert [one.resolution.status for one in facts(live)] == [IncidentStatus.ESCALATED] * 2
 
 
 class TestWhatIsSentToTheHostReachesIt:
