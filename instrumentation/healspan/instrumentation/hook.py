@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from types import FrameType
 
 from healspan.instrumentation.ending import ends_by_exception
-from healspan.instrumentation.exceptions import drop_frame, set_context, set_traceback, traceback_of
+from healspan.instrumentation.exceptions import drop_frame, mend_end, set_context, set_traceback, traceback_of
 from healspan.instrumentation.healing import Refused, heal, heal_async
 from healspan.instrumentation.site import UNSEEN, Args, Kwargs, Site
 from healspan.remediation.engine import Healing
@@ -195,6 +195,8 @@ class BoundaryHook:
         if error is None:
             yield snapshot, refused
             return
+        if issubclass(type(error), RecursionError):
+            mend_end(error)
         trace = traceback_of(error)
         below = trace.tb_next.tb_frame.f_code if trace is not None and trace.tb_next is not None else None
         broken = below is _VERIFY and refused is None
