@@ -84,7 +84,8 @@ class Process:
 
     def __init__(self, live: Runtime, store: Store) -> None:
         self.store = store
-        self.index = FixIndex(live.settings, trust=live.keys.trust)
+        self.keys = live.keys
+        self.index = FixIndex(live.settings, trust=live.keys.trust, vouch=live.keys.verify)
         self.decided: list[Decision] = []
         self.probation = Probation(
             index=self.index,
@@ -104,7 +105,9 @@ class Process:
     def bring(self) -> None:
         with self.store.database.writing() as connection:
             now = datetime.now(UTC)
-            add_facts(connection, Inserts(connection.dialect), [(one, None) for one in self.facts], now=now)
+            add_facts(
+                connection, Inserts(connection.dialect), [(one, None) for one in self.facts], now=now, seal=self.keys
+            )
 
     def state(self, fix: Fix) -> FixState | None:
         change = self.index.latest(fix.fix_id)

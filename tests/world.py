@@ -48,7 +48,9 @@ class World:
     def write(self, *records: Record) -> None:
         """Write facts in one transaction, as the drainer does."""
         with self.store.database.writing() as connection:
-            add_facts(connection, Inserts(connection.dialect), [(one, None) for one in records], now=self.now)
+            add_facts(
+                connection, Inserts(connection.dialect), [(one, None) for one in records], now=self.now, seal=self.keys
+            )
 
     def failure(
         self,

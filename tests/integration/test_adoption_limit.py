@@ -16,8 +16,8 @@ from healspan.remediation.store.repository import Store
 
 
 def service(name: str):
-    """A boundary that can fail in three ways, each a pattern of its own."""
-    errors = {"a": LookupError, "b": ValueError, "c": TypeError}
+    """A boundary that can fail in five ways, each a pattern of its own."""
+    errors = {"a": LookupError, "b": ValueError, "c": TypeError, "d": OSError, "e": EOFError}
 
     @error_boundary(name)
     def primary(kind: str) -> str:
@@ -65,3 +65,46 @@ def test_none_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEALSPAN_ADOPTIONS_PER_DAY", "0")
     assert service("never")("a") == "a"
     assert [state for state, _ in states()] == [FixState.PROPOSED]
+
+
+def test_the_limit_is_said_once_a_day_with_how_many_were_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("HEALSPAN_ADOPTIONS_PER_DAY", "1")
+    adoption = runtime().engine._adoption
+    stormy = service("stormy")
+    start = datetime.now(UTC)
+
+    def said(day: float, kind: str) -> list[str]:
+        caplog.clear()
+        monkeypatch.setattr(adoption, "_now", lambda: start + timedelta(days=day))
+        stormy(kind)
+        return [
+            one.getMessage() for one in caplog.records if "limit" in one.getMessage() or "again" in one.getMessage()
+        ]
+
+    assert said(0, "a") == []
+    [first] = said(0, "b")
+    assert "limit of 1 new fixes a day" in first
+    assert said(0.1, "c") == []
+    [over] = said(1.1, "d")
+    assert over == "boundary stormy takes new fixes again; 2 were stopped"
+    [anew] = said(1.2, "e")
+    assert "limit of 1 new fixes a day" in anew
+
+
+def test_a_limit_that_never_ends_is_said_once_a_day_too(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("HEALSPAN_ADOPTIONS_PER_DAY", "0")
+    adoption = runtime().engine._adoption
+    stormy = service("ever stormy")
+    start = datetime.now(UTC)
+    for day, kind in ((0.0, "a"), (0.5, "b"), (1.5, "c"), (1.6, "d")):
+        monkeypatch.setattr(adoption, "_now", lambda day=day: start + timedelta(days=day))
+        stormy(kind)
+    first, second = [one.getMessage() for one in caplog.records if "limit" in one.getMessage()]
+    assert "since" not in first
+    assert "(2 were stopped since this was last said)" in second

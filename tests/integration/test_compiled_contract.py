@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.bounded import bare, held_by, outcome
-from tests.observe import facts, wait_until
+from tests.bounded import held_by, outcome
+from tests.observe import facts
 
 from healspan.instrumentation import ContractViolation
 from healspan.remediation.incident import IncidentStatus
@@ -135,44 +135,3 @@ def test_arguments_are_copied_before_the_call(live: Runtime, form: str, module: 
     assert not hook._snapshots
     assert not hook._kept
     assert not hook._values
-
-
-AMOUNT = """
-made = []
-
-@boundary('amount', output=float, checks=[lambda result, arguments: result > 0], retry_safe=True)
-def amount(text):
-    made.append(text)
-    return float(text)
-"""
-
-
-def test_a_repair_whose_value_breaks_the_contract_leaves_the_original_exception(
-    live: Runtime,
-    form: str,
-    module: Callable[[str], ModuleType],
-) -> None:
-    app = module(AMOUNT)
-    assert app.amount("$5") == 5.0
-    wait_until(live.repairs.installed, "the repair to be installed")
-    app.made.clear()
-    assert outcome(app.amount, "(1.00)") == outcome(bare(app.amount), "(1.00)")
-    assert app.amount("$6") == 6.0
-    latest = facts(live)[-1]
-    assert latest.incident.error_type == "builtins.ValueError"
-    assert [one.gate for one in latest.resolution.decisions if one.applied] == ["contract"]
-
-
-def test_what_must_not_be_made_again_fails_with_the_broken_contract(
-    live: Runtime,
-    form: str,
-    module: Callable[[str], ModuleType],
-) -> None:
-    app = module(AMOUNT)
-    assert app.amount("$5") == 5.0
-    wait_until(live.repairs.installed, "the repair to be installed")
-    app.amount.boundary.retry_safe = False
-    app.made.clear()
-    with pytest.raises(ContractViolation):
-        app.amount("(1.00)")
-    assert app.made == ["(1.00)"]

@@ -175,4 +175,5 @@ def test_folding_again_gives_the_same(world: World, verdicts: list[tuple[Verdict
     assert again.llr() == pytest.approx(folded.llr())
     assert (again.counted(), again.regressions) == (folded.counted(), folded.regressions)
     if not unknown:
-        assert again == folded
+        # Nobody signs what follows from the store alone.
+        assert again == folded.model_copy(update={"signature": None})

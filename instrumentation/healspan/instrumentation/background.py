@@ -20,7 +20,7 @@ from typing import Any
 from healspan.instrumentation.contract import Arguments
 from healspan.instrumentation.failure import Failure
 from healspan.remediation.driver import drive, drive_async
-from healspan.remediation.repair import RunningCalls, register_boundary, take_fired
+from healspan.remediation.repair import RunningCalls, register_boundary, resting_fixes, take_fired
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, runtime
 
@@ -92,20 +92,21 @@ class Background:
                 later.put(key, functools.partial(context.run, self._find, abandoned))
 
     def _find(self, failure: Failure) -> None:
-        with self._entered():
+        with self._entered(failure):
             drive(runtime().engine.find(failure))
 
     async def _find_async(self, failure: Failure, key: str) -> None:
         with internal_error("diagnose"), runtime().later.claim(key) as mine:
             if mine:
-                with self._entered():
+                with self._entered(failure):
                     await drive_async(runtime().engine.find(failure))
 
     @contextlib.contextmanager
-    def _entered(self) -> Iterator[None]:
+    def _entered(self, failure: Failure) -> Iterator[None]:
         """Leave the caller's run, and keep failures of the attempts from being healed in their turn."""
         attempts = BeingHealed(self._name)
         current_run.set(None)
+        resting_fixes.set(frozenset(failure.refuted))
         self._healing.set((*self._healing.get(), attempts))
         try:
             yield

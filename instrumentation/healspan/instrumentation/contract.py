@@ -13,6 +13,7 @@ from pydantic_core import SchemaError
 
 from healspan.instrumentation.fields import broken_field
 from healspan.remediation.boundary import UNSET, Boundary, ContractResult
+from healspan.remediation.interrupts import is_interrupt
 
 __all__ = ["Arguments", "Check", "Contract", "compared"]
 
@@ -122,7 +123,9 @@ class Contract:
                 if where or not self._is_another_collection(value):
                     return ContractResult(False, f"output{'.' + where if where else ''}: {first['msg']}")
                 validated = value
-            except Exception as error:  # a validator of the application's
+            except BaseException as error:  # a validator of the application's
+                if is_interrupt(error):
+                    raise
                 return ContractResult(False, f"output: its validation raised {type(error).__qualname__}")
             if not _unchanged(value, validated):
                 return ContractResult(False, "output: a mapping stands where an instance of the type must")
@@ -130,7 +133,9 @@ class Contract:
             name = getattr(check, "__name__", "check")
             try:
                 kept = check(value, arguments)
-            except Exception as error:
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
                 return ContractResult(False, f"check {name} raised {type(error).__qualname__}")
             if kept is not True:
                 return ContractResult(False, f"check {name} is not True of the result")

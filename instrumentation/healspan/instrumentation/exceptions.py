@@ -17,13 +17,24 @@ from healspan.remediation.incident import Cause
 from healspan.remediation.repair import is_own
 from healspan.remediation.scrubbing import ScrubSession
 
-__all__ = ["MAX_MESSAGE", "cause_chain", "drop_frame", "error_message", "set_traceback", "traceback_of"]
+__all__ = [
+    "MAX_MESSAGE",
+    "cause_chain",
+    "drop_frame",
+    "error_message",
+    "mend_end",
+    "set_context",
+    "set_traceback",
+    "traceback_of",
+]
 
 MAX_MESSAGE = 2_000
 _MAX_CAUSE_MESSAGE = 500
 _MAX_CAUSES = 8
 _MAX_LEAVES = 16
 _MAX_VISITED = 256
+_AT_THE_END = 64
+"""Entries of a traceback that are looked at where a recursion has ended: a boundary needs about ten frames to look."""
 _READ_AHEAD = 4_096
 """Characters of a message taken before scrubbing; more than the scrubber needs to cut it safely."""
 
@@ -51,6 +62,35 @@ def drop_frame(error: BaseException, frame: FrameType) -> None:
     while trace is not None and (trace.tb_frame is frame or is_own(str(trace.tb_frame.f_globals.get("__name__")))):
         trace = trace.tb_next
     set_traceback(error, trace)
+
+
+def mend_end(error: BaseException) -> None:
+    """Take what is ours off the end of the traceback of a recursion that had no frame left for a boundary's end.
+
+    There the instructions at the end, which have no line, raise one more error of the kind, in the first one's place.
+    """
+    trace, mended = traceback_of(error), False
+    for _ in range(_AT_THE_END):
+        below = None if trace is None else trace.tb_next
+        if trace is None or below is None:
+            break
+        if is_own(str(below.tb_frame.f_globals.get("__name__"))):
+            trace.tb_next, mended = below.tb_next, True
+        else:
+            if below.tb_lineno is None:
+                line, mended = below.tb_frame.f_code.co_firstlineno, True
+                below = TracebackType(below.tb_next, below.tb_frame, below.tb_lasti, line)
+                trace.tb_next = below
+            trace = below
+    context = _SLOTS["__context__"].__get__(error)
+    while mended and issubclass(type(context), RecursionError):
+        context = _SLOTS["__context__"].__get__(context)
+        set_context(error, context)
+
+
+def set_context(error: BaseException, context: BaseException | None) -> None:
+    """Say during the handling of what an exception was raised, past whatever its class overrides."""
+    _SLOTS["__context__"].__set__(error, context)
 
 
 def set_traceback(error: BaseException, trace: TracebackType | None) -> None:

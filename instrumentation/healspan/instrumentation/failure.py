@@ -35,6 +35,10 @@ _NOTE = "healspan: incident "
 _MOST_NOTES = 8
 """Boundaries an exception can pass, each with a note; one object raised for ever keeps the latest of them."""
 
+_UNNOTED = "__healspan__"
+"""Key in the dictionary of an exception whose class refuses notes: without either it would pass for another failure,
+once more noted by each pipeline that it leaves."""
+
 _DICTIONARY: Any = BaseException.__dict__["__dict__"]
 """Reads what an exception holds past whatever its class overrides."""
 
@@ -87,6 +91,8 @@ class Failure:
         self._path: FramePath = ()
         self._incident: Incident | None = None
         self._live: Runtime | None = None
+        self.refuted: Mapping[str, str] = {}
+        """Fixes whose installed repairs acted in this call and led to a value that broke the contract, and why."""
         self._through: Callable[..., Any] | None = None
         """Makes the call in the place of the boundary's function, where no frame of the boundary is on the stack."""
 
@@ -208,11 +214,8 @@ class Failure:
         if healing is not None:
             live.metrics.healing(self.incident, healing.resolution)
         if healing is None or not healing.healed:
-            note = f"{_NOTE}{self.incident.error_id}; see 'healspan incidents show {self.incident.error_id}'"
             with internal_error("note"):
-                _forget_notes(self.error)
-                # The class's own method: an instance may carry a hostile one.
-                BaseException.add_note(self.error, note)
+                _name_incident(self.error, str(self.incident.error_id))
 
     def _partial_value(self) -> object:
         traceback = self._traceback
@@ -380,7 +383,21 @@ async def _landing(event: threading.Event, seconds: float) -> None:
 
 def incident_ids(error: BaseException) -> frozenset[str]:
     """Return which incidents an exception says that it is."""
-    return frozenset(note.removeprefix(_NOTE).partition(";")[0] for note in _our_notes(error))
+    ids = [note.removeprefix(_NOTE).partition(";")[0] for note in _our_notes(error)]
+    return frozenset((*ids, *_DICTIONARY.__get__(error).get(_UNNOTED, ())))
+
+
+def _name_incident(error: BaseException, error_id: str) -> None:
+    """Let an exception say which incident it is, in a note; where its class refuses notes, to us alone."""
+    _forget_notes(error)
+    try:
+        with contextlib.suppress(Exception):
+            # The class's own method: an instance may carry a hostile one.
+            BaseException.add_note(error, f"{_NOTE}{error_id}; see 'healspan incidents show {error_id}'")
+    finally:
+        if error_id not in incident_ids(error):
+            held = _DICTIONARY.__get__(error)
+            held[_UNNOTED] = (*held.get(_UNNOTED, ()), error_id)[-_MOST_NOTES:]
 
 
 def _forget_notes(error: BaseException) -> None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import NamedTuple
 
 from healspan.instrumentation.background import BeingHealed
-from healspan.instrumentation.exceptions import set_traceback, traceback_of
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.site import Args, Kwargs, Site, being_healed
 from healspan.remediation.driver import drive, drive_async
 from healspan.remediation.engine import Healing
-from healspan.remediation.repair import repairs_rest, take_fired
-from healspan.remediation.reservoir import used_up
+from healspan.remediation.repair import FiredRepair, Swallowed, resting_fixes, take_fired
 from healspan.remediation.runtime import internal_error, runtime
 
-__all__ = ["as_without_repairs", "heal", "heal_async"]
+__all__ = ["Refused", "heal", "heal_async"]
+
+
+class Refused(NamedTuple):
+    """What installed repairs have led a call to, where its contract does not let that through."""
+
+    uses: Sequence[FiredRepair]
+    result: object
+    original: Swallowed
+    """What they had kept from leaving."""
 
 
 def heal(
@@ -27,6 +34,7 @@ def heal(
     kwargs: Kwargs,
     frame: FrameType,
     snapshot: tuple[Args, Kwargs] | None = None,
+    refused: Refused | None = None,
 ) -> Healing | None:
     """Return what stands for the call's result; None if the exception goes on, as it was.
 
@@ -37,12 +45,13 @@ def heal(
         kwargs: its keyword arguments.
         frame: the boundary's.
         snapshot: copy of the arguments from before the call.
+        refused: what repairs have led to, where the exception is the one that they had kept from leaving.
     """
-    failure = _failure(site, error, args, kwargs, frame, snapshot)
+    failure = _failure(site, error, args, kwargs, frame, snapshot, refused)
     if failure is None:
         return None
     healing: Healing | None = None
-    with _attempting(site, frame):
+    with _attempting(site, frame, failure):
         healing = drive(runtime().engine.heal(failure))
     return _ended(site, failure, healing, snapshot or (args, kwargs))
 
@@ -54,14 +63,15 @@ async def heal_async(
     kwargs: Kwargs,
     frame: FrameType,
     snapshot: tuple[Args, Kwargs] | None = None,
+    refused: Refused | None = None,
 ) -> Healing | None:
     """Likewise for a call of a coroutine function; its arguments are those of `heal`."""
-    failure = _failure(site, error, args, kwargs, frame, snapshot)
+    failure = _failure(site, error, args, kwargs, frame, snapshot, refused)
     if failure is None:
         return None
     failure.asynchronous = True
     healing: Healing | None = None
-    with _attempting(site, frame):
+    with _attempting(site, frame, failure):
         healing = await drive_async(runtime().engine.heal(failure))
     return _ended(site, failure, healing, snapshot or (args, kwargs))
 
@@ -73,54 +83,38 @@ def _failure(
     kwargs: Kwargs,
     frame: FrameType,
     snapshot: tuple[Args, Kwargs] | None,
+    refused: Refused | None,
 ) -> Failure | None:
-    uses = take_fired(frame)
+    uses = take_fired(frame) if refused is None else refused.uses
     if not isinstance(error, Exception):
         return None
     if uses:
-        site.settle(uses, args, kwargs, result=None)
+        site.settle(uses, args, kwargs, result=None if refused is None else (refused.result,))
     if any(one.name == site.boundary.name and not one.over for one in being_healed.get()):
         return None
-    return site.failure(error, args, kwargs, frame, snapshot)
-
-
-def as_without_repairs(site: Site, args: Args, kwargs: Kwargs) -> Exception | None:
-    """Return what a call raises when no installed repair acts in it, with the traceback of that.
-
-    None if it raises nothing, or must not be made again; a coroutine function cannot be asked from here.
-    """
-    if not site.boundary.retry_safe or inspect.iscoroutinefunction(site.function):
-        return None
-    if any(used_up(value) for value in (*args, *kwargs.values())):
-        return None
-    attempts = BeingHealed(site.boundary.name)
-    healing = being_healed.set((*being_healed.get(), attempts))
-    resting = repairs_rest.set(True)
-    try:
-        site.function(*args, **kwargs)
-    except Exception as error:
-        trace = traceback_of(error)
-        set_traceback(error, None if trace is None else trace.tb_next)
-        return error
-    finally:
-        attempts.over = True
-        repairs_rest.reset(resting)
-        being_healed.reset(healing)
-    return None
+    failure = site.failure(error, args, kwargs, frame, snapshot)
+    if failure is not None and refused is not None:
+        with internal_error("verify"):
+            reason = failure.verify(refused.result).reason
+            failure.refuted = {use.fix_id: reason for use in uses}
+    return failure
 
 
 @contextlib.contextmanager
-def _attempting(site: Site, frame: FrameType) -> Iterator[None]:
+def _attempting(site: Site, frame: FrameType, failure: Failure) -> Iterator[None]:
     attempts = BeingHealed(site.boundary.name)
     token = being_healed.set((*(one for one in being_healed.get() if not one.over), attempts))
+    resting = resting_fixes.set(frozenset(failure.refuted)) if failure.refuted else None
     try:
         with internal_error("heal"):
             yield
     finally:
         attempts.over = True
         take_fired(frame)  # what a call made again has left, where nobody asked for it
-        with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
+        with contextlib.suppress(ValueError):  # closed from another context: the values end with that one
             being_healed.reset(token)
+            if resting is not None:
+                resting_fixes.reset(resting)
 
 
 def _ended(site: Site, failure: Failure, healing: Healing | None, call: tuple[Args, Kwargs]) -> Healing | None:

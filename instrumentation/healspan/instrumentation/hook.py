@@ -6,21 +6,21 @@ The same instructions stand inside a function, and in the wrapper of one that th
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 import itertools
 import sys
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from types import FrameType
 
-from healspan.instrumentation.errors import ContractViolation
-from healspan.instrumentation.exceptions import drop_frame, set_traceback, traceback_of
-from healspan.instrumentation.healing import as_without_repairs, heal, heal_async
+from healspan.instrumentation.ending import ends_by_exception
+from healspan.instrumentation.exceptions import drop_frame, mend_end, set_context, set_traceback, traceback_of
+from healspan.instrumentation.healing import Refused, heal, heal_async
 from healspan.instrumentation.site import UNSEEN, Args, Kwargs, Site
 from healspan.remediation.engine import Healing
 from healspan.remediation.repair import Enclosure, RunningCalls, register_hook
-from healspan.remediation.run import current_run, open_runs
+from healspan.remediation.run import current_run, kept_results, open_runs
 from healspan.remediation.runtime import report
 
 __all__ = ["BoundaryHook", "call_arguments"]
@@ -29,7 +29,36 @@ _frame = sys._getframe
 _clock = time.perf_counter
 _exception = sys.exception
 _NO_ARGUMENTS: tuple[Args, Kwargs] = (), {}
-_NOTHING = object()
+
+
+class _Apart:
+    """A call of a boundary that is made apart, for the checks of the blocks around it; entered while it goes on."""
+
+    __slots__ = ("_token", "kept", "name", "over")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kept = kept_results.get()
+        self.over = False
+        """A task that was begun in the call may outlive it; its calls are outermost ones again."""
+
+    def __enter__(self) -> None:
+        self._token = _apart.set((*(one for one in _apart.get() if not one.over), self))
+
+    def __exit__(self, *_: object) -> None:
+        self.over = True
+        with contextlib.suppress(ValueError):  # closed from another context: the value ends with that one
+            _apart.reset(self._token)
+
+
+_apart: ContextVar[tuple[_Apart, ...]] = ContextVar("healspan_apart", default=())
+"""The calls under way in this context that are made apart."""
+
+
+def _is_within(name: str) -> bool:
+    """Whether a call of a boundary is made apart already, for the very same blocks."""
+    kept = kept_results.get()
+    return any(one.name == name and one.kept is kept and not one.over for one in _apart.get())
 
 
 class BoundaryHook:
@@ -43,7 +72,7 @@ class BoundaryHook:
     def __init__(self, site: Site, *, wrapping: bool) -> None:
         self._site = site
         self._wrapping = wrapping
-        self._calls = RunningCalls(self._left)
+        self._calls = RunningCalls(self._left, verified=site.contract.declared)
         # What a sampled call needs, at one step's reach.
         self._count, self._begin, self._take = site.counter.look, self._calls.sampled, self._calls.take_all
         self._sample, self._has_context = site.sample, site.has_context
@@ -52,6 +81,8 @@ class BoundaryHook:
         """By the id of the frame, like all below: what stands for a result."""
         self._kept: dict[int, object] = {}
         """What is being returned."""
+        self._refused: dict[int, Refused] = {}
+        """What repairs have led to and the contract does not let through."""
         self._good: dict[int, tuple[Args, Kwargs] | None] = {}
         """Copies of the arguments of a call that is kept, should it turn out good."""
         self._snapshots: dict[int, tuple[Args, Kwargs] | None] = {}
@@ -75,20 +106,26 @@ class BoundaryHook:
             self._begin(frame, weight, _clock())
 
     def reach(self) -> bool:
-        """Note that the boundary was reached in its run; True if the call is to be made by `apart`."""
-        return self._site.reach() and not self.enclosure.verified
+        """Note that the boundary was reached in its run; True if the call is to be made by `apart`.
+
+        Of a recursion only the outermost call is, whose result is the last: `apart` and the bare function below it
+        would take a frame each of every level's.
+        """
+        return self._site.reach() and not self.enclosure.verified and not _is_within(self._site.boundary.name)
 
     def apart(self) -> object:
         """Call the bare function in the place of the body, since the run wants to know what it returns."""
         args, kwargs = call_arguments(_frame(1))
-        result = self._site.function(*args, **kwargs)
+        with _Apart(self._site.boundary.name):
+            result = self._site.function(*args, **kwargs)
         self._show(result)
         return result
 
     async def apart_async(self) -> object:
         """Likewise for a coroutine function."""
         args, kwargs = call_arguments(_frame(1))
-        result = await self._site.function(*args, **kwargs)
+        with _Apart(self._site.boundary.name):
+            result = await self._site.function(*args, **kwargs)
         self._show(result)
         return result
 
@@ -107,12 +144,9 @@ class BoundaryHook:
         ended, frame, error = _clock(), _frame(1), _exception()
         if error is not None and _is_leaving(error, frame):
             return
-        kept = self._kept.pop(id(frame), _NOTHING)
-        if kept is _NOTHING:
-            return  # an exception is leaving whose traceback the application has shortened
         wrong: Exception | None = None
         try:
-            wrong = self._returned(frame, kept, ended)
+            wrong = self._returned(frame, self._kept.pop(id(frame)), ended)
         except Exception as own:
             report("contract", own)
         if wrong is not None:
@@ -123,9 +157,9 @@ class BoundaryHook:
         frame, error = _frame(1), sys.exception()
         try:
             healing: Healing | None = None
-            with self._failing(frame, error) as snapshot:
+            with self._failing(frame, error) as (snapshot, refused):
                 if error is not None:
-                    healing = heal(self._site, error, *call_arguments(frame), frame, snapshot)
+                    healing = heal(self._site, error, *call_arguments(frame), frame, snapshot, refused)
             return self._healed(frame, healing)
         except Exception as own:
             report("heal", own)
@@ -136,9 +170,9 @@ class BoundaryHook:
         frame, error = _frame(1), sys.exception()
         try:
             healing: Healing | None = None
-            with self._failing(frame, error) as snapshot:
+            with self._failing(frame, error) as (snapshot, refused):
                 if error is not None:
-                    healing = await heal_async(self._site, error, *call_arguments(frame), frame, snapshot)
+                    healing = await heal_async(self._site, error, *call_arguments(frame), frame, snapshot, refused)
             return self._healed(frame, healing)
         except Exception as own:
             report("heal", own)
@@ -149,29 +183,34 @@ class BoundaryHook:
         return self._values.pop(id(_frame(1)))
 
     @contextlib.contextmanager
-    def _failing(self, frame: FrameType, error: BaseException | None) -> Iterator[tuple[Args, Kwargs] | None]:
-        """Forget what was noted of a call; give a copy of its arguments from before it, if there is one."""
+    def _failing(
+        self, frame: FrameType, error: BaseException | None
+    ) -> Iterator[tuple[tuple[Args, Kwargs] | None, Refused | None]]:
+        """Forget what was noted of a call; give a copy of its arguments from before it, and what was refused of it."""
         self._calls.forget_sample(frame)  # only good calls are sampled
         self._kept.pop(id(frame), None)
         self._good.pop(id(frame), None)
         snapshot = self._snapshots.pop(id(frame), None)
+        refused = self._refused.pop(id(frame), None)
         if error is None:
-            yield snapshot
+            yield snapshot, refused
             return
+        if issubclass(type(error), RecursionError):
+            mend_end(error)
         trace = traceback_of(error)
         below = trace.tb_next.tb_frame.f_code if trace is not None and trace.tb_next is not None else None
-        broken = below is _VERIFY
-        if trace is not None and trace.tb_next is not None and broken and type(error) is not ContractViolation:
-            # The call failed when it was made again, without repairs: nothing of this one belongs to that.
-            set_traceback(error, trace.tb_next.tb_next)
-            broken = False
+        broken = below is _VERIFY and refused is None
+        if refused is not None:
+            # It goes on as if no repair had kept it; nothing of how it was raised again belongs to that.
+            set_traceback(error, refused.original.trace)
+            set_context(error, refused.original.context)
         elif trace is not None and broken:
             # A broken contract was raised by nobody; where it goes on, it comes from the ``return``.
             trace.tb_next = None
             set_traceback(error, None)
         elif self._wrapping or below in _APART:
             drop_frame(error, frame)
-        yield snapshot
+        yield snapshot, refused
         if broken and not self._wrapping:
             set_traceback(error, trace)
 
@@ -190,11 +229,11 @@ class BoundaryHook:
         args, kwargs = call_arguments(frame) if looked_at else _NO_ARGUMENTS
         violation = site.violation(result, args, kwargs) if site.contract.declared else None
         if uses and violation is not None and site.boundary.mode != "observe":
-            # A repair must not change what a call fails with. What that says of its fix is seen when it is tried again.
-            again = copy.deepcopy(self._snapshots.get(id(frame))) or (args, kwargs)
-            original = as_without_repairs(site, *again)
+            # A repair must not change what a call fails with: without it, this is what would have left.
+            original = uses[0].original
             if original is not None:
-                return original
+                self._refused[id(frame)] = Refused(uses, result, original)
+                return original.error
         if uses:
             site.settle(uses, args, kwargs, result=(result,))
         good = self._good.pop(id(frame), None) if self._good else None
@@ -248,7 +287,7 @@ register_hook(BoundaryHook.failed_async.__code__)
 def _is_leaving(error: BaseException, frame: FrameType) -> bool:
     """Whether an exception is on its way out of a frame: another one may be handled further up all the while."""
     trace = traceback_of(error)
-    return trace is not None and trace.tb_frame is frame
+    return (trace is not None and trace.tb_frame is frame) or ends_by_exception(frame)
 
 
 def call_arguments(frame: FrameType) -> tuple[Args, Kwargs]:

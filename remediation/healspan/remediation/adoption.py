@@ -63,6 +63,8 @@ class Adoption:
         self._counting = threading.Lock()
         self._adopted: dict[str, tuple[str, datetime]] = {}
         """Boundary and time of what this process has adopted in a day, by fix; suspended since, it counts too."""
+        self._stopped: dict[str, tuple[datetime, int]] = {}
+        """By boundary that is at its limit: when that was said, and how many fixes were stopped since."""
 
     def propose(self, fix: Fix, paths: tuple[FramePath, ...] = (), *, reason: str = "found by diagnosis") -> Facts:
         """Write a candidate down; where the policy lets it go no further, a human finds it in the review queue."""
@@ -86,7 +88,6 @@ class Adoption:
         sequence, state, reason = 1, FixState.PROPOSED, "verified once"
         paths: tuple[FramePath, ...] = ()
         if known is None and not self._admitted(fix):
-            logger.warning("boundary %s is stopped at its limit of new fixes a day", fix.scope.module)
             return self.propose(
                 fix,
                 tuple(ways),
@@ -139,9 +140,28 @@ class Adoption:
                 if one.fix.scope.module == boundary and one.fix.created_at > since and not one.change.by_human
             }
             if len(taken) >= self._per_day:
+                self._say_stopped(boundary)
                 return False
             self._adopted[fix.fix_id] = (boundary, self._now())
+            if boundary in self._stopped:
+                logger.warning(
+                    "boundary %s takes new fixes again; %s", boundary, _stopped(self._stopped.pop(boundary)[1])
+                )
             return True
+
+    def _say_stopped(self, boundary: str) -> None:
+        """Say that a boundary is at its limit: once a day, however many kinds of failure a storm has."""
+        said, number = self._stopped.get(boundary, (None, 0))
+        if said is not None and self._now() < said + DAY:
+            self._stopped[boundary] = said, number + 1
+            return
+        logger.warning(
+            "boundary %s is stopped at its limit of %d new fixes a day; 'healspan review' has those beyond%s",
+            boundary,
+            self._per_day,
+            f" ({_stopped(number)} since this was last said)" if number else "",
+        )
+        self._stopped[boundary] = self._now(), 1
 
     def _change(
         self,
@@ -164,6 +184,10 @@ class Adoption:
             paths=paths,
         )
         return sign_as_machine(self._keys, change)
+
+
+def _stopped(number: int) -> str:
+    return f"{number} {'was' if number == 1 else 'were'} stopped"
 
 
 def sign_as_machine(keys: KeyRing, change: StateChange) -> StateChange:

@@ -228,6 +228,10 @@ class FailedCall(Protocol):
         """`time.perf_counter` when the exception reached the boundary, in seconds."""
 
     @property
+    def refuted(self) -> Mapping[str, str]:
+        """Fixes whose installed repairs acted in this very call and led to a value that broke the contract; why."""
+
+    @property
     def repeatable(self) -> str | None:
         """None if the call may be made again; otherwise why not."""
 

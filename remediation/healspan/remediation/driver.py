@@ -1,4 +1,8 @@
-"""The drivers: make the calls that the engine's generator asks for, for synchronous and asynchronous callers."""
+"""The drivers: make the calls that the engine's generator asks for, for synchronous and asynchronous callers.
+
+Whatever a call raises goes to the engine, which has asked for it. `SystemExit` and its like go there as
+`AttemptAborted`: the host did not ask for this call, and must not end with it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from collections.abc import Generator
 from typing import Any, TypeVar, cast
 
 from healspan.remediation.attempt import Invocation
+from healspan.remediation.errors import AttemptAborted
+from healspan.remediation.interrupts import is_interrupt
+from healspan.remediation.repair.guard import qualified
 
 __all__ = ["drive", "drive_async"]
 
@@ -22,6 +29,10 @@ def drive(healing: Generator[Invocation, Any, T]) -> T:
                 value = invocation()
             except Exception as error:
                 invocation = healing.throw(error)
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
+                invocation = healing.throw(AttemptAborted(f"the call raised {qualified(type(error))}"))
             else:
                 invocation = healing.send(value)
     except StopIteration as stop:
@@ -41,6 +52,10 @@ async def drive_async(healing: Generator[Invocation, Any, T]) -> T:
                     value = await value
             except Exception as error:
                 invocation = healing.throw(error)
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
+                invocation = healing.throw(AttemptAborted(f"the call raised {qualified(type(error))}"))
             else:
                 invocation = healing.send(value)
     except StopIteration as stop:

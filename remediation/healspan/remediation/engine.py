@@ -124,7 +124,7 @@ class Engine:
         self._prover = Prover(
             index=index,
             adoption=self._adoption,
-            ladder=Ladder(repairs, sandbox, replay_seconds=replay_seconds, clock=clock, now=now),
+            ladder=Ladder(repairs, sandbox, replay_seconds=replay_seconds, clock=clock, now=now, sign=keys.sign_record),
             lessons=Lessons(lesson_rest),
             preset=preset,
             search_seconds=search_seconds,
@@ -139,6 +139,7 @@ class Engine:
     def heal(self, call: FailedCall) -> Generator[Invocation, Any, Healing]:
         """Take one failing call, whose incident is durable, up the tiers; in mode `background` only to tier 1."""
         progress = Progress()
+        self._note_refuted(call, progress)
         with self._interrupted(progress):
             success = yield from self._known_fix(call, progress)
             if success is None and call.boundary.mode != "background":
@@ -158,6 +159,7 @@ class Engine:
             Whether one was found.
         """
         progress = Progress(tier=Tier.DIAGNOSIS, diagnosed=True, later=True)
+        self._note_refuted(call, progress)
         found = False
         if not self._index.disabled:
             with self._interrupted(progress):
@@ -177,6 +179,13 @@ class Engine:
         except BaseException:
             self._journal.append_many(progress.facts)
             raise
+
+    def _note_refuted(self, call: FailedCall, progress: Progress) -> None:
+        """Leave out fixes that have had their turn in this call; each has its verdict already."""
+        for fix_id, reason in call.refuted.items():
+            candidate = self._index.snapshot.candidates.get(fix_id)
+            if candidate is not None:
+                progress.decide(candidate.fix, "contract", reason, applied=True)
 
     # Tier 1
 
@@ -225,7 +234,7 @@ class Engine:
         return next(candidate for candidate in left if candidate.fix.fix_id == choice.fix_id)
 
     def _arm(self, candidate: Candidate, context: str, now: datetime, preference: float) -> Arm:
-        fix, evidence = candidate.fix, self._index.verdicts.evidence(candidate.fix.fix_id)
+        fix, evidence = candidate.fix, self._index.verdicts.vouched(candidate.fix.fix_id)
         return Arm(
             fix_id=fix.fix_id,
             posterior=evidence.posterior(now, context),

@@ -14,6 +14,7 @@ The tree::
     │   ├── StateConflict       somebody else changed the state first, or the change is not allowed
     │   └── UnknownRepairer     a step names a repairer that is not installed
     ├── AdapterFailed           an adapter gave no result that can be used
+    ├── AttemptAborted          a call that healing made raised what is no Exception
     ├── CannotReplay            the call of a stored incident cannot be made again
     ├── NotPlain                a value that cannot be stored without losing something
     ├── RepairDeclined          an expression that must not, or cannot, be guarded
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 __all__ = [
     "AdapterFailed",
+    "AttemptAborted",
     "CannotReplay",
     "ConfigurationError",
     "FixError",
@@ -91,6 +93,10 @@ class UnknownRepairer(FixError):
 
 class AdapterFailed(HealspanError):
     """An adapter gave no result that can be used: it raised, was stopped, or gave what is no plain value."""
+
+
+class AttemptAborted(HealspanError):
+    """A call that healing made raised what ends a process, a thread or a task; it has ended the attempt instead."""
 
 
 class CannotReplay(HealspanError):

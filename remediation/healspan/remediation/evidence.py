@@ -14,7 +14,7 @@ from typing import Any, Self, assert_never
 
 from pydantic import Field
 
-from healspan.remediation.fix import FixState, Match, StateChange
+from healspan.remediation.fix import FixState, Match, SignedRecord, StateChange
 from healspan.remediation.outcome import Application, ApplicationMode, Verdict
 from healspan.remediation.posterior import PRIOR, Beta, shrunk
 from healspan.remediation.record import Record
@@ -163,11 +163,12 @@ class Burst(Record):
     failures: int = Field(ge=0)
 
 
-class Evidence(Record):
+class Evidence(SignedRecord):
     """What is known of one fix.
 
     What belongs to the test counts from the change that gave the fix its present standing. The success that made
     somebody keep the fix came before it and does not count; if that very use turns out to have done harm, it does.
+    In the store it is signed by whoever folded it; what nobody here vouches for may only speak against the fix.
     """
 
     fix_id: str

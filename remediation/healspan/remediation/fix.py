@@ -24,6 +24,7 @@ __all__ = [
     "RiskLevel",
     "Scope",
     "Signature",
+    "SignedRecord",
     "StateChange",
     "parse_fix",
 ]
@@ -109,6 +110,16 @@ class Signature(Record):
     """Hexadecimal."""
 
 
+class SignedRecord(Record):
+    """A record that somebody vouches for."""
+
+    signature: Signature | None = None
+
+    def signed_bytes(self) -> bytes:
+        """Return the bytes a signature covers: everything but the signature."""
+        return canonical_json(self.model_dump(mode="json", exclude={"signature"}))
+
+
 class FixDraft(Record):
     """What an author (a playbook, a model, a human) says of a fix before it has an address and a signature."""
 
@@ -163,7 +174,7 @@ class Fix(FixDraft):
         return content_address(self.model_dump(mode="json", include=set(FixDraft.model_fields)))
 
 
-class StateChange(Record):
+class StateChange(SignedRecord):
     """One change of a fix's state: an audit row that the loader believes after checking its signature."""
 
     fix_id: str
@@ -180,16 +191,11 @@ class StateChange(Record):
     expires: datetime | None = None
     paths: tuple[FramePath, ...] = ()
     """Ways from the boundary to the repaired expression that incidents have shown, all so far."""
-    signature: Signature | None = None
 
     @property
     def by_human(self) -> bool:
         """Whether it carries a human's signature; whether that is believed is for a key ring to say."""
         return self.signature is not None and self.signature.algorithm == "ed25519"
-
-    def signed_bytes(self) -> bytes:
-        """Return the bytes a signature covers: everything but the signature."""
-        return canonical_json(self.model_dump(mode="json", exclude={"signature"}))
 
 
 def parse_fix(data: bytes | str | dict[str, Any]) -> Fix:

@@ -18,10 +18,10 @@ from pydantic import JsonValue
 
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.errors import HealspanError, NotPlain, SignatureRefused
-from healspan.remediation.fix import Signature
+from healspan.remediation.fix import SignedRecord
 from healspan.remediation.ids import uuid7
 from healspan.remediation.plain import decode, digest_of, encode
-from healspan.remediation.record import Record, canonical_json
+from healspan.remediation.record import Record
 from healspan.remediation.reservoir import ROOM, GoodCall, Reservoir
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.settings import Settings
@@ -44,7 +44,7 @@ _MOST_TEXT = 64 * 1024
 """Characters of one stored sample."""
 
 
-class GoldenSample(Record):
+class GoldenSample(SignedRecord):
     """A good call, stored without any loss."""
 
     sample_id: UUID
@@ -56,11 +56,6 @@ class GoldenSample(Record):
     """Likewise."""
     digest: str
     """SHA-256 of the result in its canonical form: equal results, equal digests."""
-    signature: Signature | None = None
-
-    def signed_bytes(self) -> bytes:
-        """Return the bytes a signature covers: everything but the signature."""
-        return canonical_json(self.model_dump(mode="json", exclude={"signature"}))
 
 
 def golden_sample(
@@ -224,6 +219,5 @@ class Exchange:
             except NotPlain as error:
                 reservoir.unstored = str(error)
                 continue
-            signed = sample.model_copy(update={"signature": self._keys.sign(sample.signed_bytes())})
-            if self._append("golden", signed):
+            if self._append("golden", self._keys.sign_record(sample)):
                 reservoir.stored(good, sample.sample_id)

@@ -108,6 +108,8 @@ class Ladder:
         replay_seconds: how long the replay of good calls may take, for one fix.
         clock: monotonic, in seconds.
         now: the wall clock, in UTC.
+        new_id: of a validation.
+        sign: vouches for one.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Ladder:
         clock: Callable[[], float],
         now: Callable[[], datetime],
         new_id: Callable[[], UUID] = uuid7,
+        sign: Callable[[Validation], Validation] = lambda validation: validation,
     ) -> None:
         self._repairs = repairs
         self._sandbox = sandbox
@@ -126,6 +129,7 @@ class Ladder:
         self._clock = clock
         self._now = now
         self._new_id = new_id
+        self._sign = sign
 
     def climb(
         self,
@@ -180,7 +184,7 @@ class Ladder:
             at=self._now(),
             rungs=tuple(results),
         )
-        return Climbed(validation, attempt, state.contract, state.value, state.error)
+        return Climbed(self._sign(validation), attempt, state.contract, state.value, state.error)
 
 
 # The rungs

@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 from pydantic import Field
 
+from healspan.remediation.fix import SignedRecord
 from healspan.remediation.record import Record, content_address
 
 __all__ = ["DEEPEST", "SHRINK", "Link", "Plan", "PlanOutcome", "PlanReward", "plan_reward"]
@@ -64,7 +65,7 @@ class Plan(Record):
         return " -> ".join(f"{link.boundary} ({link.fix_id[:12]})" for link in self.links)
 
 
-class PlanOutcome(Record):
+class PlanOutcome(SignedRecord):
     """How a plan did in one run."""
 
     outcome_id: UUID

@@ -110,6 +110,9 @@ class Probation:
             return []
         if ruling.decision is not Decision.SUSPEND and self._preset == "suggest":
             return []
+        if ruling.decision is Decision.ACTIVATE and self._index.verdicts.doubt(fix.fix_id) is not None:
+            # 'healspan doctor' says so: what nobody here has signed may only speak against a fix.
+            return []
         change = self._change(before, ruling)
         if ruling.decision is not Decision.SUSPEND:
             try:

@@ -26,6 +26,7 @@ from healspan.remediation.boundary import Boundary, FailedCall
 from healspan.remediation.errors import CannotReplay, SignatureRefused
 from healspan.remediation.fix import Fix, FixState, Match
 from healspan.remediation.incident import Incident
+from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.policy import GATES, Preset, Request, first_refusal
 from healspan.remediation.record import Record
 from healspan.remediation.run import Run, current_run
@@ -244,13 +245,15 @@ def replay_call(store: Store, settings: Settings, incident: Incident, boundary: 
         run = Run("replay", context_keys=incident.context_keys)
         token = current_run.set(run)
         value: Any = None
-        failed: Exception | None = None
+        failed: BaseException | None = None
         try:
             value = call()
             if inspect.iscoroutine(value):
                 value = asyncio.run(value)
-        except Exception as error:
-            failed = error
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            failed = error  # whoever looks into the call must not end with it
         finally:
             current_run.reset(token)
     heal = run.heals[-1] if run.heals else None

@@ -23,6 +23,7 @@ from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixState
 from healspan.remediation.golden import Exchange
 from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.judging import judge_plans, judge_run
 from healspan.remediation.later import Later
 from healspan.remediation.metrics import Metrics, host_metrics
@@ -83,7 +84,7 @@ class Runtime:
         self.spool = Spool(settings, on_drop=self.metrics.dropped)
         self.history = RunHistory()
         self._switched_off = False
-        self.index = FixIndex(settings, trust=self.keys.trust, on_change=self._serve)
+        self.index = FixIndex(settings, trust=self.keys.trust, vouch=self.keys.verify, on_change=self._serve)
         self.drainer = Drainer(settings, self.spool)
         self.probation = Probation(
             index=self.index,
@@ -177,7 +178,7 @@ class Runtime:
             facts += self._judged(applied, criterion, run, now)
         facts += self.probation.ruled({one.fix_id for one, _ in judged if one.application_id is not None})
         for one in judge_plans(run, judged, view, at=now):
-            facts += [("plan", one.plan), ("plan_outcome", one.outcome)]
+            facts += [("plan", one.plan), ("plan_outcome", self.keys.sign_record(one.outcome))]
             self.history.add_plan(one.plan)
             self.history.add_plan_outcome(one.outcome)
         if run.pipeline is not None:
@@ -456,14 +457,19 @@ _said: dict[str, float] = {}
 
 @contextlib.contextmanager
 def internal_error(where: str) -> Iterator[None]:
-    """Keep an error of our own from the application: log it (the same one once a minute), count it, go on."""
+    """Keep an error of our own from the application: log it (the same one once a minute), count it, go on.
+
+    So also whatever is raised by code of the application's that nobody but us had called; see `interrupts`.
+    """
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         report(where, error)
 
 
-def report(where: str, error: Exception) -> None:
+def report(where: str, error: BaseException) -> None:
     """Log and count an error of our own that has been kept from the application."""
     with contextlib.suppress(Exception):
         # Words of others may hold what must not be logged: a context function of the application can raise.

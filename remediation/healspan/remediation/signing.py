@@ -16,19 +16,31 @@ import secrets
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from healspan.remediation.errors import ConfigurationError, SignatureRefused
-from healspan.remediation.fix import SERVING_STATES, Fix, FixState, Match, RiskLevel, Signature, StateChange
+from healspan.remediation.fix import (
+    SERVING_STATES,
+    Fix,
+    FixState,
+    Match,
+    RiskLevel,
+    Signature,
+    SignedRecord,
+    StateChange,
+)
 
 __all__ = ["KeyRing", "Reviewer", "enrol"]
 
 logger = logging.getLogger("healspan.signing")
 
 _MACHINE = "machine.key"
+
+_Signed = TypeVar("_Signed", bound=SignedRecord)
 
 
 def _key_id(prefix: str, material: bytes) -> str:
@@ -133,7 +145,11 @@ class KeyRing:
 
     def sign_change(self, change: StateChange) -> StateChange:
         """Return the state change signed by this machine."""
-        return change.model_copy(update={"signature": self.sign(change.signed_bytes())})
+        return self.sign_record(change)
+
+    def sign_record(self, record: _Signed) -> _Signed:
+        """Return a record signed by this machine."""
+        return record.model_copy(update={"signature": self.sign(record.signed_bytes())})
 
     def verify(self, data: bytes, signature: Signature | None) -> None:
         """Check that a key of this ring signed these bytes.

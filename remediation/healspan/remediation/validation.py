@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from healspan.remediation.fix import SignedRecord
 from healspan.remediation.record import Record
 
 __all__ = ["Outcome", "Rung", "RungResult", "Validation"]
@@ -50,7 +51,7 @@ class RungResult(Record):
     elapsed_ms: float = Field(ge=0)
 
 
-class Validation(Record):
+class Validation(SignedRecord):
     """One climb of one fix, on one failing call."""
 
     validation_id: UUID

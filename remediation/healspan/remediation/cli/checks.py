@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from urllib.parse import quote
 from healspan.remediation.adoption import DAY
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.errors import HealspanError, SignatureRefused
-from healspan.remediation.fix import SERVING_STATES
+from healspan.remediation.fix import SERVING_STATES, SignedRecord
 from healspan.remediation.golden import UNSTORED
 from healspan.remediation.record import Record
 from healspan.remediation.sandbox import Sandbox
@@ -282,6 +283,7 @@ def _fixes(store: Store, settings: Settings, boundaries: Mapping[str, Boundary])
     refused = dict(_refused(store, settings))
     for fix_id, reason in refused.items():
         yield Check(name="refused fix", status="problem", detail=f"{fix_id[:12]} is not served: {reason}")
+    yield from _unsigned(store, settings)
     for view in store.fixes.list(states=SERVING_STATES, limit=10_000):
         boundary = boundaries.get(view.fix.scope.module)
         imported = all(step.module in sys.modules for step in view.fix.steps if isinstance(step, RepairStep))
@@ -321,6 +323,41 @@ def _refused(store: Store, settings: Settings) -> Iterator[tuple[str, str]]:
             ring.trust(view.fix, view.changes[-1])
         except SignatureRefused as error:
             yield view.fix.fix_id, str(error)
+
+
+def _unsigned(store: Store, settings: Settings) -> Iterator[Check]:
+    """Yield what somebody has written or altered who can write to the store, and has no key of this host."""
+    ring = KeyRing.open(settings.keys_dir)
+    serving = store.fixes.list(states=SERVING_STATES, limit=10_000)
+    mine = [view.fix.fix_id for view in serving if not view.changes[-1].by_human]
+    kinds: dict[str, Iterable[SignedRecord]] = {
+        "fix evidence": store.fixes.evidence(mine).values(),
+        "outcomes of plans": store.plans.outcomes(),
+        "validations": itertools.chain.from_iterable(store.fixes.validations(view.fix.fix_id) for view in serving),
+        "golden samples": itertools.chain.from_iterable(map(store.goldens.latest, store.goldens.counts())),
+    }
+    for name, records in kinds.items():
+        unsigned = altered = 0
+        for one in records:
+            try:
+                ring.verify(one.signed_bytes(), one.signature)
+            except SignatureRefused:
+                unsigned += one.signature is None
+                altered += one.signature is not None and ring.knows(one.signature)
+        if altered:
+            yield Check(
+                name=name,
+                status="problem",
+                detail=f"{altered} were altered after they were signed, and speak for no fix any more; look who can "
+                "write to the store",
+            )
+        if unsigned:
+            yield Check(
+                name=name,
+                status="warning",
+                detail=f"{unsigned} are signed by nobody, and speak for no fix: written by an older healspan, left by "
+                "an erasure, or forged; look who can write to the store",
+            )
 
 
 def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:

@@ -3,7 +3,7 @@
 from healspan.remediation.repair.enclosed import enclosed
 from healspan.remediation.repair.enclosure import Enclosure, enclose, held
 from healspan.remediation.repair.expression import Location, locate
-from healspan.remediation.repair.guard import Probe, current_probe, repairs_rest
+from healspan.remediation.repair.guard import Probe, current_probe, resting_fixes
 from healspan.remediation.repair.handled import way_unhandled
 from healspan.remediation.repair.operands import failure_at
 from healspan.remediation.repair.path import (
@@ -17,6 +17,7 @@ from healspan.remediation.repair.path import (
 from healspan.remediation.repair.repairs import ActiveRepair, InstallReport, InstallStatus, Repairs, active_repairs
 from healspan.remediation.repair.running import FiredRepair, RunningCalls, untaken
 from healspan.remediation.repair.source import function_hash, source_hash
+from healspan.remediation.repair.swallowed import Swallowed
 
 __all__ = [
     "ActiveRepair",
@@ -28,6 +29,7 @@ __all__ = [
     "Probe",
     "Repairs",
     "RunningCalls",
+    "Swallowed",
     "active_repairs",
     "current_probe",
     "enclose",
@@ -40,7 +42,7 @@ __all__ = [
     "path_entry",
     "register_boundary",
     "register_hook",
-    "repairs_rest",
+    "resting_fixes",
     "source_hash",
     "take_fired",
     "untaken",

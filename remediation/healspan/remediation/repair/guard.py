@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 
 from healspan.remediation.repair.path import PathTree, boundary_frame, calls_of
 from healspan.remediation.repair.running import FiredRepair
+from healspan.remediation.repair.swallowed import Swallowed
 from healspan.remediation.repairers import ABSENT, Failure, Kind, Loss, Repairer, RepairerParameters
 from healspan.remediation.step import RepairStep
 
-__all__ = ["Guard", "LiveRepair", "Probe", "current_probe", "repairs_rest"]
+__all__ = ["Guard", "LiveRepair", "Probe", "current_probe", "resting_fixes"]
 
 logger = logging.getLogger("healspan.repair")
 
@@ -59,8 +60,9 @@ class Probe:
 
 current_probe: ContextVar[Probe | None] = ContextVar("healspan_probe", default=None)
 
-repairs_rest: ContextVar[bool] = ContextVar("healspan_repairs_rest", default=False)
-"""Whether installed repairs keep out of what runs in this context, so that it fails as it would without them."""
+
+resting_fixes: ContextVar[frozenset[str]] = ContextVar("healspan_resting_fixes", default=frozenset())
+"""Fixes whose installed repairs keep out of what runs in this context: they have had their turn in the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +321,7 @@ class Guard:
         for repair in self.repairs:
             if repair.step.error_type != error_type:
                 continue
-            if repair.probe is None and repairs_rest.get():
+            if repair.probe is None and repair.fix_id in resting_fixes.get():
                 continue
             if repair.probe is not None and repair.probe is not current_probe.get():
                 continue
@@ -463,12 +465,16 @@ class _Again(NamedTuple):
 
     def _record(self, *, succeeded: bool) -> None:
         elapsed = _clock() - self.started
-        use = FiredRepair(self.repair.fix_id, self.repair.step, self.loss, elapsed, succeeded, self.frame)
-        if self.repair.probe is not None:
-            self.repair.probe.uses.append(use)
-            return
-        calls = calls_of(self.frame)
-        if calls is not None:
+        repair, frame = self.repair, self.frame
+        calls = calls_of(frame) if repair.probe is None else None
+        original: Swallowed | None = None
+        if succeeded and calls is not None and calls.keeps_original(frame):
+            # The frame above this method, `run` and the guard's method.
+            original = Swallowed.of(self.error, self.trace, self.context, sys._getframe(3), frame)
+        use = FiredRepair(repair.fix_id, repair.step, self.loss, elapsed, succeeded, frame, original)
+        if repair.probe is not None:
+            repair.probe.uses.append(use)
+        elif calls is not None:
             calls.fired(use)
 
 

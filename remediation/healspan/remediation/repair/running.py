@@ -12,11 +12,14 @@ import os
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 from healspan.remediation.repairers import Loss
 from healspan.remediation.step import RepairStep
+
+if TYPE_CHECKING:
+    from healspan.remediation.repair.swallowed import Swallowed
 
 __all__ = ["FiredRepair", "RunningCalls", "untaken"]
 
@@ -35,6 +38,8 @@ class FiredRepair(NamedTuple):
     """Whether the operation gave a result; otherwise the original exception went on."""
     frame: FrameType
     """The boundary's frame; held, so that its id is nobody else's."""
+    original: Swallowed | None = None
+    """What would have left the call; kept with the first use in it, and only where the result is verified."""
 
 
 class _Nothing:
@@ -69,9 +74,11 @@ class RunningCalls:
     Args:
         tell: called with its frame when a call ends while there is something to tell, of it or of another one;
             must not raise.
+        verified: whether a contract is held against what calls return.
     """
 
-    def __init__(self, tell: Callable[[FrameType], None] | None = None) -> None:
+    def __init__(self, tell: Callable[[FrameType], None] | None = None, *, verified: bool = False) -> None:
+        self._verified = verified
         self._nothing = _Nothing()
         self._something = self._nothing if tell is None else _Something(tell)
         self.leaving: _Nothing | _Something = self._nothing
@@ -84,6 +91,10 @@ class RunningCalls:
     def quiet(self) -> bool:
         """Whether there is nothing to tell of any call."""
         return self.leaving is self._nothing
+
+    def keeps_original(self, frame: FrameType) -> bool:
+        """Whether to keep what the next repair in a call swallows: a broken contract would bring it back."""
+        return self._verified and id(frame) not in self._uses
 
     def fired(self, use: FiredRepair) -> None:
         """Note that a repair has acted in a call."""

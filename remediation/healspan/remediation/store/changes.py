@@ -36,8 +36,13 @@ def latest_change(connection: Connection, fix_id: str) -> StateChange | None:
     return None if body is None else StateChange.model_validate_json(body)
 
 
-def append_change(connection: Connection, change: StateChange) -> bool:
+def append_change(connection: Connection, change: StateChange, seal: fix_evidence.Seal | None = None) -> bool:
     """Append a change to a fix that is in the store; False if this very change is there already.
+
+    Args:
+        connection: in a writing transaction.
+        change: the next one.
+        seal: vouches for the evidence that begins with it.
 
     Raises:
         StateConflict: somebody else changed the state first, or the change is not allowed from its state.
@@ -69,17 +74,18 @@ def append_change(connection: Connection, change: StateChange) -> bool:
         raise StateConflict(f"{who} is suspended, and only a human may bring it back: 'healspan review approve' it")
     _, values = row_of(change, encode(change))
     connection.execute(table.insert().values(**values, revision=revision))
-    fix_evidence.begin(connection, change, revision)
+    fix_evidence.begin(connection, change, revision, seal)
     return True
 
 
-def settle_change(connection: Connection, change: StateChange) -> str | None:
+def settle_change(connection: Connection, change: StateChange, seal: fix_evidence.Seal | None = None) -> str | None:
     """Append a change that a process has made on its own a moment ago; return why it was left out, if it was.
 
-    Equal changes of two processes are one. Giving a fix up never loses a race: it is made the next change.
+    Equal changes of two processes are one. Giving a fix up never loses a race: it is made the next change. The
+    arguments are those of `append_change`.
     """
     try:
-        append_change(connection, change)
+        append_change(connection, change, seal)
     except StateConflict as conflict:
         latest = latest_change(connection, change.fix_id)
         if latest is None:
@@ -93,6 +99,7 @@ def settle_change(connection: Connection, change: StateChange) -> str | None:
                 change.model_copy(
                     update={"sequence": latest.sequence + 1, "previous": latest.state, "signature": None},
                 ),
+                seal,
             )
             return None
         return str(conflict)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from healspan.remediation.errors import HealspanError, StoreError
 from healspan.remediation.settings import Settings
+from healspan.remediation.signing import KeyRing
 from healspan.remediation.store.forks import hold_for_forks, no_fork_meanwhile
 from healspan.remediation.store.spool import Spool
 from healspan.remediation.store.spool_file import OwnerLock, SpoolFile, is_busy, is_corrupt, move_aside
@@ -215,7 +216,7 @@ def _ingest(settings: Settings, *, busy_ms: int) -> Ingest:
         from healspan.remediation.store.database import Database
         from healspan.remediation.store.ingest import Ingest
 
-    return Ingest(Database(settings.database_url, busy_ms=busy_ms))
+    return Ingest(Database(settings.database_url, busy_ms=busy_ms), seal=KeyRing.open(settings.keys_dir))
 
 
 def _is_busy(error: Exception) -> bool:

@@ -2,22 +2,25 @@
 
 A projection: whatever is in it follows from applications, judgements and changes of state. It is written in the
 transaction that takes those facts in, under the lock of the revision, so every verdict is folded exactly once,
-however often it is brought and by whomever.
+however often it is brought and by whomever. What comes out of a spool of this host is signed here; a row that nobody
+here has signed is folded on, for people and for what speaks against the fix, and stays unsigned.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Protocol
 
 from pydantic import ValidationError
 from sqlalchemy import Column, Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from healspan.remediation.errors import SignatureRefused
 from healspan.remediation.evidence import GRAIN, Evidence, outcome_of
-from healspan.remediation.fix import Match, StateChange
+from healspan.remediation.fix import Match, Signature, StateChange
 from healspan.remediation.outcome import Application, Judgement, Verdict
 from healspan.remediation.store.facts import context_text, encode
 from healspan.remediation.store.tables import (
@@ -30,7 +33,7 @@ from healspan.remediation.store.tables import (
     table_of,
 )
 
-__all__ = ["OVERRULED", "Folding", "begin", "read_evidence", "readable", "rebuild"]
+__all__ = ["OVERRULED", "Folding", "Seal", "begin", "read_evidence", "readable", "rebuild"]
 
 logger = logging.getLogger("healspan.store")
 
@@ -42,6 +45,16 @@ OVERRULED = Verdict(resolved=True, no_regression=False, valid_output=None)
 """What a verdict that was unknown has turned out to be."""
 
 
+class Seal(Protocol):
+    """Vouches for evidence, as a key ring of this host does."""
+
+    def sign_record(self, record: Evidence) -> Evidence:
+        """Return it signed."""
+
+    def verify(self, data: bytes, signature: Signature | None) -> None:
+        """Raise `SignatureRefused` where nobody here has signed these bytes."""
+
+
 class Folding:
     """Folds the judgements of one transaction.
 
@@ -49,6 +62,7 @@ class Folding:
         connection: in a writing transaction that holds the lock of the revision.
         judgements: of the transaction, before they are inserted.
         applications: of the transaction, by id; others are read from the store.
+        seal: vouches for the result; None: nobody does.
     """
 
     def __init__(
@@ -56,15 +70,18 @@ class Folding:
         connection: Connection,
         judgements: Sequence[Judgement],
         applications: Mapping[str, Application],
+        seal: Seal | None = None,
     ) -> None:
         self._connection = connection
+        self._seal = seal
         self._applications = dict(applications)
         own = {str(one.application_id) for one in judgements}
         overruled = {str(one) for judgement in judgements for one in judgement.overrules}
         self._fresh = own - set(_present(connection, _JUDGEMENT.c.application_id, own))
         self._judged = set(_present(connection, _JUDGEMENT.c.application_id, overruled))
         self._overruled = set(_present(connection, _OVERRULE.c.application_id, own | overruled))
-        self._evidence: dict[str, Evidence] = {}
+        self._evidence: dict[str, tuple[Evidence, bool]] = {}
+        """With whether what it was folded onto is vouched for."""
         self._matches: dict[str, Match] = {}
 
     def take(self, judgement: Judgement) -> None:
@@ -73,7 +90,8 @@ class Folding:
         if application_id in self._fresh:
             self._fresh.discard(application_id)
             self._judged.add(application_id)
-            self._fold(application_id, OVERRULED if application_id in self._overruled else judgement.verdict)
+            verdict = OVERRULED if application_id in self._overruled else judgement.verdict
+            self._fold(application_id, verdict, judgement.fix_id)
         for one in map(str, judgement.overrules):
             if one not in self._overruled:
                 self._overruled.add(one)
@@ -82,13 +100,19 @@ class Folding:
 
     def flush(self, revision: int) -> None:
         """Write what was folded."""
-        _write(self._connection, self._evidence.values(), revision)
+        for evidence, vouched in self._evidence.values():
+            _write(self._connection, evidence, revision, self._seal if vouched else None)
         self._evidence.clear()
 
-    def _fold(self, application_id: str, verdict: Verdict) -> None:
-        application = self._applications.get(application_id) or _application(self._connection, application_id)
+    def _fold(self, application_id: str, verdict: Verdict, fix_id: str | None = None) -> None:
+        application = self._applications.get(application_id)
         if application is None:
-            # Dropped from a spool that was full; a verdict on nothing.
+            application = _application(self._connection, application_id)
+            if application is not None and application.error_id is not None:
+                # Who can write to the store may have altered it since; one failing call is one outcome.
+                application = application.model_copy(update={"count": 1})
+        if application is None or fix_id not in {None, application.fix_id}:
+            # Dropped from a spool that was full, or altered; a verdict on nothing.
             return
         fix_id = application.fix_id
         if fix_id not in self._matches:
@@ -96,16 +120,18 @@ class Folding:
         outcome = outcome_of(application, verdict, self._matches[fix_id], context_text(application.context_keys))
         if outcome is None:
             return
-        before = self._evidence.get(fix_id) or _one(self._connection, fix_id)
-        self._evidence[fix_id] = before.after(outcome)
+        before, vouched = self._evidence.get(fix_id) or _one(self._connection, fix_id, self._seal)
+        self._evidence[fix_id] = before.after(outcome), vouched
 
 
-def begin(connection: Connection, change: StateChange, revision: int) -> None:
+def begin(connection: Connection, change: StateChange, revision: int, seal: Seal | None = None) -> None:
     """Start the test of a fix afresh where a change gives it another standing."""
-    before = _one(connection, change.fix_id)
+    before, vouched = _one(connection, change.fix_id, seal)
+    if seal is not None and not vouched:
+        before = Evidence(fix_id=change.fix_id)  # a fresh start, of which nothing unsigned is left
     after = before.begin(change)
     if after is not before:
-        _write(connection, [after], revision)
+        _write(connection, after, revision, seal)
 
 
 def read_evidence(connection: Connection, fix_ids: Collection[str]) -> dict[str, Evidence]:
@@ -145,7 +171,8 @@ def rebuild(connection: Connection, fix_ids: Collection[str], revision: int) -> 
         for change in changes:
             evidence = evidence.begin(change)
         connection.execute(delete(_EVIDENCE).where(_EVIDENCE.c.fix_id == fix_id))
-        _write(connection, [evidence], revision)
+        # From facts that nobody has signed.
+        _write(connection, evidence, revision, None)
 
 
 def _changes(connection: Connection, fix_id: str) -> Iterator[StateChange]:
@@ -179,17 +206,28 @@ def _application(connection: Connection, application_id: str) -> Application | N
     return None if body is None else Application.model_validate_json(body)
 
 
-def _one(connection: Connection, fix_id: str) -> Evidence:
-    return read_evidence(connection, [fix_id]).get(fix_id) or Evidence(fix_id=fix_id)
+def _one(connection: Connection, fix_id: str, seal: Seal | None) -> tuple[Evidence, bool]:
+    """Return the evidence on a fix, and whether it is vouched for; that there is none needs nobody's word."""
+    found = read_evidence(connection, [fix_id]).get(fix_id)
+    if found is None:
+        return Evidence(fix_id=fix_id), True
+    try:
+        if found.fix_id != fix_id:
+            return found.model_copy(update={"fix_id": fix_id}), False
+        if seal is not None:
+            seal.verify(found.signed_bytes(), found.signature)
+    except SignatureRefused:
+        return found, False
+    return found, True
 
 
-def _write(connection: Connection, evidence: Iterable[Evidence], revision: int) -> None:
-    rows = [{"fix_id": one.fix_id, "revision": revision, "body": encode(one)} for one in evidence]
-    if not rows:
-        return
+def _write(connection: Connection, evidence: Evidence, revision: int, seal: Seal | None) -> None:
+    bare = evidence.model_copy(update={"signature": None})
+    body = encode(bare if seal is None else seal.sign_record(bare))
+    row = {"fix_id": evidence.fix_id, "revision": revision, "body": body}
     insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(_EVIDENCE)
     fresh = {"revision": insert.excluded.revision, "body": insert.excluded.body}
-    connection.execute(insert.on_conflict_do_update(index_elements=[_EVIDENCE.c.fix_id], set_=fresh), rows)
+    connection.execute(insert.on_conflict_do_update(index_elements=[_EVIDENCE.c.fix_id], set_=fresh), [row])
 
 
 def _present(connection: Connection, column: Column[str], ids: Collection[str]) -> Iterator[str]:

@@ -153,6 +153,11 @@ class Fixes:
             if fix.fix_id in states_of
         )
 
+    def evidence(self, fix_ids: Collection[str]) -> dict[str, Evidence]:
+        """Return what verdicts have said of those of these fixes that have any; whether it is believed is not asked."""
+        with self._database.reading() as connection:
+            return read_evidence(connection, fix_ids)
+
     def count_by_state(self) -> dict[FixState, int]:
         """Return the number of fixes in each state, zeros included."""
         counts = dict.fromkeys(FixState, 0)

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from healspan.remediation.errors import FixError, HealspanError, InvalidFix, SignatureRefused
-from healspan.remediation.fix import GIVEN_UP_STATES, SERVING_STATES, Fix, Match, StateChange, parse_fix
+from healspan.remediation.fix import GIVEN_UP_STATES, SERVING_STATES, Fix, Match, Signature, StateChange, parse_fix
 from healspan.remediation.incident import Pattern
+from healspan.remediation.plan import PlanOutcome
 from healspan.remediation.settings import Settings
 from healspan.remediation.store.facts import Refusal, digest
 from healspan.remediation.store.forks import no_fork_meanwhile
 from healspan.remediation.store.history import RunHistory
-from healspan.remediation.store.verdicts import Verdicts
+from healspan.remediation.store.verdicts import Verdicts, nobody
 
 if TYPE_CHECKING:
     from healspan.remediation.store.database import Database
@@ -81,6 +82,7 @@ class FixIndex:
     Args:
         settings: where the store is, and how often to look.
         trust: raises `SignatureRefused` for a fix and a change that must not be believed.
+        vouch: raises it for stored evidence, or an outcome of a plan, that nobody here has signed.
         on_change: called with the new snapshot after every change of what serves, in the index's thread.
         now: the wall clock, in UTC.
     """
@@ -90,6 +92,7 @@ class FixIndex:
         settings: Settings,
         *,
         trust: Callable[[Fix, StateChange], None],
+        vouch: Callable[[bytes, Signature | None], None] = nobody,
         on_change: Callable[[Snapshot], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -100,7 +103,8 @@ class FixIndex:
         self._snapshot = Snapshot()
         self._announced = self._snapshot
         self._history = RunHistory()
-        self.verdicts = Verdicts()
+        self._vouch = vouch
+        self.verdicts = Verdicts(vouch)
         """What verdicts have said of each fix."""
         self._lock = threading.Lock()
         self._stored: dict[str, _Known] = {}
@@ -301,7 +305,8 @@ class FixIndex:
         for plan in delta.plans:
             self._history.add_plan(plan)
         for outcome in delta.plan_outcomes:
-            self._history.add_plan_outcome(outcome)
+            if outcome.reward != 1 or self._is_vouched(outcome):
+                self._history.add_plan_outcome(outcome)
         with self._lock:
             changed = set(fresh)
             for fix_id, known in fresh.items():
@@ -347,6 +352,15 @@ class FixIndex:
             self._refuse(stored, error)
             return None if change is None else _Known(change, None)
         return _Known(change, fix)
+
+    def _is_vouched(self, outcome: PlanOutcome) -> bool:
+        """Whether somebody here has signed the success of a plan: it would let fixes act that contend for a value."""
+        try:
+            self._vouch(outcome.signed_bytes(), outcome.signature)
+        except SignatureRefused as refused:
+            logger.info("a success of plan %s does not count: %s", outcome.plan_id[:12], refused)
+            return False
+        return True
 
     def _refuse(self, stored: StoredFix, error: Exception) -> None:
         mark = digest(stored.fix, stored.change)

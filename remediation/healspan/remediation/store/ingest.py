@@ -22,7 +22,7 @@ from healspan.remediation.record import Record
 from healspan.remediation.store.changes import next_revision, settle_change
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import RECORD_OF, AuditEntry, Kind, digest
-from healspan.remediation.store.fix_evidence import Folding
+from healspan.remediation.store.fix_evidence import Folding, Seal
 from healspan.remediation.store.rows import Inserts, Values, row_of
 from healspan.remediation.store.spool_file import Entry
 from healspan.remediation.store.tables import DeadLetterRow, OverruleRow, table_of
@@ -50,6 +50,7 @@ def add_facts(
     facts: Sequence[tuple[Record, str | None]],
     *,
     now: datetime,
+    seal: Seal | None = None,
 ) -> None:
     """Insert records (with their JSON, where it is at hand) that are not there yet.
 
@@ -58,6 +59,7 @@ def add_facts(
         inserts: of this connection's database.
         facts: in the order in which they were made.
         now: for the audit of a state change that lost a race.
+        seal: vouches for the evidence that follows from them.
     """
     rows: defaultdict[Table, list[Values]] = defaultdict(list)
     for number, (record, body) in enumerate(facts):
@@ -73,7 +75,7 @@ def add_facts(
     if any(isinstance(record, Judgement | StateChange) for record, _ in facts):
         # First of all, since it makes those who fold verdicts and change states wait for each other on every database.
         next_revision(connection)
-    folding = _folding(connection, [record for record, _ in facts])
+    folding = _folding(connection, [record for record, _ in facts], seal)
     for table, values_of_table in rows.items():
         inserts.add(connection, table, values_of_table)
     # After the fixes they belong to, and each after the verdicts that came before it.
@@ -83,7 +85,7 @@ def add_facts(
         elif isinstance(record, StateChange):
             if folding is not None:
                 folding.flush(next_revision(connection))
-            reason = settle_change(connection, record)
+            reason = settle_change(connection, record, seal)
             if reason is not None:
                 table, values = row_of(_lost_race(record, reason, now))
                 inserts.add(connection, table, [values])
@@ -91,7 +93,7 @@ def add_facts(
         folding.flush(next_revision(connection))
 
 
-def _folding(connection: Connection, records: Sequence[Record]) -> Folding | None:
+def _folding(connection: Connection, records: Sequence[Record], seal: Seal | None) -> Folding | None:
     judgements = [record for record in records if isinstance(record, Judgement)]
     if not judgements:
         return None
@@ -99,6 +101,7 @@ def _folding(connection: Connection, records: Sequence[Record]) -> Folding | Non
         connection,
         judgements,
         {str(record.application_id): record for record in records if isinstance(record, Application)},
+        seal,
     )
 
 
@@ -128,11 +131,19 @@ class Ingest:
 
     Args:
         database: the store.
+        seal: vouches for the evidence that follows from what is taken in; the spools are this host's own.
         now: the wall clock, in UTC.
     """
 
-    def __init__(self, database: Database, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        seal: Seal | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._database = database
+        self._seal = seal
         self._now = now
         self._inserts: Inserts | None = None
         self._said: set[tuple[str, str]] = set()
@@ -186,7 +197,8 @@ class Ingest:
         with self._database.writing() as connection:
             if self._inserts is None:
                 self._inserts = Inserts(connection.dialect)
-            add_facts(connection, self._inserts, [(record, entry.body) for entry, record in facts], now=now)
+            taken = [(record, entry.body) for entry, record in facts]
+            add_facts(connection, self._inserts, taken, now=now, seal=self._seal)
             letters: list[dict[str, Any]] = [
                 {
                     "letter_id": str(uuid5(_NAMESPACE, f"{spool}/{one.entry.sequence}")),

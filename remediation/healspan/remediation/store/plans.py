@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from healspan.remediation.plan import Plan, plan_reward
+from healspan.remediation.plan import Plan, PlanOutcome, plan_reward
 from healspan.remediation.solution import Solution
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.fixes import Fixes
@@ -74,6 +74,12 @@ class Plans:
                 ),
             )
         return tuple(found)
+
+    def outcomes(self, *, limit: int = 1_000) -> tuple[PlanOutcome, ...]:
+        """Return how plans did in runs, latest first; whether that is believed is not asked."""
+        query = select(_OUTCOME.c.body).order_by(_OUTCOME.c.position.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return tuple(PlanOutcome.model_validate_json(body) for body in connection.execute(query).scalars())
 
     def _solutions(self, fix_ids: Iterable[str]) -> dict[str, Solution]:
         wanted = sorted(set(fix_ids))

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
 from pydantic import ValidationError
 
+from healspan.remediation.errors import SignatureRefused
 from healspan.remediation.evidence import Evidence, Outcome
-from healspan.remediation.fix import StateChange
+from healspan.remediation.fix import Signature, StateChange
 
-__all__ = ["Verdicts"]
+__all__ = ["Verdicts", "nobody"]
 
 MOST_PENDING = 5_000
 """Verdicts of this process that the store does not show yet; beyond it, the store is away, the oldest wait for it."""
@@ -24,10 +25,22 @@ MOST_PENDING = 5_000
 _Event = Outcome | StateChange
 
 
-class Verdicts:
-    """Evidence by fix; safe to use from many threads."""
+def nobody(_data: bytes, _signature: Signature | None) -> None:
+    """Vouch for nothing."""
+    raise SignatureRefused("nobody is believed here")
 
-    def __init__(self) -> None:
+
+class Verdicts:
+    """Evidence by fix; safe to use from many threads.
+
+    Args:
+        vouch: raises `SignatureRefused` where nobody here has signed the stored bytes.
+    """
+
+    def __init__(self, vouch: Callable[[bytes, Signature | None], None] = nobody) -> None:
+        self._vouch = vouch
+        self._doubts: dict[str, str] = {}
+        """By fix, why what the store has is not believed."""
         self._lock = threading.Lock()
         self._stored: dict[str, Evidence | str] = {}
         """As the store has it; read when it is first asked for."""
@@ -45,6 +58,15 @@ class Verdicts:
             with self._lock:
                 known = self._fold(fix_id)
         return known
+
+    def doubt(self, fix_id: str) -> str | None:
+        """Return why what is stored of a fix is not believed, and so may only speak against it; None if it is."""
+        self.evidence(fix_id)
+        return self._doubts.get(fix_id)
+
+    def vouched(self, fix_id: str) -> Evidence:
+        """Return what is known of a fix now as far as it may speak for it."""
+        return self.evidence(fix_id) if self.doubt(fix_id) is None else Evidence(fix_id=fix_id)
 
     def note(self, fix_id: str, application_id: UUID, outcomes: Sequence[Outcome]) -> Evidence:
         """Add what a verdict of this process says; return what is known now."""
@@ -123,6 +145,16 @@ class Verdicts:
         self._known[fix_id] = known
         return known
 
+    def _believe(self, fix_id: str, stored: Evidence) -> None:
+        try:
+            if stored.fix_id != fix_id:
+                raise SignatureRefused("it was signed for another fix; look who moved it")
+            self._vouch(stored.signed_bytes(), stored.signature)
+        except SignatureRefused as refused:
+            self._doubts[fix_id] = str(refused)
+        else:
+            self._doubts.pop(fix_id, None)
+
     def _read(self, fix_id: str) -> Evidence:
         stored = self._stored.get(fix_id)
         if isinstance(stored, str):
@@ -131,5 +163,7 @@ class Verdicts:
             except ValidationError:
                 # A newer version wrote it: what it knows cannot be used here.
                 stored = Evidence(fix_id=fix_id)
+            else:
+                self._believe(fix_id, stored)
             self._stored[fix_id] = stored
         return stored or Evidence(fix_id=fix_id)
