@@ -1,4 +1,4 @@
-"""Boundaries in either of their forms, in modules written for one test; a service with adapters in it."""
+"""Boundaries in either of their forms, in modules written for one test; a service with adapters; the store alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pytest
 from tests.bounded import COMPILES
 
 from healspan.remediation.runtime import Runtime, runtime
-from healspan.remediation.signing import Reviewer
+from healspan.remediation.settings import Settings, load_settings
+from healspan.remediation.signing import Reviewer, enrol
+from healspan.remediation.store.repository import Store
 
 _numbers = itertools.count()
 HEAD = "from healspan.instrumentation import error_boundary\n"
@@ -61,3 +63,24 @@ def ann(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Revi
 def service(ann: Reviewer) -> Runtime:
     """The runtime of this process, in which what she approves serves."""
     return runtime()
+
+
+@pytest.fixture
+def settings(data_dir: Path) -> Settings:
+    """What the environment of this test says."""
+    return load_settings()
+
+
+@pytest.fixture
+def reviewer(tmp_path: Path, settings: Settings) -> Reviewer:
+    """A human whose signature counts here."""
+    human = Reviewer.open(tmp_path / "reviewer.pem", name="ann", create=True)
+    enrol(settings.keys_dir, human)
+    return human
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    """The store of this test's data directory."""
+    with Store.open(settings) as store:
+        yield store

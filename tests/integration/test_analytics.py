@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -22,13 +21,6 @@ from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.store.repository import Store
 
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def score_of(world: World, fix) -> float:

@@ -22,19 +22,11 @@ from healspan.remediation.fix import Fix, FixState, RiskLevel
 from healspan.remediation.outcome import ApplicationMode, Judgement
 from healspan.remediation.probation import Probation
 from healspan.remediation.runtime import Runtime, runtime, shut_down
-from healspan.remediation.settings import load_settings
-from healspan.remediation.signing import Reviewer, enrol
+from healspan.remediation.signing import Reviewer
 from healspan.remediation.store import FixIndex
 from healspan.remediation.store.repository import Store
 
 TRIAL, ACTIVE, SUSPENDED = FixState.TRIAL, FixState.ACTIVE, FixState.SUSPENDED
-
-
-@pytest.fixture
-def reviewer(tmp_path: Path, data_dir: Path) -> Reviewer:
-    human = Reviewer.open(tmp_path / "reviewer.pem", name="ann", create=True)
-    enrol(load_settings().keys_dir, human)
-    return human
 
 
 def state_in_store(live: Runtime, fix: Fix) -> FixState | None:

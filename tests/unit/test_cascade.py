@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from tests.facts import make_fix
+from tests.facts import make_fix, make_repair
 from tests.unit.test_regression import Known
 
 from healspan.remediation.cascade import chains, conflict, stopped, writes
@@ -21,7 +21,6 @@ from healspan.remediation.run import Applied, Failed, Run
 from healspan.remediation.step import (
     FallbackStep,
     ParametersStep,
-    RepairStep,
     RetryStep,
     Step,
     StrategyStep,
@@ -188,27 +187,13 @@ def fix_of(*steps: Step) -> Fix:
     return make_fix().model_copy(update={"steps": steps, "fix_id": str(steps)})
 
 
-REPAIR = RepairStep(
-    module="app",
-    qualname="f",
-    source_hash="0",
-    expression="float(x)",
-    line=1,
-    end_line=1,
-    column=4,
-    end_column=12,
-    error_type="builtins.ValueError",
-    repairer="number",
-)
-
-
 @pytest.mark.parametrize(
     ("step", "written"),
     [
         (StrategyStep(strategy="other"), {("output", "b")}),
         (FallbackStep(), {("output", "b")}),
         (ParametersStep(arguments={"x": 1, "y": 2}), {("argument", "b", "x"), ("argument", "b", "y")}),
-        (REPAIR, {("expression", "app", "f", "1:4-1:12")}),
+        (make_repair(), {("expression", "app", "read", "1:4-1:15")}),
         (RetryStep(), set()),
     ],
 )
@@ -254,7 +239,7 @@ def test_what_replaces_a_whole_call_contends_with_what_made_a_value_inside_it() 
 
     assert contended(nested(("output", "inner")), STRATEGY, "outer")
     assert contended(nested(("argument", "inner", "x")), STRATEGY, "outer")
-    assert not contended(nested(("expression", "app", "f", "1:4-1:12")), STRATEGY, "outer")
+    assert not contended(nested(("expression", "app", "read", "1:4-1:15")), STRATEGY, "outer")
     assert not contended(nested(("output", "inner")), fix_of(RetryStep()), "outer")
     # The name of a call that has ended is used again by the next one.
     assert not contended(nested(("output", "inner"), again=True), STRATEGY, "outer")

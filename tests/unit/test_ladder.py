@@ -11,7 +11,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from tests.facts import make_fix, make_incident
+from tests.facts import make_fix, make_incident, make_repair
 
 from healspan.remediation.boundary import Boundary, ContractResult, FailedCall
 from healspan.remediation.driver import drive
@@ -24,23 +24,11 @@ from healspan.remediation.repair import FiredRepair, Probe, Repairs, current_pro
 from healspan.remediation.repairers import Loss
 from healspan.remediation.reservoir import GoodCall, Reservoir
 from healspan.remediation.sandbox import Sandbox
-from healspan.remediation.step import FramePath, ParametersStep, RepairStep, Step
+from healspan.remediation.step import FramePath, ParametersStep, Step
 from healspan.remediation.validation import Outcome, Rung, RungResult, Validation
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
-STEP = RepairStep(
-    module="app",
-    qualname="read",
-    source_hash="0" * 64,
-    expression="float(text)",
-    line=1,
-    end_line=1,
-    column=4,
-    end_column=9,
-    error_type="builtins.ValueError",
-    repairer="number",
-    parameters={"accept": "none"},
-)
+STEP = make_repair(accept="none")
 
 
 def fix_of(*steps: Step) -> Fix:

@@ -11,28 +11,17 @@ from uuid import UUID
 
 import pytest
 from tests.adapters import body
+from tests.facts import make_repair
 
 from healspan.remediation.boundary import Boundary, FailedCall, Strategy
 from healspan.remediation.fix import Fix, FixDraft, FixState, Match, RiskLevel, Scope, StateChange
 from healspan.remediation.policy import Preset, Request, first_refusal
 from healspan.remediation.run import Applied, Failed, Run
 from healspan.remediation.signing import KeyRing, Reviewer
-from healspan.remediation.step import AdapterStep, FallbackStep, RepairStep, Step, StrategyStep
+from healspan.remediation.step import AdapterStep, FallbackStep, Step, StrategyStep
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FAILING = UUID(int=1)
-REPAIR = RepairStep(
-    module="app",
-    qualname="f",
-    source_hash="0",
-    expression="float(x)",
-    line=1,
-    end_line=1,
-    column=0,
-    end_column=8,
-    error_type="builtins.ValueError",
-    repairer="number",
-)
 
 
 def make_call(**declared: Any) -> FailedCall:
@@ -194,7 +183,7 @@ def test_a_strategy_kept_for_humans_needs_one(approve: Callable[[StateChange], S
 def test_nothing_calls_again_what_is_not_retry_safe() -> None:
     call = make_call()
     cast("Any", call).repeatable = "boundary 'revenue' is not declared retry_safe"
-    assert gate_of(make_fix(REPAIR), call=call) == "repetition"
+    assert gate_of(make_fix(make_repair()), call=call) == "repetition"
     assert gate_of(make_fix(), call=call) is None
 
 
