@@ -17,6 +17,8 @@ without healing or left an incident behind. Several seeds are run one after the 
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import random
 import statistics
@@ -113,7 +115,7 @@ def draw(fault: Fault, world: World, functions: dict[str, Callable[[Any], Any]])
 
 
 def _bare(case: Case, functions: dict[str, Callable[[Any], Any]]) -> Any:
-    return _call(functions[case.function].__wrapped__, case.argument())  # type: ignore[attr-defined]
+    return _call(inspect.unwrap(functions[case.function]), case.argument())
 
 
 @contextmanager
@@ -274,7 +276,7 @@ def main() -> None:
             cases=options.cases,
             functions=functions,
             only=options.only,
-            progress=lambda planned, seed=seed: track(planned, f"seed {seed}", console=console),  # type: ignore[misc]
+            progress=functools.partial(track, description=f"seed {seed}", console=console),
         )
     everything = [one for results in by_seed.values() for one in results]
     figures = count(everything)

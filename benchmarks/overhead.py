@@ -157,7 +157,7 @@ def inside(rounds: int, calls: int) -> dict[str, float]:
         sys.exit(f"the boundary could not be compiled: {compiled.boundary.form_reason}")
     pairs = paired(plain, compiled, rounds, calls)
     counter = next(each for each in compiled.__code__.co_consts if isinstance(each, CallCounter))
-    kept, counter.ticks = counter.ticks, itertools.repeat(())  # type: ignore[assignment]
+    kept, counter.ticks = counter.ticks, itertools.repeat(())
     unsampled = paired(plain, compiled, rounds, calls)
     counter.ticks = kept
     return {
