@@ -170,7 +170,7 @@ def test_an_interval_that_is_none_is_refused_in_words():
 def test_a_missing_package_is_said_with_the_extra_that_brings_it():
     said = r"no_such_package is not installed; pip install 'healspan\[analytics\]'"
     with pytest.raises(ConfigurationError, match=said), extra("analytics"):
-        import no_such_package  # noqa: F401
+        import no_such_package  # noqa: F401 - it fails
 
 
 def test_importing_analytics_loads_neither_numpy_nor_scipy():
