@@ -67,11 +67,18 @@ def test_a_fix_that_fails_now_and_then_is_rejected() -> None:
     assert first_decision("gb" * 10) == (6, "suspend")
 
 
-def test_a_test_refuses_readings_that_are_none() -> None:
+@pytest.mark.parametrize(("good", "poor"), [(0.8, 0.9), (0.9, 0.9), (1.0, 0.8), (0.9, 0.0)])
+def test_a_test_refuses_readings_that_are_none(good: float, poor: float) -> None:
     with pytest.raises(ValueError, match="poor < good"):
-        SequentialTest(good=0.8, poor=0.9)
+        SequentialTest(good=good, poor=poor)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.5, 0.7])
+def test_a_test_refuses_to_be_always_right_or_no_better_than_a_coin(wrong: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1/2"):
-        SequentialTest(false_rejection=0.7)
+        SequentialTest(false_rejection=wrong)
+    with pytest.raises(ValueError, match="between 0 and 1/2"):
+        SequentialTest(false_acceptance=wrong)
 
 
 # A trial
@@ -135,6 +142,21 @@ def test_a_machine_only_suspends_what_a_human_approved_and_needs_more_for_it() -
 # What counts
 
 
+def test_a_standing_begins_as_if_nothing_were_known() -> None:
+    assert evidence("") == Evidence(fix_id="f", began=2, since=START)
+    assert evidence("gb").begin(change(3, ACTIVE, TRIAL, START)) == Evidence(
+        fix_id="f", began=3, since=START, contexts=evidence("gb").contexts
+    )
+    assert (evidence("").llr(), evidence("").surprise) == (0.0, 1.0), "nothing speaks either way, nothing surprises"
+
+
+@pytest.mark.parametrize(("letter", "counts"), [("g", (1.0, 0.0)), ("b", (0.0, 1.0)), ("n", (0.0, 1.0))])
+def test_one_outcome_is_one_success_or_one_failure_and_nothing_of_the_other(
+    letter: str, counts: tuple[float, float]
+) -> None:
+    assert evidence(letter).contexts[""].by(START) == pytest.approx(counts)
+
+
 @pytest.mark.parametrize(
     ("verdict", "steps", "says"),
     [
@@ -193,6 +215,13 @@ def test_a_burst_of_equal_calls_does_not_pass_for_as_many_inputs() -> None:
     assert burst.llr() == pytest.approx(burst_weight(1_000_000) * TEST.success)
     assert burst.posterior(START).strength < 25.0
     assert burst.counted() == (1_000_000, 0)
+
+
+def test_a_burst_is_what_one_hour_of_the_clock_and_one_context_showed() -> None:
+    found = evidence("")
+    for minutes, context in ((0, ""), (59, ""), (60, ""), (59, "k=v")):
+        found = found.after(dataclasses.replace(tallied(1, context=context), at=START + timedelta(minutes=minutes)))
+    assert sorted(one.successes for one in found.bursts) == [1, 1, 2]
 
 
 def test_hour_by_hour_an_installed_repair_is_accepted_too() -> None:
