@@ -12,11 +12,12 @@ import pytest
 from tests.facts import make_fix, make_repair
 from tests.unit.test_regression import Known
 
-from healspan.remediation.cascade import chains, conflict, stopped, writes
+from healspan.remediation.cascade import chains, conflict, depends, may_depend, stopped, writes
 from healspan.remediation.fix import Fix
 from healspan.remediation.given import given, same_input, steady
 from healspan.remediation.judging import judge_plans, judge_run
 from healspan.remediation.plan import DEEPEST, Link, Plan
+from healspan.remediation.regression import verdict
 from healspan.remediation.run import Applied, Failed, Run
 from healspan.remediation.step import (
     FallbackStep,
@@ -125,6 +126,34 @@ def test_an_outer_call_that_went_on_because_of_an_inner_fix_belongs_to_its_chain
     assert names(story) == [["inner", "outer"]]
 
 
+def test_another_call_of_an_outer_boundary_did_not_go_on_because_of_the_inner_fix() -> None:
+    story = Story()
+    story.run.reach("outer")
+    story.healed("inner", within=(7,))
+    error_id = uuid4()
+    story.run.note(Failed("p:outer", "outer", error_id=error_id, call=8))
+    assert not contended(story, STRATEGY, "outer")
+    story.run.applied(Applied("fix:outer", "outer", resolved=True, valid_output=True, error_id=error_id))
+    assert names(story) == []
+
+
+def test_what_a_run_never_came_to_depends_on_nothing() -> None:
+    story = Story().healed("a")
+    [member] = story.run.members()
+    assert not depends(story.run, member, "never", Known(), leaves)
+    assert not may_depend(story.run, member, "never", Known())
+
+
+def test_what_came_after_a_fix_may_depend_on_it_until_a_run_has_shown_what_happens_without() -> None:
+    story = Story()
+    story.run.reach("before")
+    story.healed("a").run.reach("after")
+    [member] = story.run.members()
+    assert may_depend(story.run, member, "after", Known())
+    assert not may_depend(story.run, member, "before", Known())
+    assert not may_depend(story.run, member, "after", Known(escaped={"a": frozenset()}))
+
+
 # Where it must not grow
 
 
@@ -142,11 +171,17 @@ def test_three_fixes_deep_is_allowed_and_a_fourth_is_not() -> None:
     assert stopped(story.run, "p:last", "last", stays) is None
 
 
-def test_once_too_deep_the_rest_of_the_run_is_not_healed_either() -> None:
-    story = Story().healed("a").healed("b").healed("c")
+@pytest.mark.parametrize("more", ["", "x"])
+def test_once_too_deep_the_rest_of_the_run_is_not_healed_either(more: str) -> None:
+    # Every run comes to these two, whatever failed in it.
+    beside = frozenset({"x", "elsewhere"})
+    story = Story(Run("p", evidence=Known(escaped=dict.fromkeys("abc", beside))))
+    for boundary in ("a", "b", "c", *more):
+        story.healed(boundary)
+    assert stopped(story.run, "p:elsewhere", "elsewhere", stays) is None
     story.failed("d")
     story.failed("elsewhere")
-    assert stopped(story.run, "p:elsewhere", "elsewhere", leaves) is not None
+    assert "a -> b -> c -> d" in str(stopped(story.run, "p:elsewhere", "elsewhere", stays))
 
 
 def test_the_same_pattern_twice_in_a_chain_is_a_circle() -> None:
@@ -163,7 +198,7 @@ def test_the_same_failure_of_the_same_input_may_come_round_twice() -> None:
         assert stopped(story.run, "p:a", "a", stays) is None
         story.healed("a").failed("b")
     story.failed("a")
-    assert "circle" in str(stopped(story.run, "p:a", "a", stays))
+    assert "circle: a fails 3 times in the same way" in str(stopped(story.run, "p:a", "a", stays))
 
 
 def test_another_input_each_time_is_no_circle() -> None:
@@ -298,6 +333,23 @@ def test_a_plan_succeeds_if_all_of_it_does() -> None:
     assert rewards(Story().healed("a").healed("b", valid_output=None)) == [None]
 
 
+def test_a_plan_of_which_nothing_is_known_names_the_first_reason() -> None:
+    story = Story().healed("a", valid_output=None).healed("b", valid_output=None)
+    known = Known(runs=30)
+    [plan] = judge_plans(story.run, judge_run(story.run, known, leaves), known, at=NOW, leaves=leaves)
+    assert plan.outcome.reason == "a has no contract that its value keeps"
+
+
+def test_of_two_chains_each_has_its_own_fate() -> None:
+    story = Story().healed("a1").healed("b1").healed("a2").healed("b2", valid_output=False)
+    apart = Known(runs=30, escaped={"a1": frozenset({"a2", "b2"}), "b1": frozenset({"a2", "b2"})})
+    judged = judge_run(story.run, apart, leaves)
+    assert {applied.boundary: criterion.value for applied, criterion in judged} == {
+        "a1": True, "b1": True, "a2": False, "b2": True,
+    }  # fmt: skip
+    assert [verdict(*one).reward for one in judged] == [1, 1, 0, 0]
+
+
 def test_a_plan_deeper_than_allowed_has_failed_even_if_installed_repairs_came_through() -> None:
     story = Story()
     for boundary in "abcd":
@@ -316,3 +368,12 @@ def test_a_known_plan_whose_next_member_did_not_heal_has_failed() -> None:
     known = Known(runs=30, known=(whole, part))
     outcomes = judge_plans(story.run, judge_run(story.run, known, leaves), known, at=NOW, leaves=leaves)
     assert [(one.plan.plan_id, one.outcome.reward) for one in outcomes] == [(whole.plan_id, 0)]
+
+
+def test_a_known_plan_whose_next_member_was_not_needed_has_not_failed() -> None:
+    whole = Plan.of("p", {}, [Link(boundary=name, fix_id=f"fix:{name}") for name in "abc"], found_at=NOW)
+    story = Story().healed("a").healed("b")
+    story.failed("elsewhere")
+    known = Known(runs=30, known=(whole,))
+    outcomes = judge_plans(story.run, judge_run(story.run, known, leaves), known, at=NOW, leaves=leaves)
+    assert whole.plan_id not in {one.plan.plan_id for one in outcomes}
