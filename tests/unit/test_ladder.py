@@ -260,7 +260,7 @@ def test_a_good_call_that_is_no_more_says_nothing() -> None:
     climbed = climb(call, fix_of(STEP))
     assert climbed.passed
     assert outcomes(climbed)[4] == (Rung.GOLDEN, Outcome.SKIPPED)
-    assert "3 differ without the fix as well" in climbed.validation.rungs[4].reason
+    assert "gave what they gave; 3 differ without the fix as well" in climbed.validation.rungs[4].reason
 
 
 def test_the_replay_ends_with_its_budget_and_says_how_far_it_came() -> None:
@@ -329,6 +329,12 @@ def test_a_convention_that_nothing_looks_at_is_for_a_human(serves: bool, passed:
     assert climb(call, fix_of(step), serves=serves).passed is passed
     call.contract = ContractResult(None, "like 6 good calls", compared=True)
     assert climb(call, fix_of(step)).passed
+
+
+def test_another_notation_of_the_same_value_needs_nobody_to_look_at_the_result() -> None:
+    climbed = climb(Call(Clock(), contract=ContractResult(None, "the boundary declares no contract")), fix_of(STEP))
+    assert climbed.passed
+    assert outcomes(climbed)[3] == (Rung.CONTRACT, Outcome.SKIPPED)
 
 
 def climbed_to(rung: Rung, outcome: Outcome = Outcome.FAILED) -> Validation:
