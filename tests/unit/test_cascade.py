@@ -11,7 +11,7 @@ import pytest
 from tests.facts import make_fix, make_repair
 from tests.story import Known, Story, leaves, stays
 
-from healspan.remediation.cascade import chains, conflict, depends, may_depend, stopped, writes
+from healspan.remediation.cascade import chains, conflict, depends, leaves_the_run, may_depend, stopped, writes
 from healspan.remediation.fix import Fix
 from healspan.remediation.given import given, same_input, steady
 from healspan.remediation.plan import DEEPEST
@@ -109,6 +109,12 @@ def test_what_came_after_a_fix_may_depend_on_it_until_a_run_has_shown_what_happe
     assert may_depend(story.run, member, "after", Known())
     assert not may_depend(story.run, member, "before", Known())
     assert not may_depend(story.run, member, "after", Known(escaped={"a": frozenset()}))
+
+
+def test_a_failure_leaves_the_run_for_certain_only_where_the_code_on_its_way_can_be_read() -> None:
+    assert not leaves_the_run(Failed("p", "a", error_type="builtins.ValueError"))
+    unread = (("no_such_module", "run", "return read(text)"),)
+    assert not leaves_the_run(Failed("p", "a", error_type="builtins.ValueError", way=unread))
 
 
 # Where it must not grow
