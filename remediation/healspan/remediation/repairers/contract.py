@@ -137,7 +137,7 @@ def exact_text(value: object, limit: int) -> str | None:
     Subclasses are common (parsers hand out text nodes, enumerations are keys) and may override anything,
     so only the methods of `str` itself are used.
     """
-    if not issubclass(type(value), str) or str.__len__(value) > limit:  # type: ignore[arg-type] # one is
+    if not issubclass(type(value), str) or str.__len__(value) > limit:  # type: ignore[arg-type]
         return None
     return str.__str__(value)
 
