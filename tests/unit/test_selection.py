@@ -93,6 +93,16 @@ def test_chance_prefers_what_has_done_better() -> None:
     assert chosen["sure"] > chosen["good"] > chosen["bad"]
 
 
+def test_chance_minds_seconds_and_hardly_a_tenth_of_one() -> None:
+    def shares(latency_ms: float) -> Counter[str]:
+        arms = [Arm("quick", Beta(6.0, 3.0)), Arm("slow", Beta(6.0, 3.0), latency_ms=latency_ms)]
+        by_chance = Selection(explore=1.0)
+        return Counter(by_chance.choose(arms, Random(seed)).fix_id for seed in range(200))
+
+    assert shares(100.0)["slow"] > 60
+    assert shares(5_000.0)["slow"] < 20
+
+
 def test_the_surest_keeps_its_share_where_chance_may_only_choose_among_others() -> None:
     arms = [Arm("sure", Beta(40.0, 4.0), explorable=False), Arm("new", Beta(3.6, 2.4)), Arm("other", Beta(3.6, 2.4))]
     said = {

@@ -7,7 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from healspan.remediation.evidence import MOST_BURSTS, MOST_CONTEXTS, Evidence, Outcome, Result, result_of
+from healspan.remediation.evidence import (
+    DISCOUNT,
+    HALF_LIFE,
+    MOST_BURSTS,
+    MOST_CONTEXTS,
+    Evidence,
+    Outcome,
+    Result,
+    result_of,
+)
 from healspan.remediation.fix import FixState, Match, StateChange
 from healspan.remediation.outcome import Verdict
 from healspan.remediation.sequential import TEST, SequentialTest, burst_weight
@@ -126,6 +135,12 @@ def test_a_demotion_is_no_fresh_start_for_a_row_of_failures() -> None:
     assert rule(TRIAL, after, by_human=False) == Ruling(Decision.SUSPEND, "it failed 3 times in a row")
 
 
+def test_a_change_that_leaves_the_state_as_it_was_is_no_fresh_start() -> None:
+    known = evidence("gb")
+    assert known.begin(change(3, TRIAL, TRIAL, START + timedelta(minutes=1))) == known, "one more way, the same trial"
+    assert known.begin(change(2, ACTIVE, TRIAL)) == known, "nor is one that has been taken in"
+
+
 def test_an_approval_is_a_fresh_start() -> None:
     approved = evidence("bb").begin(change(3, ACTIVE, TRIAL, START + timedelta(minutes=1)))
     assert approved.in_a_row == 0
@@ -204,6 +219,27 @@ def test_what_no_longer_helps_goes_back_to_trial_and_is_not_lost_over_an_outage(
     assert first_decision("n" * 30, state=ACTIVE, by_human=True) is None
 
 
+def test_in_a_context_its_own_outcomes_weigh_most_and_those_of_others_stand_in_for_what_it_has_not_shown() -> None:
+    found = evidence("")
+    for _ in range(9):
+        found = found.after(Outcome(Result.SUCCESS, "form=10-K", START)).after(
+            Outcome(Result.FAILURE, "form=10-Q", START)
+        )
+    of_all, good, bad, new = (
+        found.posterior(START, context) for context in (None, "form=10-K", "form=10-Q", "form=8-K")
+    )
+    assert good.mean > new.mean > bad.mean
+    assert new.mean == pytest.approx(of_all.mean)
+    assert of_all.strength > good.strength > new.strength
+
+
+def test_an_outcome_that_arrives_late_counts_as_old_as_it_is() -> None:
+    month = Outcome(Result.SUCCESS, "", START + HALF_LIFE)
+    late = evidence("").after(month).after(Outcome(Result.SUCCESS, "", START))
+    assert late.contexts[""].at == month.at
+    assert late.contexts[""].by(month.at) == pytest.approx((DISCOUNT + 0.5, 0.0))
+
+
 def tallied(number: int, *, success: bool = True, hours: int = 0, context: str = "") -> Outcome:
     result = Result.SUCCESS if success else Result.FAILURE
     return Outcome(result, context, START + timedelta(hours=hours), count=number, tallied=True)
@@ -268,6 +304,13 @@ def test_evidence_stays_small_whatever_comes() -> None:
     assert len(found.bursts) == MOST_BURSTS
     assert len(found.contexts) == MOST_CONTEXTS
     assert found.llr() == pytest.approx((MOST_BURSTS + 50) * TEST.burst(10, 0))
+
+
+def test_of_too_many_contexts_the_one_that_has_just_come_is_not_forgotten() -> None:
+    found = evidence("")
+    for number in range(MOST_CONTEXTS + 1):
+        found = found.after(Outcome(Result.SUCCESS, f"c={number}", START))
+        assert f"c={number}" in found.contexts
 
 
 def test_the_usual_latency_follows_the_calls() -> None:
