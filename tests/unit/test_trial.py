@@ -238,6 +238,7 @@ def test_an_outcome_that_arrives_late_counts_as_old_as_it_is() -> None:
     late = evidence("").after(month).after(Outcome(Result.SUCCESS, "", START))
     assert late.contexts[""].at == month.at
     assert late.contexts[""].by(month.at) == pytest.approx((DISCOUNT + 0.5, 0.0))
+    assert late.contexts[""].by(START) == late.contexts[""].by(month.at), "a clock behind makes nothing count more"
 
 
 def tallied(number: int, *, success: bool = True, hours: int = 0, context: str = "") -> Outcome:
