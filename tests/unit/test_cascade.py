@@ -164,6 +164,15 @@ def test_the_same_failure_of_the_same_input_may_come_round_twice() -> None:
     assert "circle: a fails 3 times in the same way" in str(stopped(story.run, "p:a", "a", stays))
 
 
+def test_what_comes_in_between_does_not_hide_a_circle() -> None:
+    story = Story()
+    for _ in range(2):
+        story.healed("a", x="page").failed("b")
+        story.healed("a", x="another page")
+    story.failed("a", x="page")
+    assert "circle" in str(stopped(story.run, "p:a", "a", stays))
+
+
 def test_another_input_each_time_is_no_circle() -> None:
     story = Story()
     for number in range(10):

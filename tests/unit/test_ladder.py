@@ -270,6 +270,18 @@ def test_the_replay_ends_with_its_budget_and_says_how_far_it_came() -> None:
     assert climbed.validation.rungs[4].reason == "3 of 10 good calls were made again and gave what they gave"
 
 
+def test_the_replay_ends_where_another_call_as_long_as_the_longest_would_not_fit() -> None:
+    clock = Clock()
+
+    def slow(good: GoodCall) -> Any:
+        clock.seconds += 0.030
+        return good.result
+
+    call = Call(clock, good_calls(10), good=slow)
+    assert climb(call, fix_of(STEP), replay_seconds=0.050).passed
+    assert call.asked.count("replay") == 1
+
+
 def test_a_slow_call_is_not_replayed_at_all() -> None:
     call = Call(Clock(), good_calls(10), takes=5.0)
     climbed = climb(call, fix_of(STEP))
