@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from figures import tell
 from rich.console import Console
 from rich.table import Table
 
@@ -41,11 +41,7 @@ def report(figures: dict[str, Any], *, as_json: bool, out: Path | None) -> None:
         else:
             table.add_row(key, f"{value:g}", f"{budget:g}", "met" if value <= budget else "[red]NOT met")
     Console(stderr=as_json).print(table)
-    text = json.dumps(figures, indent=2)
-    if as_json:
-        print(text)
-    if out:
-        out.write_text(text + "\n", encoding="utf-8")
+    tell(figures, out, aloud=as_json)
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, float]:

@@ -14,14 +14,14 @@ starts from an empty store; each filing is valued twice, so that the second time
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
+
+from figures import command_line, filings_data, tell
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
@@ -130,20 +130,16 @@ def measure(data: Path) -> dict[str, Any]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder laid out like the filings data")
-    parser.add_argument("--out", type=Path, help="write the JSON here as well")
     options = parser.parse_args()
-    if not (options.data / "index.csv").is_file():
-        parser.error(f"{options.data} has no index.csv; give the folder that holds index.csv, truth.csv and filings/")
+    data = filings_data(parser, options.data)
     with tempfile.TemporaryDirectory(prefix="healspan-cascades-") as home:
         for name in [name for name in os.environ if name.startswith("HEALSPAN_")]:
             del os.environ[name]
         os.environ["HEALSPAN_DATA_DIR"] = str(Path(home, "data"))
-        text = json.dumps(measure(options.data), indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+        figures = measure(data)
+    tell(figures, options.out)
 
 
 if __name__ == "__main__":

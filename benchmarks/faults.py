@@ -17,8 +17,8 @@ without healing or left an incident behind. Several seeds are run one after the 
 
 from __future__ import annotations
 
-import argparse
-import json
+import functools
+import inspect
 import os
 import random
 import statistics
@@ -36,6 +36,7 @@ from faulty.case import FAULTS, Case, Fault, World
 from faulty.material import Material
 from faulty.server import Server
 from faulty.service import declare
+from figures import command_line, filings_data, tell
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -114,7 +115,7 @@ def draw(fault: Fault, world: World, functions: dict[str, Callable[[Any], Any]])
 
 
 def _bare(case: Case, functions: dict[str, Callable[[Any], Any]]) -> Any:
-    return _call(functions[case.function].__wrapped__, case.argument())  # type: ignore[attr-defined]
+    return _call(inspect.unwrap(functions[case.function]), case.argument())
 
 
 @contextmanager
@@ -255,20 +256,17 @@ def aims(figures: dict[str, Any]) -> list[tuple[str, bool]]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/filings"), help="the filings data")
     parser.add_argument("--cases", type=int, default=1_200, help="per seed (1200)")
     parser.add_argument("--seed", type=int, nargs="+", default=[1], help="one or more (1)")
     parser.add_argument("--only", nargs="+", default=(), help="these faults only")
     parser.add_argument("--detail", type=Path, help="write what was not healed right here, a line each")
-    parser.add_argument("--out", type=Path, help="write the JSON here as well")
     options = parser.parse_args()
-    if not (options.data / "number_formats.csv.gz").is_file():
-        parser.error(f"{options.data} has no number_formats.csv.gz; give the folder with the filings data as --data")
     console = Console(stderr=True)
     if not console.is_terminal:
         console.width = 110
-    material = Material(options.data)
+    material = Material(filings_data(parser, options.data, "number_formats.csv.gz"))
     functions = declare()
     by_seed: dict[int, list[Result]] = {}
     for seed in options.seed:
@@ -278,7 +276,7 @@ def main() -> None:
             cases=options.cases,
             functions=functions,
             only=options.only,
-            progress=lambda planned, seed=seed: track(planned, f"seed {seed}", console=console),  # type: ignore[misc]
+            progress=functools.partial(track, description=f"seed {seed}", console=console),
         )
     everything = [one for results in by_seed.values() for one in results]
     figures = count(everything)
@@ -287,10 +285,7 @@ def main() -> None:
         for seed, results in by_seed.items()
     }
     met = show(figures, f"{len(everything)} cases, seed {' '.join(map(str, options.seed))}", console)
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    tell(figures, options.out)
     if options.detail:
         lines = [f"{one.outcome}: {one.detail}\n" for one in everything if _remarkable(one)]
         options.detail.write_text("".join(lines), encoding="utf-8")

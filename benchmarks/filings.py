@@ -32,6 +32,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from figures import command_line, filings_data, tell
+
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 REVIEWED = EXAMPLES / "filings" / "reviewed_fixes"
@@ -296,20 +298,15 @@ def import_reviewed() -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder laid out like the filings data")
-    parser.add_argument("--out", type=Path, help="write the JSON here as well")
     parser.add_argument("--pass", dest="one", choices=PASSES, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if not (options.data / "index.csv").is_file():
-        parser.error(f"{options.data} has no index.csv; give the folder that holds index.csv, truth.csv and filings/")
+    data = filings_data(parser, options.data)
     if options.one:
-        print(json.dumps([asdict(answer) for answer in run_pass(options.one, options.data)]))
+        print(json.dumps([asdict(answer) for answer in run_pass(options.one, data)]))
         return
-    text = json.dumps(measure(options.data), indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    tell(measure(data), options.out)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ process).
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import itertools
@@ -36,14 +35,15 @@ from typing import Any
 
 import pydantic_monty
 from budgets import report
+from figures import command_line
 
 from healspan.instrumentation import error_boundary
 from healspan.instrumentation.capture import capture
 from healspan.instrumentation.exposure import CallCounter
 from healspan.remediation.boundary import FailedCall, Invocation
 from healspan.remediation.fix import Fix, FixDraft, FixState, Match, RiskLevel, Scope, StateChange
-from healspan.remediation.runtime import runtime, shut_down
-from healspan.remediation.signing import Reviewer, enrol
+from healspan.remediation.runtime import Runtime, runtime, shut_down
+from healspan.remediation.signing import KeyRing, Reviewer, enrol
 from healspan.remediation.step import AdapterStep, StrategyStep
 
 
@@ -157,7 +157,7 @@ def inside(rounds: int, calls: int) -> dict[str, float]:
         sys.exit(f"the boundary could not be compiled: {compiled.boundary.form_reason}")
     pairs = paired(plain, compiled, rounds, calls)
     counter = next(each for each in compiled.__code__.co_consts if isinstance(each, CallCounter))
-    kept, counter.ticks = counter.ticks, itertools.repeat(())  # type: ignore[assignment]
+    kept, counter.ticks = counter.ticks, itertools.repeat(())
     unsampled = paired(plain, compiled, rounds, calls)
     counter.ticks = kept
     return {
@@ -165,6 +165,22 @@ def inside(rounds: int, calls: int) -> dict[str, float]:
         "compiled_boundary_ns": round(statistics.median(ours - reference for reference, ours in pairs), 1),
         "compiled_unsampled_ns": round(statistics.median(ours - reference for reference, ours in unsampled), 1),
     }
+
+
+def serve(live: Runtime, draft: FixDraft, signer: KeyRing | Reviewer, *, actor: str) -> None:
+    """Let a fix be active in this process."""
+    now = datetime.now(UTC)
+    fix = signer.sign_fix(Fix.from_draft(draft, created_at=now))
+    change = StateChange(
+        fix_id=fix.fix_id,
+        sequence=1,
+        state=FixState.ACTIVE,
+        policy="guarded",
+        actor=actor,
+        reason="to be measured",
+        at=now,
+    )
+    live.index.add(fix, signer.sign_change(change))
 
 
 def with_many_fixes(rounds: int, calls: int) -> dict[str, float]:
@@ -186,17 +202,7 @@ def with_many_fixes(rounds: int, calls: int) -> dict[str, float]:
             origin="playbook:strategy",
             source_hash={"other:other": "0" * 64},
         )
-        fix = live.keys.sign_fix(Fix.from_draft(draft, created_at=datetime.now(UTC)))
-        change = StateChange(
-            fix_id=fix.fix_id,
-            sequence=1,
-            state=FixState.ACTIVE,
-            policy="guarded",
-            actor="engine",
-            reason="to be there",
-            at=datetime.now(UTC),
-        )
-        live.index.add(fix, live.keys.sign_change(change))
+        serve(live, draft, live.keys, actor="engine")
     active = [one for one in live.index.snapshot.serving if one.change.state is FixState.ACTIVE]
     if len(active) < 1_000:
         sys.exit(f"only {len(active)} fixes are active")
@@ -330,18 +336,7 @@ def adapter_ms(rounds: int, keys: Path) -> dict[str, float]:
         steps=(AdapterStep(text=ADAPTER),),
         origin="human:bench",
     )
-    now = datetime.now(UTC)
-    fix = reviewer.sign_fix(Fix.from_draft(draft, created_at=now))
-    change = StateChange(
-        fix_id=fix.fix_id,
-        sequence=1,
-        state=FixState.ACTIVE,
-        policy="guarded",
-        actor="human:bench",
-        reason="measured",
-        at=now,
-    )
-    live.index.add(fix, reviewer.sign_change(change))
+    serve(live, draft, reviewer, actor="human:bench")
     times: dict[str, list[float]] = {"": [], "call_": [], "bare_": []}
     apply = live.sandbox.apply
 
@@ -381,9 +376,8 @@ def adapter_ms(rounds: int, keys: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure in a data directory of its own and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON, the table to stderr")
-    parser.add_argument("--out", type=Path, help="also write the JSON here")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it runs")
     options = parser.parse_args()
     rounds, pairs = (200, 25) if options.quick else (2_000, 250)

@@ -17,7 +17,6 @@ one, as a success), `escalated` (the original exception came through), `regressi
 
 from __future__ import annotations
 
-import argparse
 import ast
 import contextlib
 import functools
@@ -35,6 +34,7 @@ from types import ModuleType
 from typing import Any
 
 from children import Limits, in_children
+from figures import command_line, tell
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -317,9 +317,8 @@ def show(figures: dict[str, Any], results: list[dict[str, Any] | None], console:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="cases, one JSON object per line")
-    parser.add_argument("--out", type=Path, help="write the JSON here as well")
     parser.add_argument("--detail", type=Path, help="write each case's result here, one JSON object per line")
     parser.add_argument("--limit", type=int, help="only the first N cases: to see that it runs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="children at once")
@@ -332,10 +331,7 @@ def main() -> None:
     results = measure(cases, jobs=max(1, options.jobs), console=console)
     figures = count(cases, results)
     show(figures, results, console)
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    tell(figures, options.out)
     if options.detail:
         options.detail.write_text("".join(json.dumps(one) + "\n" for one in results), encoding="utf-8")
 

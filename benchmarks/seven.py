@@ -17,9 +17,7 @@ PyPI into temporary environments, which takes a minute or two each; one that can
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
 import os
 import sys
 import tempfile
@@ -28,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from children import Limits, in_children
+from figures import command_line, tell
 from rich.console import Console
 from rich.table import Table
 from seven_functions import FUNCTIONS
@@ -147,11 +146,10 @@ def met(figures: dict[str, Any]) -> bool:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     names = [peer.name for peer in PEERS]
     parser.add_argument("--peers", nargs="*", choices=names, help="compare with these, or with all of them")
     parser.add_argument("--json", action="store_true", help="print JSON, the table to stderr")
-    parser.add_argument("--out", type=Path, help="write the JSON here as well")
     options = parser.parse_args()
     progress = Console(stderr=True)
     chosen = [] if options.peers is None else (options.peers or names)
@@ -160,11 +158,7 @@ def main() -> None:
     if not console.is_terminal:
         console.width = 140
     show(figures, console)
-    text = json.dumps(figures, indent=2)
-    if options.json:
-        print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    tell(figures, options.out, aloud=options.json)
     console.print("Ours as it should be." if met(figures) else "[red]Ours is NOT as it should be.")
     sys.exit(0 if met(figures) else 1)
 

@@ -11,14 +11,13 @@ never forgets.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
 from typing import Any
+
+from figures import command_line, tell
 
 from healspan.remediation.evidence import Evidence, Outcome, Result
 from healspan.remediation.fix import FixState, StateChange
@@ -108,8 +107,7 @@ def raw_ratio(_pull: int, seen: list[list[bool]]) -> int:
 
 def main() -> None:
     """Simulate and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser = command_line(__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it runs")
     options = parser.parse_args()
     chance = Random(20261126)
@@ -123,10 +121,7 @@ def main() -> None:
             "raw_ratio": round(statistics.mean(regret(raw_ratio, Random(seed)) for seed in range(games)), 1),
         },
     }
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    tell(figures, options.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fixtures for every ring of tests: a data directory of their own, and a fresh runtime in it."""
+"""Fixtures for every ring of tests: a data directory of their own, and a fresh runtime, or a made-up past, in it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from tests import postgresql
+from tests.world import World
 
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.runtime import Runtime, runtime, shut_down
@@ -49,3 +50,11 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def live(data_dir: Path) -> Runtime:
     """The runtime of this process, started in the test's data directory."""
     return runtime()
+
+
+@pytest.fixture
+def world(data_dir: Path) -> Iterator[World]:
+    """A store in the test's data directory, and facts of a made-up past for it."""
+    made = World()
+    yield made
+    made.close()

@@ -8,9 +8,9 @@ from healspan.remediation.fix import Fix, FixDraft, FixState, Match, RiskLevel, 
 from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Incident, Pattern
 from healspan.remediation.outcome import Exposure
-from healspan.remediation.step import StrategyStep
+from healspan.remediation.step import RepairStep, StrategyStep
 
-__all__ = ["make_change", "make_exposure", "make_fix", "make_incident", "make_pattern"]
+__all__ = ["make_change", "make_exposure", "make_fix", "make_incident", "make_pattern", "make_repair"]
 
 
 def make_pattern(name: str = "a") -> Pattern:
@@ -63,6 +63,23 @@ def make_fix(
         origin="test",
     )
     return Fix.from_draft(draft, created_at=datetime.now(UTC), expires_at=expires_at)
+
+
+def make_repair(**parameters: object) -> RepairStep:
+    """A repair of the only expression of ``read`` in module ``app``, `float(text)`."""
+    return RepairStep(
+        module="app",
+        qualname="read",
+        source_hash="0" * 64,
+        expression="float(text)",
+        line=1,
+        end_line=1,
+        column=4,
+        end_column=15,
+        error_type="builtins.ValueError",
+        repairer="number",
+        parameters=parameters,
+    )
 
 
 def make_change(

@@ -66,7 +66,7 @@ def breaks_the_loader(module: ModuleType, file: Path) -> None:
         def __getattr__(self, name: str) -> Any:
             raise SystemError(name)
 
-    module.__loader__ = Loader()  # type: ignore[assignment]
+    module.__loader__ = Loader()
 
 
 def swaps_a_constant(module: ModuleType, file: Path) -> None:

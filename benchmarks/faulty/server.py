@@ -40,6 +40,15 @@ class _Script:
     refusal: Answer | None = None
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing of clients that hang up: time-outs are among the faults."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing."""
+
+
 class Server:
     """Serves scripts; a context manager."""
 
@@ -58,9 +67,7 @@ class Server:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
                 """Say nothing."""
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self._http.handle_error = lambda *_: None  # type: ignore[method-assign]
+        self._http = _Quiet(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> Server:

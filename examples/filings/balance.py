@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Any
 
 from filings.checks import CURRENT_ASSETS_CHECKS, CURRENT_LIABILITIES_CHECKS, TOTAL_ASSETS_LABELS
 from filings.extraction import document_type
@@ -27,10 +28,9 @@ _DIGITS = re.compile(r"\d")
 _MINUS = re.compile(r"[(\-–−]")
 
 
-def is_the_likeliest_sheet(result: Sheet, arguments: Mapping[str, object]) -> bool:
+def is_the_likeliest_sheet(result: Sheet, arguments: Mapping[str, Any]) -> bool:
     """No table of the group reads more like a balance sheet, and the column is the filing's own."""
-    filing = arguments["filing"]
-    assert isinstance(filing, Filing)  # noqa: S101 - the boundary's parameter
+    filing: Filing = arguments["filing"]
     statement = _statement(filing, result)
     most = max((marks("balance", other.table) for other in filing.statements("balance")), default=0)
     return (
@@ -41,11 +41,10 @@ def is_the_likeliest_sheet(result: Sheet, arguments: Mapping[str, object]) -> bo
     )
 
 
-def reads_what_is_printed(result: tuple[float | None, ...], arguments: Mapping[str, object]) -> bool:
+def reads_what_is_printed(result: tuple[float | None, ...], arguments: Mapping[str, Any]) -> bool:
     """Each number has the digits of its cell, a minus only where the cell shows one, and none is left out."""
-    filing, sheet = arguments["filing"], arguments["sheet"]
-    assert isinstance(filing, Filing)  # noqa: S101 - the boundary's parameter
-    assert isinstance(sheet, Sheet)  # noqa: S101 - likewise
+    filing: Filing = arguments["filing"]
+    sheet: Sheet = arguments["sheet"]
     printed = [_printed(line, sheet) for line in _statement(filing, sheet).table.lines]
     return len(printed) == len(result) and all(map(_says, result, printed))
 
@@ -58,7 +57,7 @@ def _says(value: float | None, text: str) -> bool:
     return told == digits.strip("0") and (value >= 0 or bool(_MINUS.search(text)))
 
 
-def keeps_the_contracts_of_both_lines(result: WorkingCapital, arguments: Mapping[str, object]) -> bool:
+def keeps_the_contracts_of_both_lines(result: WorkingCapital, arguments: Mapping[str, Any]) -> bool:
     """Both figures are such as the questions for them would be believed."""
     return all(check(result.assets, arguments) is True for check in CURRENT_ASSETS_CHECKS) and all(
         check(result.liabilities, arguments) is True for check in CURRENT_LIABILITIES_CHECKS
@@ -145,13 +144,12 @@ def section_by_label(
     return _working_capital(filing, sheet, cells, places[0], places[1])
 
 
-def balances(filing: Filing) -> Callable[[Mapping[str, object]], bool]:
+def balances(filing: Filing) -> Callable[[Mapping[str, Any]], bool]:
     """Make the invariant of a run: what the sheet totals as assets, it totals once more as liabilities and equity."""
 
-    def sheet_balances(results: Mapping[str, object]) -> bool:
-        sheet, cells = results["unit_detection"], results["cell_reading"]
-        assert isinstance(sheet, Sheet)  # noqa: S101 - its declared output
-        assert isinstance(cells, tuple)  # noqa: S101 - likewise
+    def sheet_balances(results: Mapping[str, Any]) -> bool:
+        sheet: Sheet = results["unit_detection"]
+        cells: tuple[float | None, ...] = results["cell_reading"]
         lines = _statement(filing, sheet).table.lines
         total = next((cells[i] for i, line in enumerate(lines) if same_line(line.label, TOTAL_ASSETS_LABELS)), None)
         return total is None or cells.count(total) > 1

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from filings.labels import core, same_line
-from filings.records import Figure, NotDisclosed
+from filings.records import Figure, NotDisclosed, Place
 from filings.statements import Filing, Kind, Statement, is_of_the_group, kind_of, marks
 from filings.structure import adds_up, is_part_of_a_total, leftovers
 from filings.tables import Row
@@ -96,7 +96,7 @@ def likelier_statements_agree(result: Figure, filing: Filing) -> bool:
     return True
 
 
-def is_positive(result: Figure, filing: Filing) -> bool:  # noqa: ARG001
+def is_positive(result: Figure, filing: Filing) -> bool:  # noqa: ARG001 - a check's signature
     """Revenue, costs and balances are told as positive amounts."""
     return result.value > 0
 
@@ -229,16 +229,20 @@ def _runs(values: list[Decimal]) -> list[list[Decimal]]:
     return [values[:end] for end in range(2, min(len(values), 12) + 1)]
 
 
-def _statement(result: Figure, filing: Filing) -> Statement:
+def _place(result: Figure) -> Place:
     if result.place is None:
         raise LookupError("the figure stands in no statement")
-    return Statement("", result.place.table, filing.document.tables[result.place.table])
+    return result.place
+
+
+def _statement(result: Figure, filing: Filing) -> Statement:
+    table = _place(result).table
+    return Statement("", table, filing.document.tables[table])
 
 
 def _column(result: Figure, filing: Filing) -> tuple[list[Decimal | None], int]:
-    statement = _statement(result, filing)
-    assert result.place is not None  # noqa: S101 - _statement has refused it
-    return statement.printed(result.place.column), result.place.line
+    place = _place(result)
+    return _statement(result, filing).printed(place.column), place.line
 
 
 def _own(values: list[Decimal | None], line: int) -> Decimal:

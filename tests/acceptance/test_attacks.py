@@ -254,7 +254,7 @@ def test_coroutines_that_wait_for_a_diagnosis_take_no_thread_of_the_pool(live: R
 
 def test_a_parameter_may_be_named_like_a_builtin(live: Runtime) -> None:
     @error_boundary("attacked_names")
-    def broken(Exception, BaseException):  # type: ignore[no-untyped-def]  # noqa: A002
+    def broken(Exception, BaseException):  # type: ignore[no-untyped-def]  # noqa: A002 - the attack
         raise OSError("its own")
 
     for _ in range(300):

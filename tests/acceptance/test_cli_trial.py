@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -12,13 +11,6 @@ from typer.testing import CliRunner
 
 from healspan.remediation.cli.app import app
 from healspan.remediation.fix import Fix, FixState
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture

@@ -37,13 +37,6 @@ def _on_this_machine() -> Iterator[None]:
     config.set_option("server.address", before)
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
-
-
 def opened(page: str | None = None, **query: str) -> AppTest:
     """The console after its first run, at a page."""
     app = AppTest.from_file(str(APP), default_timeout=60)

@@ -260,7 +260,7 @@ def _take_off(text: traceback.TracebackException) -> None:
     ]
     text.stack = traceback.StackSummary.from_list(kept)
     notes = [note for note in text.__notes__ or () if not note.startswith(NOTE)]
-    text.__notes__ = notes or None  # type: ignore[assignment]
+    text.__notes__ = notes or None
     for other in (text.__cause__, text.__context__, *(text.exceptions or ())):
         if other is not None:
             _take_off(other)

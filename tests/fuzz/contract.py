@@ -102,18 +102,18 @@ def check(name: str, failure: Failure) -> Repaired | None:
     return lax
 
 
-def shape(value: object, deepest: int = 40) -> object:
+def shape(value: Any, deepest: int = 40) -> object:
     """Return what a value is made of, built-in containers all through and everything else by identity."""
     kind = type(value)
     if deepest == 0:
         return id(value)
     if kind in (dict, SimpleNamespace):
         held = vars(value) if kind is SimpleNamespace else value
-        return kind.__name__, [(shape(a, deepest - 1), shape(b, deepest - 1)) for a, b in list(held.items())]  # type: ignore[attr-defined]
+        return kind.__name__, [(shape(a, deepest - 1), shape(b, deepest - 1)) for a, b in list(held.items())]
     if kind in (list, tuple):
-        return kind.__name__, [shape(each, deepest - 1) for each in value]  # type: ignore[attr-defined]
+        return kind.__name__, [shape(each, deepest - 1) for each in value]
     if kind is Repaired:
-        return kind.__name__, shape(value.value), value.loss, shape(value.owner)  # type: ignore[attr-defined]
+        return kind.__name__, shape(value.value), value.loss, shape(value.owner)
     if kind in (str, bytes, int, bool, type(None)):
         return kind.__name__, value
     return kind.__name__, id(value) if kind is not float else repr(value)
@@ -208,7 +208,7 @@ def _date(failure: Failure, repaired: Repaired) -> bool:
 
 
 def _letters(text: object) -> str:
-    seen = "".join(each for each in str.__str__(text) if unicodedata.category(each) != "Cf")  # type: ignore[arg-type]
+    seen = "".join(each for each in str.__str__(text) if unicodedata.category(each) != "Cf")
     composed = unicodedata.normalize("NFC", seen.removeprefix("ï»¿"))
     return "".join(each for each in composed.casefold() if each.isalnum())
 
@@ -218,7 +218,7 @@ def _same_letters(failure: Failure, repaired: Repaired) -> bool:
 
 
 def _visible(text: object) -> str:
-    seen = "".join(each for each in str.__str__(text) if unicodedata.category(each) != "Cf")  # type: ignore[arg-type]
+    seen = "".join(each for each in str.__str__(text) if unicodedata.category(each) != "Cf")
     return "".join(" " if each.isspace() else each for each in seen).strip()
 
 

@@ -18,7 +18,7 @@ from uuid import UUID
 from tests.fuzz.contract import Operation
 from tests.fuzz.hostile import HOSTILE
 
-from healspan.remediation.repairers import ABSENT, Failure, RepairerParameters
+from healspan.remediation.repairers import ABSENT, Failure, Kind, RepairerParameters
 
 __all__ = ["CALLEES", "ERRORS", "OPERATIONS", "Source", "failing", "hostile"]
 
@@ -358,11 +358,11 @@ ERRORS: tuple[Callable[[Any], BaseException], ...] = (
 
 def hostile(source: Source) -> Failure:
     """Return an operation of any form with operands of any kind, and an error that may not be its own."""
-    kind = source.pick(["call", "subscript", "attribute", "operator"])
+    kind: Kind = source.pick(["call", "subscript", "attribute", "operator"])
     target = source.pick(CALLEES) if kind == "call" and source.number(3) else _value(source)
     argument = _value(source)
     error = source.pick(ERRORS)(argument)
     if kind == "attribute":
         error = AttributeError("x", name=argument, obj=target)
     rest = tuple(_value(source, 1) for _ in range(source.number(2)))
-    return Failure(kind, target, argument, error, RepairerParameters(), rest)  # type: ignore[arg-type]
+    return Failure(kind, target, argument, error, RepairerParameters(), rest)

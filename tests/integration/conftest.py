@@ -1,4 +1,4 @@
-"""Boundaries in either of their forms, in modules written for one test."""
+"""Boundaries in either of their forms, in modules written for one test; a service with adapters; the store alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from types import ModuleType
 
 import pytest
 from tests.bounded import COMPILES
+
+from healspan.remediation.runtime import Runtime, runtime
+from healspan.remediation.settings import Settings, load_settings
+from healspan.remediation.signing import Reviewer, enrol
+from healspan.remediation.store.repository import Store
 
 _numbers = itertools.count()
 HEAD = "from healspan.instrumentation import error_boundary\n"
@@ -44,3 +49,38 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     for name in made:
         sys.modules.pop(name, None)
     linecache.clearcache()
+
+
+@pytest.fixture
+def ann(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Reviewer:
+    """A human who approves adapters; these have ample time."""
+    # The machine is shared: only the tests of a limit may meet it.
+    monkeypatch.setenv("HEALSPAN_SANDBOX_SECONDS", "20")
+    return Reviewer.open(tmp_path / "ann.pem", name="ann", create=True)
+
+
+@pytest.fixture
+def service(ann: Reviewer) -> Runtime:
+    """The runtime of this process, in which what she approves serves."""
+    return runtime()
+
+
+@pytest.fixture
+def settings(data_dir: Path) -> Settings:
+    """What the environment of this test says."""
+    return load_settings()
+
+
+@pytest.fixture
+def reviewer(tmp_path: Path, settings: Settings) -> Reviewer:
+    """A human whose signature counts here."""
+    human = Reviewer.open(tmp_path / "reviewer.pem", name="ann", create=True)
+    enrol(settings.keys_dir, human)
+    return human
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    """The store of this test's data directory."""
+    with Store.open(settings) as store:
+        yield store

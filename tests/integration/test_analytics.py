@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -22,13 +21,6 @@ from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.store.repository import Store
 
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def score_of(world: World, fix) -> float:
@@ -179,7 +171,7 @@ def test_an_interval_that_is_none_is_refused_in_words():
 def test_a_missing_package_is_said_with_the_extra_that_brings_it():
     said = r"no_such_package is not installed; pip install 'healspan\[analytics\]'"
     with pytest.raises(ConfigurationError, match=said), extra("analytics"):
-        import no_such_package  # noqa: F401
+        import no_such_package  # noqa: F401 - it fails
 
 
 def test_importing_analytics_loads_neither_numpy_nor_scipy():

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from random import Random
 from typing import cast
 
-import pytest
 from tests.earning import Service, only_fix
 from tests.observe import drained, facts
 
@@ -18,18 +16,10 @@ from healspan.remediation.progress import Progress
 from healspan.remediation.repair import function_hash
 from healspan.remediation.runtime import Runtime
 from healspan.remediation.selection import Selection
-from healspan.remediation.settings import load_settings
-from healspan.remediation.signing import Reviewer, enrol
+from healspan.remediation.signing import Reviewer
 from healspan.remediation.step import StrategyStep
 from healspan.remediation.store.analysis import choice_facts
 from healspan.remediation.store.repository import Store
-
-
-@pytest.fixture
-def reviewer(tmp_path: Path, data_dir: Path) -> Reviewer:
-    human = Reviewer.open(tmp_path / "reviewer.pem", name="ann", create=True)
-    enrol(load_settings().keys_dir, human)
-    return human
 
 
 def with_a_rival(live: Runtime, service: Service) -> tuple[Fix, Fix]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from tests.observe import drained, facts, wait_until
@@ -14,18 +13,10 @@ from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation import review
 from healspan.remediation.fix import FixState
 from healspan.remediation.runtime import Runtime, runtime, shut_down
-from healspan.remediation.settings import load_settings
-from healspan.remediation.signing import Reviewer, enrol
+from healspan.remediation.signing import Reviewer
 from healspan.remediation.store.repository import Store
 
 SWAPPED = {"recieved_amount": 7, "currency": "USD"}
-
-
-@pytest.fixture
-def reviewer(tmp_path: Path, data_dir: Path) -> Reviewer:
-    human = Reviewer.open(tmp_path / "reviewer.pem", name="ann", create=True)
-    enrol(load_settings().keys_dir, human)
-    return human
 
 
 def proposed(live: Runtime) -> list[str]:

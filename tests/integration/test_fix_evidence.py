@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -17,13 +16,6 @@ from healspan.remediation.outcome import Application, Judgement, Verdict
 from healspan.remediation.record import Record
 from healspan.remediation.store.changes import next_revision
 from healspan.remediation.store.fix_evidence import read_evidence, rebuild
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture

@@ -26,13 +26,6 @@ from healspan.remediation.store.tables import IncidentRow, table_of
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
-
-
-@pytest.fixture
 def server(world: World) -> Iterator[MetricsServer]:
     server = MetricsServer(StoreCollector(world.store), host="127.0.0.1", port=0)
     yield server

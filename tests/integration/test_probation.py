@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
@@ -19,22 +20,17 @@ from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation import review
 from healspan.remediation.errors import SignatureRefused, StateConflict
 from healspan.remediation.fix import Fix, FixState, RiskLevel
-from healspan.remediation.outcome import ApplicationMode, Judgement
+from healspan.remediation.ids import uuid7
+from healspan.remediation.outcome import ApplicationMode, Judgement, Verdict
+from healspan.remediation.policy import Preset
 from healspan.remediation.probation import Probation
+from healspan.remediation.run import Applied
 from healspan.remediation.runtime import Runtime, runtime, shut_down
-from healspan.remediation.settings import load_settings
-from healspan.remediation.signing import Reviewer, enrol
+from healspan.remediation.signing import Reviewer
 from healspan.remediation.store import FixIndex
 from healspan.remediation.store.repository import Store
 
 TRIAL, ACTIVE, SUSPENDED = FixState.TRIAL, FixState.ACTIVE, FixState.SUSPENDED
-
-
-@pytest.fixture
-def reviewer(tmp_path: Path, data_dir: Path) -> Reviewer:
-    human = Reviewer.open(tmp_path / "reviewer.pem", name="ann", create=True)
-    enrol(load_settings().keys_dir, human)
-    return human
 
 
 def state_in_store(live: Runtime, fix: Fix) -> FixState | None:
@@ -43,6 +39,17 @@ def state_in_store(live: Runtime, fix: Fix) -> FixState | None:
         view = store.fixes.get(fix.fix_id)
     assert view is not None
     return view.state
+
+
+def probation(index: FixIndex, live: Runtime, *, preset: Preset = "guarded") -> Probation:
+    """One that only the test asks."""
+    return Probation(
+        index=index,
+        keys=live.keys,
+        preset=preset,
+        now=lambda: datetime.now(UTC),
+        on_decision=lambda fix, decision: None,
+    )
 
 
 # By itself
@@ -224,17 +231,50 @@ def test_under_suggest_no_trial_raises_anything(live: Runtime) -> None:
     service = Service("suggested")
     service.call(1)
     fix, change = only_fix(live)
-    probation = Probation(
-        index=live.index,
-        keys=live.keys,
-        preset="suggest",
-        now=lambda: datetime.now(UTC),
-        on_decision=lambda fix, decision: None,
-    )
+    watching = probation(live.index, live, preset="suggest")
     for _ in range(30):
-        probation.judged(*verdict(fix, success=True))
-    assert probation.ruled([fix.fix_id]) == []
+        watching.judged(*verdict(fix, success=True))
+    assert watching.ruled([fix.fix_id]) == []
     assert live.index.latest(fix.fix_id) == change
+
+
+def test_under_suggest_a_fix_that_fails_is_given_up_all_the_same(live: Runtime) -> None:
+    service = Service("suggested and bad")
+    service.call(1)
+    fix, _ = only_fix(live)
+    watching = probation(live.index, live, preset="suggest")
+    for _ in range(3):
+        watching.judged(*verdict(fix, success=False))
+    assert [kind for kind, _ in watching.ruled([fix.fix_id])] == ["state_change", "audit"]
+    latest = live.index.latest(fix.fix_id)
+    assert latest is not None
+    assert (latest.state, latest.policy) == (SUSPENDED, "suggest")
+
+
+def test_unknowns_that_a_verdict_settles_are_harm_each(live: Runtime) -> None:
+    service = Service("settles")
+    service.call(1)
+    fix, _ = only_fix(live)
+    watching = probation(live.index, live)
+    application, judgement = verdict(fix, success=False)
+    harm = Verdict(resolved=True, no_regression=False, valid_output=True)
+    watching.judged(application, judgement.model_copy(update={"verdict": harm, "overrules": (uuid7(), uuid7())}))
+    known = live.index.verdicts.evidence(fix.fix_id)
+    assert (known.counted(), known.regressions) == ((0, 3), 3)
+
+
+def test_the_end_of_a_run_says_nothing_of_a_fix_that_does_not_serve_or_of_what_has_no_time(live: Runtime) -> None:
+    service = Service("closes")
+    service.call(1)
+    fix, _ = only_fix(live)
+    watching = probation(live.index, live)
+    _, judgement = verdict(fix, success=False)
+    acted = Applied(fix.fix_id, "closes", resolved=False, valid_output=False, at=datetime.now(UTC))
+    watching.closed(replace(acted, fix_id="gone"), judgement)
+    watching.closed(replace(acted, at=None), judgement)
+    assert live.index.verdicts.evidence(fix.fix_id).counted() == (0, 0)
+    watching.closed(acted, judgement)
+    assert live.index.verdicts.evidence(fix.fix_id).counted() == (0, 1)
 
 
 def test_a_machine_key_never_raises_what_is_not_of_low_risk(live: Runtime, reviewer: Reviewer) -> None:
@@ -252,16 +292,10 @@ def test_a_machine_key_never_raises_what_is_not_of_low_risk(live: Runtime, revie
     # Even if it served by some mistake, its trial would accept nothing.
     index = FixIndex(live.settings, trust=lambda fix, change: None)
     index.add(signed, change.model_copy(update={"fix_id": medium.fix_id}))
-    probation = Probation(
-        index=index,
-        keys=live.keys,
-        preset="guarded",
-        now=lambda: datetime.now(UTC),
-        on_decision=lambda fix, decision: None,
-    )
+    watching = probation(index, live)
     for _ in range(30):
-        probation.judged(*verdict(medium, success=True))
-    assert probation.ruled([medium.fix_id]) == []
+        watching.judged(*verdict(medium, success=True))
+    assert watching.ruled([medium.fix_id]) == []
 
 
 # Kill -9

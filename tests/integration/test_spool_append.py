@@ -21,11 +21,6 @@ from healspan.remediation.store.spool_file import OwnerLock
 
 
 @pytest.fixture
-def settings() -> Settings:
-    return load_settings()
-
-
-@pytest.fixture
 def spool(settings: Settings) -> Iterator[Spool]:
     spool = Spool(settings)
     yield spool

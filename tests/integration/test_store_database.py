@@ -25,11 +25,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def settings() -> Settings:
-    return load_settings()
-
-
-@pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
     settings.prepare()
     database = Database.for_tool(settings)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from tests.facts import make_change, make_exposure, make_fix, make_incident
 from healspan.remediation.errors import StoreCorrupt, StoreUnavailable
 from healspan.remediation.fix import FixState
 from healspan.remediation.record import Record
-from healspan.remediation.settings import Settings, load_settings
+from healspan.remediation.settings import Settings
 from healspan.remediation.store import Drainer, Spool, drain_all
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.ingest import Ingest
@@ -28,17 +28,6 @@ from healspan.remediation.store.repository import Store
 from healspan.remediation.store.spool_file import Entry
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def settings() -> Settings:
-    return load_settings()
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    with Store.open(settings) as store:
-        yield store
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -28,17 +28,6 @@ PROPOSED, TRIAL, ACTIVE, SUSPENDED = FixState.PROPOSED, FixState.TRIAL, FixState
 
 def believe(fix: Fix, change: StateChange) -> None:
     """A trust that asks no questions."""
-
-
-@pytest.fixture
-def settings() -> Settings:
-    return load_settings()
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    with Store.open(settings) as store:
-        yield store
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.test_cascade import Story, leaves
-from tests.unit.test_regression import Known
+from tests.story import Known, Story, leaves
 
 from healspan.remediation.cascade import chains
 from healspan.remediation.judging import judge_plans, judge_run

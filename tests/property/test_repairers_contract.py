@@ -63,7 +63,7 @@ def test_a_repairer_runs_no_code_of_any_hostile_operand(name: str) -> None:
             with armed():
                 applies = chosen.applies(kind, raised)
             if applies:
-                check(name, Failure(kind, target, argument, raised, chosen.parameters()))  # type: ignore[arg-type]
+                check(name, Failure(kind, target, argument, raised, chosen.parameters()))
 
 
 def test_the_hostile_operands_do_tell() -> None:

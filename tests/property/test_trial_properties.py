@@ -8,7 +8,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
@@ -72,6 +72,8 @@ def test_the_lower_bound_is_the_quantile(a: float, b: float) -> None:
 
 
 @given(a=shapes, b=shapes, rate=st.floats(0.0, 1.0))
+@example(a=2.0, b=3.0, rate=0.0)
+@example(a=2.0, b=3.0, rate=1.0)
 def test_the_distribution_is_that_of_the_library(a: float, b: float, rate: float) -> None:
     assert Beta(a, b).at_most(rate) == pytest.approx(beta.cdf(rate, a, b), abs=1e-6)
 

@@ -28,6 +28,12 @@ from healspan.remediation.step import FramePath
 
 _numbers = itertools.count()
 
+READ = """
+def read(text):
+    return float(text)
+"""
+"""The text of a module with one function in it."""
+
 
 class Application:
     """Modules written to a directory of their own and imported from there."""

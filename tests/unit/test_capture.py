@@ -89,7 +89,7 @@ def test_an_incident_is_a_valid_record_and_survives_json() -> None:
 
 
 def test_living_frames_accompany_their_records() -> None:
-    captured = failing(lambda: {}["net"])  # type: ignore[var-annotated]
+    captured = failing(lambda: {}["net"])
     assert [frame.record for frame in captured.frames] == list(captured.incident.frames)
     assert captured.frames[-1].code.co_qualname == captured.incident.frames[-1].function
 
@@ -168,8 +168,8 @@ class Hostile(Exception):
     def _refuse(self, *args: object) -> Any:
         raise RuntimeError("hostile")
 
-    __str__ = __repr__ = __getattribute__ = __eq__ = __hash__ = add_note = with_traceback = _refuse  # type: ignore[assignment]
-    __class__ = property(_refuse)  # type: ignore[assignment]
+    __str__ = __repr__ = __getattribute__ = __eq__ = __hash__ = add_note = with_traceback = _refuse
+    __class__ = property(_refuse)
 
 
 class ExitsInStr(Exception):
@@ -249,9 +249,9 @@ def test_causes_follow_the_printed_chain_root_last() -> None:
     def boundary() -> None:
         try:
             try:
-                {}["net"]  # type: ignore[var-annotated]
+                {}["net"]
             except KeyError:
-                raise ValueError("second")  # noqa: B904
+                raise ValueError("second")  # noqa: B904 - chained by itself
         except ValueError as error:
             raise RuntimeError("third") from error
 
@@ -266,7 +266,7 @@ def test_causes_follow_the_printed_chain_root_last() -> None:
 def test_a_suppressed_context_is_no_cause() -> None:
     def boundary() -> None:
         try:
-            {}["net"]  # type: ignore[var-annotated]
+            {}["net"]
         except KeyError:
             raise ValueError("clean") from None
 

@@ -3,71 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from tests.facts import make_fix
-from tests.unit.test_regression import Known
+from tests.facts import make_fix, make_repair
+from tests.story import Known, Story, leaves, stays
 
-from healspan.remediation.cascade import chains, conflict, stopped, writes
+from healspan.remediation.cascade import chains, conflict, depends, leaves_the_run, may_depend, stopped, writes
 from healspan.remediation.fix import Fix
 from healspan.remediation.given import given, same_input, steady
-from healspan.remediation.judging import judge_plans, judge_run
-from healspan.remediation.plan import DEEPEST, Link, Plan
+from healspan.remediation.plan import DEEPEST
 from healspan.remediation.run import Applied, Failed, Run
 from healspan.remediation.step import (
     FallbackStep,
     ParametersStep,
-    RepairStep,
     RetryStep,
     Step,
     StrategyStep,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def leaves(_: Failed) -> bool:
-    return True
-
-
-def stays(_: Failed) -> bool:
-    return False
-
-
-@dataclass
-class Story:
-    """A run told step by step."""
-
-    run: Run = field(default_factory=lambda: Run("p", evidence=Known()))
-
-    def failed(
-        self, boundary: str, *, pattern: str = "", call: int = 0, within: tuple[int, ...] = (), x: Any = 1
-    ) -> UUID:
-        self.run.reach(boundary)
-        error_id = uuid4()
-        told = given([x])
-        failure = Failed(pattern or f"p:{boundary}", boundary, error_id=error_id, call=call, within=within, given=told)
-        self.run.note(failure)
-        return error_id
-
-    def healed(self, boundary: str, *, fix: str = "", **more: Any) -> Story:
-        writing = more.pop("writes", frozenset({("output", boundary)}))
-        outcome = {
-            "resolved": True,
-            "valid_output": True,
-            "degraded": False,
-            **{k: more.pop(k) for k in OUTCOME & more.keys()},
-        }
-        error_id = self.failed(boundary, **more)
-        self.run.applied(Applied(fix or f"fix:{boundary}", boundary, error_id=error_id, writes=writing, **outcome))
-        return self
-
-
-OUTCOME = {"resolved", "valid_output", "degraded"}
 
 
 def names(story: Story, evidence: Known | None = None, rule: Callable[[Failed], bool] = leaves) -> list[list[str]]:
@@ -126,6 +83,40 @@ def test_an_outer_call_that_went_on_because_of_an_inner_fix_belongs_to_its_chain
     assert names(story) == [["inner", "outer"]]
 
 
+def test_another_call_of_an_outer_boundary_did_not_go_on_because_of_the_inner_fix() -> None:
+    story = Story()
+    story.run.reach("outer")
+    story.healed("inner", within=(7,))
+    error_id = uuid4()
+    story.run.note(Failed("p:outer", "outer", error_id=error_id, call=8))
+    assert not contended(story, STRATEGY, "outer")
+    story.run.applied(Applied("fix:outer", "outer", resolved=True, valid_output=True, error_id=error_id))
+    assert names(story) == []
+
+
+def test_what_a_run_never_came_to_depends_on_nothing() -> None:
+    story = Story().healed("a")
+    [member] = story.run.members()
+    assert not depends(story.run, member, "never", Known(), leaves)
+    assert not may_depend(story.run, member, "never", Known())
+
+
+def test_what_came_after_a_fix_may_depend_on_it_until_a_run_has_shown_what_happens_without() -> None:
+    story = Story()
+    story.run.reach("before")
+    story.healed("a").run.reach("after")
+    [member] = story.run.members()
+    assert may_depend(story.run, member, "after", Known())
+    assert not may_depend(story.run, member, "before", Known())
+    assert not may_depend(story.run, member, "after", Known(escaped={"a": frozenset()}))
+
+
+def test_a_failure_leaves_the_run_for_certain_only_where_the_code_on_its_way_can_be_read() -> None:
+    assert not leaves_the_run(Failed("p", "a", error_type="builtins.ValueError"))
+    unread = (("no_such_module", "run", "return read(text)"),)
+    assert not leaves_the_run(Failed("p", "a", error_type="builtins.ValueError", way=unread))
+
+
 # Where it must not grow
 
 
@@ -143,11 +134,17 @@ def test_three_fixes_deep_is_allowed_and_a_fourth_is_not() -> None:
     assert stopped(story.run, "p:last", "last", stays) is None
 
 
-def test_once_too_deep_the_rest_of_the_run_is_not_healed_either() -> None:
-    story = Story().healed("a").healed("b").healed("c")
+@pytest.mark.parametrize("more", ["", "x"])
+def test_once_too_deep_the_rest_of_the_run_is_not_healed_either(more: str) -> None:
+    # Every run comes to these two, whatever failed in it.
+    beside = frozenset({"x", "elsewhere"})
+    story = Story(Run("p", evidence=Known(escaped=dict.fromkeys("abc", beside))))
+    for boundary in ("a", "b", "c", *more):
+        story.healed(boundary)
+    assert stopped(story.run, "p:elsewhere", "elsewhere", stays) is None
     story.failed("d")
     story.failed("elsewhere")
-    assert stopped(story.run, "p:elsewhere", "elsewhere", leaves) is not None
+    assert "a -> b -> c -> d" in str(stopped(story.run, "p:elsewhere", "elsewhere", stays))
 
 
 def test_the_same_pattern_twice_in_a_chain_is_a_circle() -> None:
@@ -164,6 +161,15 @@ def test_the_same_failure_of_the_same_input_may_come_round_twice() -> None:
         assert stopped(story.run, "p:a", "a", stays) is None
         story.healed("a").failed("b")
     story.failed("a")
+    assert "circle: a fails 3 times in the same way" in str(stopped(story.run, "p:a", "a", stays))
+
+
+def test_what_comes_in_between_does_not_hide_a_circle() -> None:
+    story = Story()
+    for _ in range(2):
+        story.healed("a", x="page").failed("b")
+        story.healed("a", x="another page")
+    story.failed("a", x="page")
     assert "circle" in str(stopped(story.run, "p:a", "a", stays))
 
 
@@ -188,27 +194,13 @@ def fix_of(*steps: Step) -> Fix:
     return make_fix().model_copy(update={"steps": steps, "fix_id": str(steps)})
 
 
-REPAIR = RepairStep(
-    module="app",
-    qualname="f",
-    source_hash="0",
-    expression="float(x)",
-    line=1,
-    end_line=1,
-    column=4,
-    end_column=12,
-    error_type="builtins.ValueError",
-    repairer="number",
-)
-
-
 @pytest.mark.parametrize(
     ("step", "written"),
     [
         (StrategyStep(strategy="other"), {("output", "b")}),
         (FallbackStep(), {("output", "b")}),
         (ParametersStep(arguments={"x": 1, "y": 2}), {("argument", "b", "x"), ("argument", "b", "y")}),
-        (REPAIR, {("expression", "app", "f", "1:4-1:12")}),
+        (make_repair(), {("expression", "app", "read", "1:4-1:15")}),
         (RetryStep(), set()),
     ],
 )
@@ -254,7 +246,7 @@ def test_what_replaces_a_whole_call_contends_with_what_made_a_value_inside_it() 
 
     assert contended(nested(("output", "inner")), STRATEGY, "outer")
     assert contended(nested(("argument", "inner", "x")), STRATEGY, "outer")
-    assert not contended(nested(("expression", "app", "f", "1:4-1:12")), STRATEGY, "outer")
+    assert not contended(nested(("expression", "app", "read", "1:4-1:15")), STRATEGY, "outer")
     assert not contended(nested(("output", "inner")), fix_of(RetryStep()), "outer")
     # The name of a call that has ended is used again by the next one.
     assert not contended(nested(("output", "inner"), again=True), STRATEGY, "outer")
@@ -296,38 +288,3 @@ def test_an_input_is_steady_if_nothing_in_it_can_be_set() -> None:
 
 NOW_FIX = make_fix()
 """A record of ours is a frozen pydantic model."""
-
-
-# Judged as one
-
-
-def rewards(story: Story, evidence: Known | None = None) -> list[int | None]:
-    known = evidence or Known(runs=30)
-    judged = judge_run(story.run, known, leaves)
-    return [one.outcome.reward for one in judge_plans(story.run, judged, known, at=NOW, leaves=leaves)]
-
-
-def test_a_plan_succeeds_if_all_of_it_does() -> None:
-    assert rewards(Story().healed("a").healed("b").healed("c")) == [1]
-    assert rewards(Story().healed("a").healed("b", degraded=True)) == [0]
-    assert rewards(Story().healed("a").healed("b", valid_output=None)) == [None]
-
-
-def test_a_plan_deeper_than_allowed_has_failed_even_if_installed_repairs_came_through() -> None:
-    story = Story()
-    for boundary in "abcd":
-        story.run.reach(boundary)
-        instead = Failed("", boundary, error_type="builtins.ValueError")
-        story.run.applied(Applied(f"fix:{boundary}", boundary, resolved=True, valid_output=True, instead_of=instead))
-    assert rewards(story) == [0]
-    assert {criterion.value for _, criterion in judge_run(story.run, Known(runs=30), leaves)} == {False}
-
-
-def test_a_known_plan_whose_next_member_did_not_heal_has_failed() -> None:
-    links = [Link(boundary=name, fix_id=f"fix:{name}") for name in "abc"]
-    whole, part = (Plan.of("p", {}, some, found_at=NOW) for some in (links, links[1:]))
-    story = Story().healed("a").healed("b")
-    story.failed("c")
-    known = Known(runs=30, known=(whole, part))
-    outcomes = judge_plans(story.run, judge_run(story.run, known, leaves), known, at=NOW, leaves=leaves)
-    assert [(one.plan.plan_id, one.outcome.reward) for one in outcomes] == [(whole.plan_id, 0)]

@@ -90,6 +90,7 @@ def beyond(call: Call, told: Told, *steps: Step, acted: tuple[RepairStep, ...] =
         ((STEP,), FallbackStep(), None),
         ((STEP,), ParametersStep(arguments={"a": 1}), None),
         ((STRATEGY,), RetryStep(), None),
+        ((STEP, STRATEGY), RetryStep(), None),
         ((FallbackStep(),), OTHER, None),
         ((RetryStep(),), OTHER, None),
     ],
@@ -169,3 +170,13 @@ def test_a_combination_is_as_risky_as_its_riskiest_and_no_surer_than_its_least_s
     assert order.index(joined.risk_level) == max(order.index(one), order.index(other))
     assert joined.confidence <= min(sure, unsure)
     assert joined.scope == first.scope
+
+
+def test_a_combination_says_once_what_both_say_and_else_what_each_says() -> None:
+    first, alike = draft(STEP), draft(OTHER)
+    same = combined(first, alike, (STEP, OTHER))
+    assert (same.origin, same.fix_type, same.risk_assessment) == (first.origin, first.fix_type, first.risk_assessment)
+    told = {"origin": "claude", "fix_type": "adapter", "risk_assessment": "Runs in the sandbox."}
+    other = combined(first, alike.model_copy(update=told), (STEP, OTHER))
+    assert (other.origin, other.fix_type) == (f"{first.origin}+claude", "composition")
+    assert other.risk_assessment == f"{first.risk_assessment} Runs in the sandbox."

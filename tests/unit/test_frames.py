@@ -94,7 +94,7 @@ def test_code_compiled_without_columns_has_no_expression() -> None:
     assert isinstance(function, types.FunctionType)
     bare = function.__code__.replace(co_linetable=b"")
     function.__code__ = bare
-    frame = frames_of(function)[-1]  # type: ignore[arg-type]
+    frame = frames_of(function)[-1]
     assert frame.positions is None
     assert frame.record.expression is None
     assert frame.record.source_line == ""
@@ -151,7 +151,7 @@ def test_locals_are_read_only_when_asked_and_scrubbed() -> None:
 
 def test_the_failing_expression_s_variables_come_first() -> None:
     def crowded() -> object:
-        a = b = c = d = e = f = g = h = i = j = k = m = n = 1  # noqa: F841
+        a = b = c = d = e = f = g = h = i = j = k = m = n = 1  # noqa: F841 - more than are captured
         zulu: dict[str, int] = {}
         return zulu["missing"]
 

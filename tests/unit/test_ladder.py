@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,10 +13,12 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from tests.facts import make_fix, make_incident
+from tests.adapters import body
+from tests.facts import make_fix, make_incident, make_repair
 
+from healspan.instrumentation.errors import ContractViolation
 from healspan.remediation.boundary import Boundary, ContractResult, FailedCall
-from healspan.remediation.driver import drive
+from healspan.remediation.driver import drive, drive_async
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import Fix, FixDraft
 from healspan.remediation.incident import Incident
@@ -24,23 +28,12 @@ from healspan.remediation.repair import FiredRepair, Probe, Repairs, current_pro
 from healspan.remediation.repairers import Loss
 from healspan.remediation.reservoir import GoodCall, Reservoir
 from healspan.remediation.sandbox import Sandbox
-from healspan.remediation.step import FramePath, ParametersStep, RepairStep, Step
+from healspan.remediation.step import AdapterStep, FramePath, ParametersStep, RepairStep, Step
 from healspan.remediation.validation import Outcome, Rung, RungResult, Validation
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
-STEP = RepairStep(
-    module="app",
-    qualname="read",
-    source_hash="0" * 64,
-    expression="float(text)",
-    line=1,
-    end_line=1,
-    column=4,
-    end_column=9,
-    error_type="builtins.ValueError",
-    repairer="number",
-    parameters={"accept": "none"},
-)
+STEP = make_repair(accept="none")
+FURTHER = STEP.model_copy(update={"expression": "int(text)", "line": 2, "end_line": 2})
 
 
 def fix_of(*steps: Step) -> Fix:
@@ -56,7 +49,7 @@ def read(text: str) -> float:
 class Clock:
     """Time that passes only when somebody says so."""
 
-    seconds: float = 0.0
+    seconds: float = 1_000.0
 
     def __call__(self) -> float:
         return self.seconds
@@ -72,7 +65,9 @@ class Call:
     incident: Incident = field(default_factory=make_incident)
     path: FramePath = (("app", "read", "return float(text)"),)
     repeatable: str | None = None
+    asynchronous: bool = False
     acts: bool = True
+    acting: tuple[RepairStep, ...] = (STEP,)
     raises: Exception | None = None
     contract: ContractResult = field(default_factory=lambda: ContractResult(True, "kept"))
     good: Callable[[GoodCall], Any] = lambda good: good.result
@@ -86,7 +81,7 @@ class Call:
         if probe is not None and self.acts:
             frame = inspect.currentframe()
             assert frame is not None
-            probe.uses.append(FiredRepair("fix", STEP, Loss.NONE, 1, True, frame))
+            probe.uses += [FiredRepair("fix", step, Loss.NONE, 1, True, frame) for step in self.acting]
         if self.raises is not None:
             raise self.raises
         return 1.0
@@ -133,16 +128,18 @@ def climb(
     refusal: Exception | None = None,
     replay_seconds: float = 1.0,
     serves: bool = True,
+    sandbox: object = None,
 ) -> Climbed:
     ladder = Ladder(
         cast("Repairs", FakeRepairs(refusal)),
-        Sandbox(),
+        cast("Sandbox", sandbox or Sandbox()),
         replay_seconds=replay_seconds,
         clock=call.clock,
         now=lambda: NOW,
         new_id=lambda: UUID(int=1),
     )
-    return drive(ladder.climb(fix, cast("FailedCall", call), serves=serves))
+    climbing = ladder.climb(fix, cast("FailedCall", call), serves=serves)
+    return asyncio.run(drive_async(climbing)) if call.asynchronous else drive(climbing)
 
 
 def outcomes(climbed: Climbed) -> list[tuple[Rung, Outcome]]:
@@ -158,6 +155,13 @@ def good_calls(number: int) -> Boundary:
     for each in range(number):
         reservoir.keep(((str(each),), {}), float(each))
     return Boundary("m", read, "app:read", retry_safe=True, golden=reservoir)
+
+
+def tunable() -> Boundary:
+    """A boundary whose only parameter may be set to anything."""
+    boundary = Boundary("m", read, "app:read", retry_safe=True)
+    boundary.tunable = {"text": cast("Any", type("Any", (), {"holds": lambda self, value: True})())}
+    return boundary
 
 
 def test_the_rungs_are_climbed_in_their_order() -> None:
@@ -191,6 +195,28 @@ def test_what_does_not_fit_the_code_is_not_even_called() -> None:
     assert (last(climbed).rung, last(climbed).reason) == (Rung.PARSE, "a handler stands on the way")
     assert call.asked == []
     assert not climbed.applied
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_adapter_whose_text_is_wrong_is_not_run_and_no_loop_waits_for_the_answer(asynchronous: bool) -> None:
+    class Checking:
+        def problems(self, text: str) -> str:
+            self.asked_in = threading.get_ident()
+            return "main.py:2: no such name"
+
+    call, sandbox = Call(Clock(), asynchronous=asynchronous), Checking()
+    climbed = climb(call, fix_of(AdapterStep(text=body("return 1.0"))), sandbox=sandbox)
+    assert (last(climbed).rung, last(climbed).outcome) == (Rung.PARSE, Outcome.FAILED)
+    assert "main.py:2: no such name" in last(climbed).reason
+    assert (sandbox.asked_in != threading.get_ident()) is asynchronous
+    assert call.asked == []
+
+
+@pytest.mark.parametrize(("acting", "passed"), [((STEP, FURTHER), True), ((STEP,), False), ((FURTHER,), False)])
+def test_a_fix_of_several_repairs_is_one_that_needs_them_all(acting: tuple[RepairStep, ...], passed: bool) -> None:
+    climbed = climb(Call(Clock(), acting=acting), fix_of(STEP, FURTHER))
+    assert climbed.passed is passed
+    assert passed or (last(climbed).rung, last(climbed).outcome) == (Rung.RUN, Outcome.FAILED)
 
 
 def test_a_fix_whose_bytes_say_something_else_fails_the_first_rung() -> None:
@@ -234,6 +260,7 @@ def test_a_good_call_that_is_no_more_says_nothing() -> None:
     climbed = climb(call, fix_of(STEP))
     assert climbed.passed
     assert outcomes(climbed)[4] == (Rung.GOLDEN, Outcome.SKIPPED)
+    assert "gave what they gave; 3 differ without the fix as well" in climbed.validation.rungs[4].reason
 
 
 def test_the_replay_ends_with_its_budget_and_says_how_far_it_came() -> None:
@@ -241,6 +268,18 @@ def test_the_replay_ends_with_its_budget_and_says_how_far_it_came() -> None:
     climbed = climb(call, fix_of(STEP), replay_seconds=0.035)
     assert call.asked.count("replay") == 3
     assert climbed.validation.rungs[4].reason == "3 of 10 good calls were made again and gave what they gave"
+
+
+def test_the_replay_ends_where_another_call_as_long_as_the_longest_would_not_fit() -> None:
+    clock = Clock()
+
+    def slow(good: GoodCall) -> Any:
+        clock.seconds += 0.030
+        return good.result
+
+    call = Call(clock, good_calls(10), good=slow)
+    assert climb(call, fix_of(STEP), replay_seconds=0.050).passed
+    assert call.asked.count("replay") == 1
 
 
 def test_a_slow_call_is_not_replayed_at_all() -> None:
@@ -263,9 +302,17 @@ def test_where_nothing_may_be_called_again_no_good_call_is_replayed() -> None:
     [(ValueError(), Outcome.PASSED), (KeyError(), Outcome.FAILED), (None, Outcome.FAILED)],
 )
 def test_parameters_need_the_failure_to_come_again(raises: Exception | None, outcome: Outcome) -> None:
-    boundary = Boundary("m", read, "app:read", retry_safe=True)
-    boundary.tunable = {"text": cast("Any", type("Any", (), {"holds": lambda self, value: True})())}
-    call = Call(Clock(), boundary, raises=raises)
+    call = Call(Clock(), tunable(), raises=raises)
+    climbed = climb(call, fix_of(ParametersStep(arguments={"text": "1"})))
+    assert outcomes(climbed)[1] == (Rung.REPRODUCE, outcome)
+    assert ("again_with" in call.asked) is (outcome is Outcome.PASSED)
+
+
+@pytest.mark.parametrize(
+    ("valid", "outcome"), [(False, Outcome.PASSED), (True, Outcome.FAILED), (None, Outcome.FAILED)]
+)
+def test_parameters_for_a_broken_contract_need_it_broken_again(valid: bool | None, outcome: Outcome) -> None:
+    call = Call(Clock(), tunable(), error=ContractViolation("too small"), contract=ContractResult(valid, "said so"))
     climbed = climb(call, fix_of(ParametersStep(arguments={"text": "1"})))
     assert outcomes(climbed)[1] == (Rung.REPRODUCE, outcome)
     assert ("again_with" in call.asked) is (outcome is Outcome.PASSED)
@@ -294,6 +341,12 @@ def test_a_convention_that_nothing_looks_at_is_for_a_human(serves: bool, passed:
     assert climb(call, fix_of(step), serves=serves).passed is passed
     call.contract = ContractResult(None, "like 6 good calls", compared=True)
     assert climb(call, fix_of(step)).passed
+
+
+def test_another_notation_of_the_same_value_needs_nobody_to_look_at_the_result() -> None:
+    climbed = climb(Call(Clock(), contract=ContractResult(None, "the boundary declares no contract")), fix_of(STEP))
+    assert climbed.passed
+    assert outcomes(climbed)[3] == (Rung.CONTRACT, Outcome.SKIPPED)
 
 
 def climbed_to(rung: Rung, outcome: Outcome = Outcome.FAILED) -> Validation:

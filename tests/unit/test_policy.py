@@ -10,28 +10,18 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from tests.adapters import body
+from tests.facts import make_repair
 
 from healspan.remediation.boundary import Boundary, FailedCall, Strategy
 from healspan.remediation.fix import Fix, FixDraft, FixState, Match, RiskLevel, Scope, StateChange
 from healspan.remediation.policy import Preset, Request, first_refusal
 from healspan.remediation.run import Applied, Failed, Run
 from healspan.remediation.signing import KeyRing, Reviewer
-from healspan.remediation.step import FallbackStep, RepairStep, Step, StrategyStep
+from healspan.remediation.step import AdapterStep, FallbackStep, Step, StrategyStep
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FAILING = UUID(int=1)
-REPAIR = RepairStep(
-    module="app",
-    qualname="f",
-    source_hash="0",
-    expression="float(x)",
-    line=1,
-    end_line=1,
-    column=0,
-    end_column=8,
-    error_type="builtins.ValueError",
-    repairer="number",
-)
 
 
 def make_call(**declared: Any) -> FailedCall:
@@ -122,6 +112,28 @@ def test_autonomous_lets_medium_risk_act_and_high_risk_wait() -> None:
     assert gate_of(make_fix(risk=RiskLevel.HIGH), preset="autonomous") == "policy"
 
 
+@pytest.mark.parametrize(
+    ("preset", "contract", "confidence", "risk", "gate"),
+    [
+        ("guarded", True, 0.8, RiskLevel.LOW, None),
+        ("guarded", True, 0.79, RiskLevel.LOW, "policy"),
+        ("guarded", False, 0.9, RiskLevel.LOW, "policy"),
+        ("guarded", True, 0.9, RiskLevel.MEDIUM, "policy"),
+        ("autonomous", False, 0.1, RiskLevel.MEDIUM, None),
+        ("autonomous", True, 0.9, RiskLevel.HIGH, "policy"),
+        ("suggest", True, 0.9, RiskLevel.LOW, "policy"),
+    ],
+)
+def test_a_low_risk_adapter_of_a_machine_waits_without_contract_or_confidence(
+    preset: Preset, contract: bool, confidence: float, risk: RiskLevel, gate: str | None
+) -> None:
+    failing = make_call()
+    failing.boundary.has_contract = contract
+    step = AdapterStep(text=body("return 1.0"))
+    fix = make_fix(step, risk).model_copy(update={"confidence": confidence})
+    assert gate_of(fix, call=failing, preset=preset) == gate
+
+
 @pytest.mark.parametrize("state", [FixState.PROPOSED, FixState.SUSPENDED, FixState.RETIRED, FixState.PROMOTED])
 def test_a_fix_that_does_not_serve_is_refused(state: FixState) -> None:
     fix = make_fix()
@@ -171,7 +183,7 @@ def test_a_strategy_kept_for_humans_needs_one(approve: Callable[[StateChange], S
 def test_nothing_calls_again_what_is_not_retry_safe() -> None:
     call = make_call()
     cast("Any", call).repeatable = "boundary 'revenue' is not declared retry_safe"
-    assert gate_of(make_fix(REPAIR), call=call) == "repetition"
+    assert gate_of(make_fix(make_repair()), call=call) == "repetition"
     assert gate_of(make_fix(), call=call) is None
 
 

@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from uuid import UUID, uuid4
+from dataclasses import dataclass
+from uuid import uuid4
 
 import pytest
+from tests.story import Known
 
 from healspan.remediation.given import given, steady
 from healspan.remediation.judging import judge_run
 from healspan.remediation.outcome import Verdict
-from healspan.remediation.plan import Plan
 from healspan.remediation.regression import ENOUGH_RUNS, no_regression, verdict
 from healspan.remediation.run import Applied, Failed, Run
 
 FIX, NEW, OLD = "fix", "v1:new", "v1:old"
-
-
-@dataclass
-class Known:
-    runs: int = 0
-    seen: frozenset[str] = frozenset()
-    reached: frozenset[str] = frozenset({"later"})
-    earlier: tuple[UUID, ...] = field(default=())
-    escaped: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Boundaries that failed unhealed, with those reached all the same."""
-    known: tuple[Plan, ...] = ()
-
-    def unfixed(self, boundary: str) -> int:
-        return int(boundary in self.escaped)
-
-    def reached_unfixed(self, boundary: str, later: str) -> bool:
-        return later in self.escaped.get(boundary, frozenset())
-
-    def plans(self) -> tuple[Plan, ...]:
-        return self.known
-
-    def verified(self, links: tuple[tuple[str, str], ...]) -> bool:
-        return False
-
-    def runs_without(self, fix_id: str) -> int:
-        return self.runs
-
-    def seen_without(self, fix_id: str, pattern: str) -> bool:
-        return pattern in self.seen
-
-    def reached_without(self, fix_id: str, boundary: str) -> bool:
-        return boundary in self.reached
-
-    def unknowns(self, fix_id: str, pattern: str) -> tuple[UUID, ...]:
-        return self.earlier
 
 
 def test_nothing_later_is_no_regression() -> None:

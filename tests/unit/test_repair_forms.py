@@ -4,41 +4,14 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from repair_application import Application, Scripted, application, failure, frames, heal, repair_for
+from repair_application import Application, failure, frames, heal, repair_for
 
 from healspan.remediation.repair import Repairs
-from healspan.remediation.repair import repairs as repairs_module
 from healspan.remediation.repair.guard import Guard
 from healspan.remediation.repairers import Loss, Repaired, catalogue
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def repairs() -> Iterator[Repairs]:
-    made = Repairs()
-    yield made
-    made.uninstall_all()
-    assert made.verify_uninstalled() == []
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Scripted]:
-    def use(answer: Any) -> Scripted:
-        made = Scripted(answer)
-        monkeypatch.setattr(repairs_module, "repairer", lambda name: made)
-        return made
-
-    return use
 
 
 class Record:

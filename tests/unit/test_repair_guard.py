@@ -7,47 +7,14 @@ import contextvars
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from repair_application import Application, Scripted, application, failure, frames, heal, repair_for
+from repair_application import READ, Application, failure, frames, heal, repair_for
 
 from healspan.remediation.repair import Repairs, RunningCalls, register_boundary, take_fired
-from healspan.remediation.repair import repairs as repairs_module
 from healspan.remediation.repairers import Loss, Repaired
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def repairs() -> Iterator[Repairs]:
-    made = Repairs()
-    yield made
-    made.uninstall_all()
-    assert made.verify_uninstalled() == []
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def use(answer: Any) -> Scripted:
-        made = Scripted(answer)
-        monkeypatch.setattr(repairs_module, "repairer", lambda name: made)
-        return made
-
-    return use
-
-
-READ = """
-def read(text):
-    return float(text)
-"""
 
 
 def test_a_failing_call_gives_the_value_of_the_repaired_operand(app: Application, repairs: Repairs) -> None:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from repair_application import Application, application
+from repair_application import Application
 
 from healspan.remediation.errors import HealspanError, RepairDeclined, StaleFix
 from healspan.remediation.repair.handled import way_unhandled
 from healspan.remediation.repair.path import path_entry
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
 
 
 def judge(

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from types import FunctionType
 
 import pytest
-from repair_application import Application, application, failure, frames, heal, repair_for
+from repair_application import Application, failure, frames, heal, repair_for
 
 from healspan.remediation.repair import Repairs, function_hash
 from healspan.remediation.repair.inner import _copies, original_of
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def repairs() -> Iterator[Repairs]:
-    made = Repairs()
-    yield made
-    made.uninstall_all()
-    assert made.verify_uninstalled() == []
-
 
 MAKE = """
 def make(unit):

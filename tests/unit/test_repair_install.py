@@ -7,36 +7,14 @@ import pickle
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from repair_application import Application, application, failure, frames, heal, repair_for
+from repair_application import READ, Application, failure, frames, heal, repair_for
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
 from healspan.remediation.repair import ActiveRepair, Repairs
 from healspan.remediation.repair.guard import Guard
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def repairs() -> Iterator[Repairs]:
-    made = Repairs()
-    yield made
-    made.uninstall_all()
-    assert made.verify_uninstalled() == []
-
-
-READ = """
-def read(text):
-    return float(text)
-"""
 
 
 def test_uninstalling_brings_back_the_very_code_object(app: Application, repairs: Repairs) -> None:

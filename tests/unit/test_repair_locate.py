@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from repair_application import Application, application, failure, location_of
+from repair_application import Application, failure, location_of
 
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.repair import function_hash, source_hash
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
 
 
 def test_a_call_is_found_with_lines_counted_from_the_decorator(app: Application) -> None:

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from repair_application import Application, application
+from repair_application import Application
 
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.repair.handled import way_unhandled
 from healspan.remediation.repair.path import path_entry
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
-
 
 BEFORE = """
 import abc, asyncio, contextlib, decimal, threading

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from repair_application import Application, application, failure, in_modules, location_of
+from repair_application import Application, failure, in_modules, location_of
 
 from healspan.remediation.repair import failure_at
 from healspan.remediation.repairers import ABSENT, Failure
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
 
 
 def read(app: Application, body: str, *given: Any) -> Failure | None:

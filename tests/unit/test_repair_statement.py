@@ -5,43 +5,17 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import pytest
-from repair_application import Application, Scripted, application, failure, frames, heal
+from repair_application import Application, failure, frames, heal
 
 from healspan.remediation.repair import Repairs
 from healspan.remediation.repair import guard as guard_module
-from healspan.remediation.repair import repairs as repairs_module
 from healspan.remediation.repair.find import nested_codes
 from healspan.remediation.repairers import Loss, Repaired
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def repairs() -> Iterator[Repairs]:
-    made = Repairs()
-    yield made
-    made.uninstall_all()
-    assert made.verify_uninstalled() == []
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def use(answer: Any) -> Scripted:
-        made = Scripted(answer)
-        monkeypatch.setattr(repairs_module, "repairer", lambda name: made)
-        return made
-
-    return use
 
 
 def is_whole(function: Any) -> bool:

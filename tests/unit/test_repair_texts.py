@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from repair_application import Application, application, failure, heal, repair_for
+from repair_application import Application, failure, heal, repair_for
 
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.repair import Repairs
 
 TEXT = "“Où êtes-vous, ça brûle à Noël?”"
 LATIN = TEXT.encode("cp1252")
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def repairs() -> Iterator[Repairs]:
-    made = Repairs()
-    yield made
-    made.uninstall_all()
-    assert made.verify_uninstalled() == []
 
 
 @pytest.mark.parametrize(

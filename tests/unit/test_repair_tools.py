@@ -6,31 +6,14 @@ import inspect
 import linecache
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import pytest
-from repair_application import Application, application, failure, frames, heal, repair_for
+from repair_application import Application, failure, frames, heal, repair_for
 
 from healspan.remediation.repair import Repairs, path_entry
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def repairs() -> Iterator[Repairs]:
-    made = Repairs()
-    yield made
-    made.uninstall_all()
-    assert made.verify_uninstalled() == []
-
 
 TEXT = '''
 def price(record, *, unit: float = 1.0) -> float:

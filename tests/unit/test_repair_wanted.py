@@ -3,34 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
-from repair_application import Application, application, failure, repair_for
+from repair_application import READ, Application, failure, repair_for
 
 from healspan.remediation.repair import Repairs
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[Application]:
-    with application(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def repairs() -> Iterator[Repairs]:
-    made = Repairs()
-    yield made
-    made.uninstall_all()
-    assert made.verify_uninstalled() == []
-
-
-READ = """
-def read(text):
-    return float(text)
-"""
 
 
 def test_exactly_what_is_wanted_is_in_force(app: Application, repairs: Repairs) -> None:

@@ -234,7 +234,7 @@ def test_a_property_that_raises_has_its_reason_whatever_a_base_class_declares() 
 
 def test_an_error_of_another_object_declines() -> None:
     with pytest.raises(AttributeError) as caught:
-        _ = SimpleNamespace(user_name=1).userName  # type: ignore[attr-defined]
+        _ = SimpleNamespace(user_name=1).userName
     other = SimpleNamespace(user_name=1)
     for name in ("renamed_attribute", "declared_default"):
         chosen = repairer(name)

@@ -21,6 +21,7 @@ from healspan.remediation.errors import HealspanError, UnknownRepairer
 from healspan.remediation.repairers import (
     ABSENT,
     Failure,
+    Kind,
     Loss,
     Repaired,
     RepairerParameters,
@@ -51,8 +52,8 @@ def failing(target: Any, argument: object, *rest: object) -> Failure:
     try:
         operation(*(() if argument is ABSENT else (argument,)), *rest)
     except Exception as error:
-        kind = "call" if callable(target) else "subscript"
-        return Failure(kind, target, argument, error, RepairerParameters(), rest)  # type: ignore[arg-type]
+        kind: Kind = "call" if callable(target) else "subscript"
+        return Failure(kind, target, argument, error, RepairerParameters(), rest)
     raise AssertionError("it does not fail")
 
 

@@ -12,17 +12,17 @@ from healspan.remediation.repairers.json_notation import JsonParameters
 JSON = repairer("json")
 
 
-def attempt(text: object, *rest: object, **parameters: Any) -> Repaired | None:
+def attempt(text: Any, *rest: object, **parameters: Any) -> Repaired | None:
     try:
-        json.loads(text)  # type: ignore[arg-type]
+        json.loads(text)
     except json.JSONDecodeError as error:
         return JSON.repair(Failure("call", json.loads, text, error, JsonParameters(**parameters), rest))
     raise AssertionError("the callee reads it itself")
 
 
-def read(text: object, **parameters: Any) -> tuple[Any, Loss] | None:
-    repaired = attempt(text, **parameters)
-    return None if repaired is None else (json.loads(repaired.value), repaired.loss)  # type: ignore[arg-type]
+def read(text: Any, **parameters: Any) -> tuple[Any, Loss] | None:
+    repaired: Any = attempt(text, **parameters)
+    return None if repaired is None else (json.loads(repaired.value), repaired.loss)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,6 @@ from healspan.remediation.review import (
 )
 from healspan.remediation.reviewers import make_reviewer, open_reviewer
 from healspan.remediation.signing import KeyRing, Reviewer, enrol
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World()
-    yield made
-    made.close()
 
 
 @pytest.fixture

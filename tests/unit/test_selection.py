@@ -10,8 +10,9 @@ from benchmarks.trial import ours, raw_ratio, regret
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from healspan.remediation.fix import RiskLevel
 from healspan.remediation.posterior import Beta
-from healspan.remediation.selection import SELECTION, Arm, Selection
+from healspan.remediation.selection import HARM, SELECTION, Arm, Selection
 
 arms_of = st.lists(
     st.tuples(st.floats(0.5, 60.0), st.floats(0.5, 60.0), st.booleans()),
@@ -83,6 +84,37 @@ def test_propensities_are_how_often_each_is_chosen() -> None:
         # Two hundred draws of a share, and the noise of this very count.
         assert often[fix_id] / number == pytest.approx(propensity, abs=0.02)
     assert sum(said.values()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_chance_prefers_what_has_done_better() -> None:
+    arms = [Arm("sure", Beta(40.0, 4.0)), Arm("good", Beta(30.0, 6.0)), Arm("bad", Beta(4.0, 30.0))]
+    by_chance = Selection(explore=1.0)
+    chosen = Counter(by_chance.choose(arms, Random(seed)).fix_id for seed in range(200))
+    assert chosen["sure"] > chosen["good"] > chosen["bad"]
+
+
+def test_chance_minds_seconds_and_hardly_a_tenth_of_one() -> None:
+    def shares(latency_ms: float) -> Counter[str]:
+        arms = [Arm("quick", Beta(6.0, 3.0)), Arm("slow", Beta(6.0, 3.0), latency_ms=latency_ms)]
+        by_chance = Selection(explore=1.0)
+        return Counter(by_chance.choose(arms, Random(seed)).fix_id for seed in range(200))
+
+    assert shares(100.0)["slow"] > 60
+    assert shares(5_000.0)["slow"] < 20
+
+
+def test_the_surest_keeps_its_share_where_chance_may_only_choose_among_others() -> None:
+    arms = [Arm("sure", Beta(40.0, 4.0), explorable=False), Arm("new", Beta(3.6, 2.4)), Arm("other", Beta(3.6, 2.4))]
+    said = {
+        (one.fix_id, one.explored): one.propensity for one in (SELECTION.choose(arms, Random(n)) for n in range(99))
+    }
+    assert said.pop(("sure", False)) == pytest.approx(1.0 - SELECTION.explore)
+    assert set(said) == {("new", True), ("other", True)}, "two are enough to choose from"
+    assert sum(said.values()) == pytest.approx(SELECTION.explore)
+
+
+def test_the_riskier_a_fix_the_more_its_failure_costs() -> None:
+    assert 0.0 < HARM[RiskLevel.LOW] < HARM[RiskLevel.MEDIUM] < HARM[RiskLevel.HIGH]
 
 
 # What it is worth: the best of five fixes breaks halfway

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from tests.world import World
 
@@ -12,13 +10,6 @@ from healspan.remediation.ids import uuid7
 from healspan.remediation.plan import Link, Plan, PlanOutcome
 from healspan.remediation.store.history import RunHistory
 from healspan.remediation.store.index_loader import Marks, load
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def make_plan(world: World, *fix_ids: str, form: str = "10-K") -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -16,13 +15,6 @@ from healspan.remediation.store import FixScore, Hotspot
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.tables import FixRow, table_of
 from healspan.remediation.store.views import IncidentFilter
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.fixture

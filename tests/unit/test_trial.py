@@ -7,7 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from healspan.remediation.evidence import MOST_BURSTS, MOST_CONTEXTS, Evidence, Outcome, Result, result_of
+from healspan.remediation.evidence import (
+    DISCOUNT,
+    HALF_LIFE,
+    MOST_BURSTS,
+    MOST_CONTEXTS,
+    Evidence,
+    Outcome,
+    Result,
+    result_of,
+)
 from healspan.remediation.fix import FixState, Match, StateChange
 from healspan.remediation.outcome import Verdict
 from healspan.remediation.sequential import TEST, SequentialTest, burst_weight
@@ -67,11 +76,18 @@ def test_a_fix_that_fails_now_and_then_is_rejected() -> None:
     assert first_decision("gb" * 10) == (6, "suspend")
 
 
-def test_a_test_refuses_readings_that_are_none() -> None:
+@pytest.mark.parametrize(("good", "poor"), [(0.8, 0.9), (0.9, 0.9), (1.0, 0.8), (0.9, 0.0)])
+def test_a_test_refuses_readings_that_are_none(good: float, poor: float) -> None:
     with pytest.raises(ValueError, match="poor < good"):
-        SequentialTest(good=0.8, poor=0.9)
+        SequentialTest(good=good, poor=poor)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.5, 0.7])
+def test_a_test_refuses_to_be_always_right_or_no_better_than_a_coin(wrong: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1/2"):
-        SequentialTest(false_rejection=0.7)
+        SequentialTest(false_rejection=wrong)
+    with pytest.raises(ValueError, match="between 0 and 1/2"):
+        SequentialTest(false_acceptance=wrong)
 
 
 # A trial
@@ -119,6 +135,12 @@ def test_a_demotion_is_no_fresh_start_for_a_row_of_failures() -> None:
     assert rule(TRIAL, after, by_human=False) == Ruling(Decision.SUSPEND, "it failed 3 times in a row")
 
 
+def test_a_change_that_leaves_the_state_as_it_was_is_no_fresh_start() -> None:
+    known = evidence("gb")
+    assert known.begin(change(3, TRIAL, TRIAL, START + timedelta(minutes=1))) == known, "one more way, the same trial"
+    assert known.begin(change(2, ACTIVE, TRIAL)) == known, "nor is one that has been taken in"
+
+
 def test_an_approval_is_a_fresh_start() -> None:
     approved = evidence("bb").begin(change(3, ACTIVE, TRIAL, START + timedelta(minutes=1)))
     assert approved.in_a_row == 0
@@ -133,6 +155,21 @@ def test_a_machine_only_suspends_what_a_human_approved_and_needs_more_for_it() -
 
 
 # What counts
+
+
+def test_a_standing_begins_as_if_nothing_were_known() -> None:
+    assert evidence("") == Evidence(fix_id="f", began=2, since=START)
+    assert evidence("gb").begin(change(3, ACTIVE, TRIAL, START)) == Evidence(
+        fix_id="f", began=3, since=START, contexts=evidence("gb").contexts
+    )
+    assert (evidence("").llr(), evidence("").surprise) == (0.0, 1.0), "nothing speaks either way, nothing surprises"
+
+
+@pytest.mark.parametrize(("letter", "counts"), [("g", (1.0, 0.0)), ("b", (0.0, 1.0)), ("n", (0.0, 1.0))])
+def test_one_outcome_is_one_success_or_one_failure_and_nothing_of_the_other(
+    letter: str, counts: tuple[float, float]
+) -> None:
+    assert evidence(letter).contexts[""].by(START) == pytest.approx(counts)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +219,28 @@ def test_what_no_longer_helps_goes_back_to_trial_and_is_not_lost_over_an_outage(
     assert first_decision("n" * 30, state=ACTIVE, by_human=True) is None
 
 
+def test_in_a_context_its_own_outcomes_weigh_most_and_those_of_others_stand_in_for_what_it_has_not_shown() -> None:
+    found = evidence("")
+    for _ in range(9):
+        found = found.after(Outcome(Result.SUCCESS, "form=10-K", START)).after(
+            Outcome(Result.FAILURE, "form=10-Q", START)
+        )
+    of_all, good, bad, new = (
+        found.posterior(START, context) for context in (None, "form=10-K", "form=10-Q", "form=8-K")
+    )
+    assert good.mean > new.mean > bad.mean
+    assert new.mean == pytest.approx(of_all.mean)
+    assert of_all.strength > good.strength > new.strength
+
+
+def test_an_outcome_that_arrives_late_counts_as_old_as_it_is() -> None:
+    month = Outcome(Result.SUCCESS, "", START + HALF_LIFE)
+    late = evidence("").after(month).after(Outcome(Result.SUCCESS, "", START))
+    assert late.contexts[""].at == month.at
+    assert late.contexts[""].by(month.at) == pytest.approx((DISCOUNT + 0.5, 0.0))
+    assert late.contexts[""].by(START) == late.contexts[""].by(month.at), "a clock behind makes nothing count more"
+
+
 def tallied(number: int, *, success: bool = True, hours: int = 0, context: str = "") -> Outcome:
     result = Result.SUCCESS if success else Result.FAILURE
     return Outcome(result, context, START + timedelta(hours=hours), count=number, tallied=True)
@@ -193,6 +252,15 @@ def test_a_burst_of_equal_calls_does_not_pass_for_as_many_inputs() -> None:
     assert burst.llr() == pytest.approx(burst_weight(1_000_000) * TEST.success)
     assert burst.posterior(START).strength < 25.0
     assert burst.counted() == (1_000_000, 0)
+
+
+def test_a_burst_is_what_one_hour_of_the_clock_and_one_context_showed() -> None:
+    found = evidence("")
+    for minutes, context in ((0, ""), (59, ""), (60, ""), (59, "k=v")):
+        found = found.after(dataclasses.replace(tallied(1, context=context), at=START + timedelta(minutes=minutes)))
+    first = min(one.hour for one in found.bursts)
+    shown = {(one.hour - first, one.context): one.successes for one in found.bursts}
+    assert shown == {(0, ""): 2, (1, ""): 1, (0, "k=v"): 1}
 
 
 def test_hour_by_hour_an_installed_repair_is_accepted_too() -> None:
@@ -237,6 +305,13 @@ def test_evidence_stays_small_whatever_comes() -> None:
     assert len(found.bursts) == MOST_BURSTS
     assert len(found.contexts) == MOST_CONTEXTS
     assert found.llr() == pytest.approx((MOST_BURSTS + 50) * TEST.burst(10, 0))
+
+
+def test_of_too_many_contexts_the_one_that_has_just_come_is_not_forgotten() -> None:
+    found = evidence("")
+    for number in range(MOST_CONTEXTS + 1):
+        found = found.after(Outcome(Result.SUCCESS, f"c={number}", START))
+        assert f"c={number}" in found.contexts
 
 
 def test_the_usual_latency_follows_the_calls() -> None:

@@ -20,9 +20,9 @@ class Hostile:
     def _refuse(self, *args: object) -> Any:
         raise AssertionError("code of the application was called")
 
-    __repr__ = __str__ = __len__ = __iter__ = __eq__ = __hash__ = __bool__ = __format__ = _refuse  # type: ignore[assignment]
-    __getattribute__ = _refuse  # type: ignore[assignment]
-    __class__ = property(_refuse)  # type: ignore[assignment]
+    __repr__ = __str__ = __len__ = __iter__ = __eq__ = __hash__ = __bool__ = __format__ = _refuse
+    __getattribute__ = _refuse
+    __class__ = property(_refuse)
 
 
 class HostileMeta(type):

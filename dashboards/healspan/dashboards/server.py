@@ -87,8 +87,7 @@ class ConsoleServer:
 
     def _answers(self) -> bool:
         try:
-            # Our own address, a constant scheme.
-            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1):  # noqa: S310
+            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1):  # noqa: S310 - our own address
                 return True
         except OSError:
             return False

@@ -216,10 +216,12 @@ def _positions(code: CodeType, instruction: int) -> Positions | None:
     if instruction < 0:
         return None
     found = next(islice(code.co_positions(), instruction // 2, None), None)
-    if found is None or None in found:
+    if found is None:
         return None
     line, end_line, column, end_column = found
-    return (line, end_line, column, end_column)  # type: ignore[return-value]
+    if line is None or end_line is None or column is None or end_column is None:
+        return None
+    return line, end_line, column, end_column
 
 
 def _cut_out(lines: Sequence[str], positions: Positions) -> str:
@@ -237,7 +239,7 @@ def _cut_out(lines: Sequence[str], positions: Positions) -> str:
 def _source(file: str, frame: FrameType) -> list[str]:
     """The lines of a file, from the cache that tracebacks use; a loader or disk that fails gives none."""
     try:
-        if file not in linecache.cache and os.path.exists(file) and os.path.getsize(file) > _MAX_SOURCE_FILE:  # noqa: PTH110, PTH202
+        if file not in linecache.cache and os.path.exists(file) and os.path.getsize(file) > _MAX_SOURCE_FILE:  # noqa: PTH110, PTH202 - no Path per frame
             return []
         return linecache.getlines(file, frame.f_globals)
     except Exception:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -93,7 +94,7 @@ class ValueReader:
         except Exception:
             return "<unreadable>"
 
-    def _read(self, value: object, name: str, depth: int) -> JsonValue:
+    def _read(self, value: Any, name: str, depth: int) -> JsonValue:
         if self._left <= 0:
             return "<over budget>"
         if name and self._session.scrubber.convicts(name, value):
@@ -101,17 +102,18 @@ class ValueReader:
             return marker("key")
         kind = type(value)
         if kind is str:
-            return self._text(value)  # type: ignore[arg-type]
+            return self._text(value)
         if value is None or kind is bool:
             self._left -= 5
-            return value  # type: ignore[return-value]
+            plain: bool | None = value
+            return plain
         if kind is int or kind is float:
-            return self._number(value)  # type: ignore[arg-type]
+            return self._number(value)
         if kind in _CONTAINERS:
             return self._container_once(value, kind, depth)
         self._left -= 24
         if kind is bytes or kind is bytearray:
-            return f"<{kind.__name__} {len(value)}>"  # type: ignore[arg-type]
+            return f"<{kind.__name__} {len(value)}>"
         return f"<{type_name(value)}>"
 
     def _text(self, text: str) -> JsonValue:
@@ -126,13 +128,13 @@ class ValueReader:
         self._left -= 10
         if self._skeleton:
             return f"<{type(number).__name__}>"
-        if type(number) is float:
+        if isinstance(number, float):
             return number if math.isfinite(number) else f"<{number}>"
-        if number.bit_length() > _JSON_INT_BITS:  # type: ignore[union-attr]
-            return f"<int {number.bit_length()} bits>"  # type: ignore[union-attr]
+        if number.bit_length() > _JSON_INT_BITS:
+            return f"<int {number.bit_length()} bits>"
         return number if -_CARD_SIZED < number < _CARD_SIZED else self._session.value(number)
 
-    def _container_once(self, value: object, kind: type, depth: int) -> JsonValue:
+    def _container_once(self, value: Any, kind: type, depth: int) -> JsonValue:
         """A container that several frames share is read once, and counts each time."""
         known = self._seen.get((id(value), depth))
         if known is None:
@@ -144,8 +146,8 @@ class ValueReader:
         self._left -= known[2]
         return known[1]
 
-    def _container(self, value: object, kind: type, depth: int) -> JsonValue:
-        size = len(value)  # type: ignore[arg-type]
+    def _container(self, value: Any, kind: type, depth: int) -> JsonValue:
+        size = len(value)
         if depth >= self._limits.depth:
             self._left -= 12
             return f"<{kind.__name__} {size}>"
@@ -153,14 +155,14 @@ class ValueReader:
         shown = self._limits.items
         if kind is dict:
             entries: dict[str, JsonValue] = {}
-            named = self._secret_entry(value)  # type: ignore[arg-type]
-            for key, item in islice(value.items(), shown):  # type: ignore[attr-defined]
+            named = self._secret_entry(value)
+            for key, item in islice(value.items(), shown):
                 label = self._key(key)
                 entries[label] = marker("key") if label == named else self._read(item, label, depth + 1)
             if size > shown:
                 entries["…"] = f"<{size - shown} more>"
             return entries
-        items = self._items(value, depth)  # type: ignore[arg-type]
+        items = self._items(value, depth)
         if size > shown:
             items.append(f"<{size - shown} more>")
         return items if kind is list else {f"<{kind.__name__}>": items}
@@ -171,11 +173,11 @@ class ValueReader:
             return [self._text(head[0]), marker("key")]
         return [self._read(item, "", depth + 1) for item in head]
 
-    def _key(self, key: object) -> str:
+    def _key(self, key: Any) -> str:
         kind = type(key)
         if kind is str:
-            shown = self._session.text(key, 80)  # type: ignore[arg-type]
-        elif kind is bool or key is None or (kind is int and key.bit_length() <= _JSON_INT_BITS):  # type: ignore[attr-defined]
+            shown = self._session.text(key, 80)
+        elif kind is bool or key is None or (kind is int and key.bit_length() <= _JSON_INT_BITS):
             shown = str(key)
         else:
             shown = f"<{type_name(key)}>"

@@ -87,8 +87,8 @@ def call_wrapper(site: Site) -> FunctionType:
     enclosure = BoundaryHook(site, wrapping=True).enclosure
 
     def with_boundary(tree: ast.Module, prefix: str) -> None:
-        [definition] = (node for node in ast.walk(tree) if getattr(node, "name", None) == "wrapper")
-        assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)  # noqa: S101 - the template's
+        functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+        [definition] = (function for function in functions if function.name == "wrapper")
         enclose(definition, definition.lineno, enclosure, lambda name: ast.Name(prefix + name, ast.Load()))
 
     return _made(_CALL, site, enclosure.calls, held(enclosure), with_boundary)
@@ -135,7 +135,7 @@ def _made(
     tree = ast.parse(source)
     if change is not None:
         change(tree, prefix)
-    exec(compile(tree, "<healspan boundary>", "exec"), namespace)  # noqa: S102
+    exec(compile(tree, "<healspan boundary>", "exec"), namespace)  # noqa: S102 - our own template
     wrapper: FunctionType = namespace[f"{prefix}make"](function, *environment.values(), defaults)
     functools.update_wrapper(wrapper, function)
     wrapper.__code__ = wrapper.__code__.replace(co_name=f"boundary {site.boundary.name}")

@@ -164,15 +164,13 @@ def _longest(
 
 def _circle(events: Sequence[Failed | Applied], pattern: str, boundary: str) -> str | None:
     """Say so if the same failure of the same input was healed, and came again after another failure, too often."""
-    mine = [place for place, one in enumerate(events) if isinstance(one, Failed) and one.boundary == boundary]
+    mine = [(place, one) for place, one in enumerate(events) if isinstance(one, Failed) and one.boundary == boundary]
     if not mine:
         return None
-    last = events[mine[-1]]
-    assert isinstance(last, Failed)  # noqa: S101 - chosen so
-    rounds, seen = 0, mine[-1]
-    for place in reversed(mine[:-1]):
-        one = events[place]
-        if not isinstance(one, Failed) or one.pattern != pattern or not same_input(one.given, last.given):
+    *earlier, (seen, last) = mine
+    rounds = 0
+    for place, one in reversed(earlier):
+        if one.pattern != pattern or not same_input(one.given, last.given):
             continue
         if any(isinstance(other, Failed) and other.boundary != boundary for other in events[place:seen]):
             rounds, seen = rounds + 1, place

@@ -131,7 +131,7 @@ def _joined(steps: tuple[Step, ...], more: tuple[Step, ...]) -> tuple[Step, ...]
     match more:
         case (RepairStep() as step,):
             return (*repairs, step, *around)
-        case (RetryStep() as step,) if repairs and not around:
+        case (RetryStep() as step,) if not around:
             return (*repairs, step)
     return None
 

@@ -18,19 +18,20 @@ from pydantic import JsonValue
 
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.errors import HealspanError, NotPlain, SignatureRefused
-from healspan.remediation.fix import SignedRecord
 from healspan.remediation.ids import uuid7
 from healspan.remediation.plain import decode, digest_of, encode
 from healspan.remediation.record import Record
 from healspan.remediation.reservoir import ROOM, GoodCall, Reservoir
+from healspan.remediation.sample import GoldenSample
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.settings import Settings
 from healspan.remediation.signing import KeyRing
+from healspan.remediation.store import AuditEntry
 
 if TYPE_CHECKING:
     from healspan.remediation.store.database import Database
 
-__all__ = ["UNSTORED", "Exchange", "GoldenSample", "golden_sample", "good_call"]
+__all__ = ["UNSTORED", "Exchange", "golden_sample", "good_call"]
 
 logger = logging.getLogger("healspan")
 
@@ -42,20 +43,6 @@ UNSTORED = "golden skipped"
 
 _MOST_TEXT = 64 * 1024
 """Characters of one stored sample."""
-
-
-class GoldenSample(SignedRecord):
-    """A good call, stored without any loss."""
-
-    sample_id: UUID
-    boundary: str
-    at: datetime
-    arguments: dict[str, JsonValue]
-    """By parameter name, defaults left out, each as `plain.encode` writes it."""
-    result: JsonValue
-    """Likewise."""
-    digest: str
-    """SHA-256 of the result in its canonical form: equal results, equal digests."""
 
 
 def golden_sample(
@@ -195,8 +182,6 @@ class Exchange:
 
     def _say_why(self, boundary: Boundary, reservoir: Reservoir) -> None:
         """Write down, once, why good calls are not kept or not stored: nobody should believe that they are."""
-        from healspan.remediation.store.facts import AuditEntry
-
         reason = reservoir.unstored or reservoir.problem
         if reason is None or (boundary.name, reason) in self._said:
             return

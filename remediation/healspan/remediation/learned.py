@@ -208,8 +208,8 @@ def _relations(calls: Sequence[tuple[Mapping[str, Any], Any]]) -> Iterable[tuple
             yield name, False
 
 
-def _length(value: object) -> int | None:
-    return len(value) if type(value) in _SIZED else None  # type: ignore[arg-type]
+def _length(value: Any) -> int | None:
+    return len(value) if type(value) in _SIZED else None
 
 
 def _as_float(number: float) -> float:

@@ -22,7 +22,7 @@ from healspan.remediation.policy import GATES, Preset, Request, first_refusal
 from healspan.remediation.progress import Progress, Success
 from healspan.remediation.step import FramePath, RepairStep
 from healspan.remediation.store import FixIndex
-from healspan.remediation.validation import Rung
+from healspan.remediation.validation import Rung, RungResult
 
 __all__ = ["Prover"]
 
@@ -147,14 +147,15 @@ class Prover:
                 started = self._clock()
                 climbed = yield from self._ladder.climb(fix, call, lead.paths)
                 seconds = self._clock() - started
-                if climbed.passed:
+                failed = climbed.validation.failed
+                if failed is None:
                     taken = self._took(
                         call, progress, fix, None, climbed.attempt, climbed.value, climbed.contract, seconds
                     )
                     progress.facts += self._remember(fix, known, climbed.attempt.ways)
                     progress.facts.append(("validation", climbed.validation))
                     return taken
-                self._not_passed(call, progress, fix, climbed, seconds)
+                self._not_passed(call, progress, fix, climbed, failed, seconds)
             if climbed is not None:
                 error, acted = climbed.error, climbed.attempt.acted
         proposals = len(progress.proposed)
@@ -231,11 +232,10 @@ class Prover:
         progress: Progress,
         fix: Fix,
         climbed: Climbed,
+        failed: RungResult,
         seconds: float,
     ) -> None:
         """Note which rung said no; what speaks against the fix itself is remembered, here and in the store."""
-        failed = climbed.validation.failed
-        assert failed is not None  # noqa: S101 - it did not pass
         gate = "apply" if failed.rung in {Rung.PARSE, Rung.RUN} else str(failed.rung)
         progress.decide(fix, gate, failed.reason, applied=climbed.applied)
         if climbed.applied:

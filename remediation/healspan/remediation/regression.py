@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from healspan.remediation.given import same_input
-from healspan.remediation.outcome import Verdict
+from healspan.remediation.outcome import Judgement, Verdict
 from healspan.remediation.plan import Plan
 from healspan.remediation.run import Applied, Evidence, Failed
 
-__all__ = ["ENOUGH_RUNS", "LAST_UNKNOWN", "History", "NoRegression", "no_regression", "verdict"]
+__all__ = ["ENOUGH_RUNS", "LAST_UNKNOWN", "History", "NoRegression", "judgement_of", "no_regression", "verdict"]
 
 ENOUGH_RUNS = 20
 """Runs without the fix that must be known before a new pattern counts against it."""
@@ -149,4 +150,17 @@ def verdict(applied: Applied, criterion: NoRegression) -> Verdict:
         valid_output=applied.valid_output,
         degraded=applied.degraded,
         beyond=criterion.beyond,
+    )
+
+
+def judgement_of(applied: Applied, criterion: NoRegression, application_id: UUID, *, at: datetime) -> Judgement:
+    """Return the verdict on an application as it is kept."""
+    return Judgement(
+        application_id=application_id,
+        fix_id=applied.fix_id,
+        timestamp=at,
+        verdict=verdict(applied, criterion),
+        reason=criterion.reason,
+        unknown_patterns=criterion.unknown_patterns,
+        overrules=criterion.overrules,
     )

@@ -241,7 +241,8 @@ def _same(one: object, other: object) -> bool:
 
 def _is_small(value: object) -> bool:
     """Whether a value, with what it holds, takes a bounded room; reads containers and attributes of instances."""
-    stack, seen, size = [value], set[int](), 0
+    stack: list[Any] = [value]
+    seen, size = set[int](), 0
     while stack:
         one = stack.pop()
         if id(one) in seen:
@@ -253,7 +254,7 @@ def _is_small(value: object) -> bool:
         if type(one) is dict:
             stack += [*one.keys(), *one.values()]
         elif type(one) in {list, tuple, set, frozenset}:
-            stack += list(one)  # type: ignore[call-overload]
+            stack += list(one)
         elif not isinstance(one, type):
             with contextlib.suppress(Exception):
                 held = object.__getattribute__(one, "__dict__")

@@ -27,10 +27,10 @@ from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.judging import judge_plans, judge_run
 from healspan.remediation.later import Later
 from healspan.remediation.metrics import Metrics, host_metrics
-from healspan.remediation.outcome import Exposure, Judgement
+from healspan.remediation.outcome import Exposure
 from healspan.remediation.probation import Probation
 from healspan.remediation.record import Record
-from healspan.remediation.regression import NoRegression, verdict
+from healspan.remediation.regression import NoRegression, judgement_of
 from healspan.remediation.repair import FiredRepair, Repairs, way_down
 from healspan.remediation.run import Applied, Failed, Heal, Run
 from healspan.remediation.sandbox import Sandbox
@@ -196,15 +196,7 @@ class Runtime:
         now: datetime,
     ) -> list[tuple[str, Record]]:
         if applied.application_id is not None:
-            judgement = Judgement(
-                application_id=applied.application_id,
-                fix_id=applied.fix_id,
-                timestamp=now,
-                verdict=verdict(applied, criterion),
-                reason=criterion.reason,
-                unknown_patterns=criterion.unknown_patterns,
-                overrules=criterion.overrules,
-            )
+            judgement = judgement_of(applied, criterion, applied.application_id, at=now)
             self.history.add_judgement(judgement)
             self.probation.closed(applied, judgement)
             return [("judgement", judgement)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import FunctionType
 
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.errors import HealspanError, StaleFix, StepInapplicable
@@ -45,15 +46,15 @@ def live_hashes(steps: Iterable[Step], boundary: Boundary) -> dict[str, str]:
                     target, digest = function_hash(strategy.function)
                     hashes[target] = digest
             case RepairStep():
-                function = find_function(
-                    step.module,
-                    step.qualname,
-                    lambda each, wanted=step.source_hash: source_hash(each) == wanted,  # type: ignore[misc]
-                )
-                hashes[f"{step.module}:{step.qualname}"] = source_hash(function)
+                hashes[f"{step.module}:{step.qualname}"] = source_hash(_repaired(step))
             case FallbackStep() | RetryStep() | ParametersStep():
                 pass
     return hashes
+
+
+def _repaired(step: RepairStep) -> FunctionType:
+    """Return the function that a step repairs, of several of its name the one whose source the step knows."""
+    return find_function(step.module, step.qualname, lambda each: source_hash(each) == step.source_hash)
 
 
 def why_stale(fix: FixDraft, boundary: Boundary) -> str | None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from healspan.remediation.ids import uuid7
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement
-from healspan.remediation.regression import NoRegression, verdict
+from healspan.remediation.regression import NoRegression, judgement_of
 from healspan.remediation.run import Applied, Run
 
 __all__ = ["Tallied", "Tally", "rows"]
@@ -117,13 +117,4 @@ def rows(
         propensity=1.0,
         count=count,
     )
-    judgement = Judgement(
-        application_id=application.application_id,
-        fix_id=applied.fix_id,
-        timestamp=at,
-        verdict=verdict(applied, criterion),
-        reason=criterion.reason,
-        unknown_patterns=criterion.unknown_patterns,
-        overrules=criterion.overrules,
-    )
-    return application, judgement
+    return application, judgement_of(applied, criterion, application.application_id, at=at)

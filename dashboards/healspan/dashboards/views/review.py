@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Literal
 
 import pandas as pd
 import streamlit as st
@@ -32,7 +34,11 @@ LINE = 80
 FIXES, PATTERNS = "proposed fixes", "escalated patterns"
 
 OVERVIEW = "views/overview.py"
-RISK_HUES = {RiskLevel.LOW: "green", RiskLevel.MEDIUM: "orange", RiskLevel.HIGH: "red"}
+RISK_HUES: Mapping[RiskLevel, Literal["green", "orange", "red"]] = {
+    RiskLevel.LOW: "green",
+    RiskLevel.MEDIUM: "orange",
+    RiskLevel.HIGH: "red",
+}
 
 
 def main() -> None:
@@ -86,7 +92,7 @@ def _proposal(proposal: Proposal, *, decidable: bool) -> None:
     fix = proposal.fix
     st.markdown(f"##### {plain(fix.fix_instruction)}")
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(f"{fix.risk_level} risk", color=RISK_HUES[fix.risk_level])  # type: ignore[arg-type]
+        st.badge(f"{fix.risk_level} risk", color=RISK_HUES[fix.risk_level])
         st.badge(plain(fix.scope.module), icon=":material/fence:", color="gray")
         st.badge(plain(fix.origin), icon=":material/person_edit:", color="gray")
         st.badge(f"confidence {fix.confidence:.0%}", color="gray")

@@ -12,6 +12,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
+from typing import Any
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
 from healspan.remediation.repair.bare import has_boundary_inside
@@ -94,9 +95,9 @@ def _functions(value: object) -> Iterator[FunctionType]:
                 waiting.extend(_wrapped(each))
 
 
-def _wrapped(value: object) -> list[object]:
+def _wrapped(value: Any) -> list[object]:
     try:
-        return [value.__wrapped__]  # type: ignore[attr-defined]
+        return [value.__wrapped__]
     except Exception:
         return []
 

@@ -133,7 +133,7 @@ def _judge_code(function: FunctionType, qualname: str, line: str) -> None:
     if not codes:
         raise RepairDeclined(f"{where}: its code is not found, so it may handle the exception")
     for code in codes:
-        entries = dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]
+        entries = dis.Bytecode(code).exception_entries  # type: ignore[attr-defined] # unknown to typeshed
         lines = _lines(function, code, line)
         if not entries:
             continue
@@ -172,13 +172,13 @@ def _judge_source(
             raise RepairDeclined(f"{where}: the frame is not found in the source")
         return
     tree = source.tree()
-    nodes = [source.node(tree, code) for code in _codes(function, enclosing(qualname))]
-    if not nodes or None in nodes:
+    codes = _codes(function, enclosing(qualname))
+    nodes = [node for code in codes if (node := source.node(tree, code)) is not None]
+    if not nodes or len(nodes) < len(codes):
         raise RepairDeclined(f"{where}: the frame is not found in the source")
     judge = _Judge(where, line, error_type, _scope(function), block=block)
     numbers = _with_text(source, range(source.first, source.first + len(source.lines)), line)
     for node in nodes:
-        assert node is not None  # noqa: S101 - checked above
         for number in numbers:
             judge.visit(node.body if isinstance(node.body, list) else [], number)
     if not judge.found:

@@ -31,7 +31,7 @@ def _sync() -> Iterator[None]:
     yield
 
 
-_MADE_BY_CONTEXTLIB = (_sync.__code__, contextlib.asynccontextmanager(_sync).__code__)  # type: ignore[arg-type]
+_MADE_BY_CONTEXTLIB = (_sync.__code__, contextlib.asynccontextmanager(_sync).__code__)  # type: ignore[arg-type] # it is never run
 """What runs when a function is called that was made into a context manager."""
 
 

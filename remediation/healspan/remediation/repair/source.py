@@ -94,8 +94,7 @@ class FunctionSource:
         above = "\n" * (self.first - 1 - len(self.headers))
         text = above + "\n".join((*self.headers, *self.lines)) + "\n"
         flags = self.code.co_flags & _FUTURE | ast.PyCF_ONLY_AST
-        tree = compile(text, self.filename, "exec", flags, dont_inherit=True)
-        assert isinstance(tree, ast.Module)  # noqa: S101 - PyCF_ONLY_AST gives a tree
+        tree: ast.Module = compile(text, self.filename, "exec", flags, dont_inherit=True)
         if self.imported:
             imports = ast.Import([ast.alias(name) for name in self.imported])
             tree.body.append(ast.fix_missing_locations(imports))

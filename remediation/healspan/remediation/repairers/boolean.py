@@ -20,6 +20,7 @@ from healspan.remediation.repairers.contract import (
     exact_text,
     within,
 )
+from healspan.remediation.repairers.keys import missed_key
 
 __all__ = ["BooleanParameters", "BooleanRepairer"]
 
@@ -56,11 +57,8 @@ class BooleanRepairer:
         parameters = failure.parameters
         if not self.applies(failure.kind, failure.error) or type(parameters) is not BooleanParameters:
             return None
-        asked = exact_text(failure.argument, MAX_LENGTH)
-        if asked is None or asked != exact_text(failure.error.args[0], MAX_LENGTH):
-            return None
-        table = _table(failure.target)
-        if table is None or asked in table:
+        asked, table = missed_key(failure, MAX_LENGTH), _table(failure.target)
+        if asked is None or table is None or asked in table:
             return None
         word = _word(asked)
         wanted = _TRUTH[word]

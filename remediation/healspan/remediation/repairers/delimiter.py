@@ -11,15 +11,8 @@ once each; quotation marks, as nobody can tell which of them the first reading h
 
 from __future__ import annotations
 
-from healspan.remediation.repairers.contract import (
-    Failure,
-    Loss,
-    Repaired,
-    RepairerParameters,
-    exact_text,
-    within,
-)
-from healspan.remediation.repairers.renamed_key import is_miss
+from healspan.remediation.repairers.contract import Failure, Loss, Repaired, RepairerParameters, within
+from healspan.remediation.repairers.keys import missed_key
 
 __all__ = ["DelimiterParameters", "DelimiterRepairer"]
 
@@ -52,8 +45,8 @@ class DelimiterRepairer:
         parameters, row = failure.parameters, failure.target
         if not self.applies(failure.kind, failure.error) or type(parameters) is not DelimiterParameters:
             return None
-        asked = exact_text(failure.argument, MAX_LENGTH)
-        if asked is None or not is_miss(failure.error, asked) or type(row) is not dict:
+        asked = missed_key(failure)
+        if asked is None or type(row) is not dict:
             return None
         try:
             [(header, values)] = row.items()

@@ -26,6 +26,7 @@ from healspan.remediation.repairers.contract import (
     exact_text,
     within,
 )
+from healspan.remediation.repairers.keys import key_named
 
 __all__ = ["InvisibleParameters", "InvisibleRepairer"]
 
@@ -67,7 +68,7 @@ class InvisibleRepairer:
     def applies(self, kind: str, error: BaseException) -> bool:
         """Whether the error may be about a text with invisible characters in it."""
         if kind == "subscript":
-            key = exact_text(error.args[0], MAX_LENGTH) if type(error) is KeyError and len(error.args) == 1 else None
+            key = key_named(error, MAX_LENGTH)
             # Where a clean key with letters is asked for, `renamed_key` looks past what nobody sees, too.
             return key is not None and (_seen(key) != key or sum(map(str.isalpha, key)) < 2)
         if kind != "call" or len(error.args) != 1:
@@ -90,8 +91,7 @@ class InvisibleRepairer:
         if text is None:
             return None
         if failure.kind == "subscript":
-            missed = exact_text(failure.error.args[0], MAX_LENGTH)
-            key = _key(text, failure.target) if text == missed else None
+            key = _key(text, failure.target) if key_named(failure.error, MAX_LENGTH) == text else None
             return None if key is None else within(parameters, key, _loss(text, key))
         seen = _seen(text)
         if seen is None or seen in ("", text) or not _known(failure.target, failure.rest):

@@ -25,8 +25,8 @@ from healspan.remediation.repairers.contract import (
     exact_text,
     within,
 )
+from healspan.remediation.repairers.keys import key_named, missed_key, text_keys
 from healspan.remediation.repairers.names import MAX_LENGTH as MAX_KEY
-from healspan.remediation.repairers.renamed_key import is_miss, text_keys
 
 __all__ = ["MojibakeParameters", "MojibakeRepairer", "read_again"]
 
@@ -61,7 +61,7 @@ class MojibakeRepairer:
     def applies(self, kind: str, error: BaseException) -> bool:
         """Whether the error is about a text that may have been decoded wrongly."""
         if kind == "subscript":
-            key = exact_text(error.args[0], MAX_KEY) if type(error) is KeyError and len(error.args) == 1 else None
+            key = key_named(error)
             return key is not None and not key.isascii()
         if kind != "call":
             return False
@@ -101,10 +101,8 @@ def read_again(text: str) -> str | None:
 
 def _key(failure: Failure) -> str | None:
     """Return the one key that is the one asked for, if one of the two was decoded wrongly."""
-    asked = exact_text(failure.argument, MAX_KEY)
-    if asked is None or not is_miss(failure.error, asked):
-        return None
-    if type(failure.target) is not dict and type(failure.target) is not OrderedDict:
+    asked = missed_key(failure)
+    if asked is None or (type(failure.target) is not dict and type(failure.target) is not OrderedDict):
         return None
     keys = text_keys(failure.target)
     if keys is None or asked in keys:

@@ -15,16 +15,9 @@ from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
-from healspan.remediation.repairers.contract import (
-    Failure,
-    Loss,
-    Repaired,
-    RepairerParameters,
-    exact_text,
-    within,
-)
+from healspan.remediation.repairers.contract import Failure, Loss, Repaired, RepairerParameters, within
+from healspan.remediation.repairers.keys import missed_key, text_keys
 from healspan.remediation.repairers.names import MAX_LENGTH, NameParameters, chosen
-from healspan.remediation.repairers.renamed_key import is_miss, text_keys
 
 __all__ = ["MovedKeyParameters", "MovedKeyRepairer"]
 
@@ -77,8 +70,8 @@ class MovedKeyRepairer:
         parameters, target = failure.parameters, failure.target
         if not self.applies(failure.kind, failure.error) or type(parameters) is not MovedKeyParameters:
             return None
-        asked = exact_text(failure.argument, MAX_LENGTH)
-        if asked is None or not is_miss(failure.error, asked) or not _keeps(target, asked):
+        asked = missed_key(failure)
+        if asked is None or not _keeps(target, asked):
             return None
         if parameters.path:
             found = _at(target, asked, parameters.path)

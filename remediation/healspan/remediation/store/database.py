@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -142,9 +142,7 @@ class Database:
             # The pragma compares with what this very connection saw last, so it goes with a serial of its own.
             pooled = connection.connection
             serial = pooled.info.setdefault("healspan_serial", next(_serials))
-            driver = pooled.driver_connection
-            assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - `path` is only there for SQLite
-            return serial, driver.execute("PRAGMA data_version").fetchone()[0]
+            return serial, _of_sqlite(connection).execute("PRAGMA data_version").fetchone()[0]
 
     def check(self) -> list[str]:
         """Look for damage; return what is wrong in words, nothing if all is well.
@@ -169,9 +167,7 @@ class Database:
         if self.path is None:
             return
         with self._connection(write=False) as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - `path` is only there for SQLite
-            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            _of_sqlite(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
@@ -319,6 +315,11 @@ class Database:
 def _begin(connection: Connection) -> None:
     write = connection.get_execution_options().get("healspan_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _of_sqlite(connection: Connection) -> sqlite3.Connection:
+    """Return SQLite's own connection; a store with a `path` has one."""
+    return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
 def _log_ahead(connection: sqlite3.Connection, deadline: float) -> None:

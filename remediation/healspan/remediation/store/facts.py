@@ -16,11 +16,11 @@ from pydantic import Field, JsonValue
 from pydantic_core import PydanticSerializationError
 
 from healspan.remediation.fix import Fix, StateChange
-from healspan.remediation.golden import GoldenSample
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.outcome import Application, Exposure, Judgement, RunFact
 from healspan.remediation.plan import Plan, PlanOutcome
 from healspan.remediation.record import Record
+from healspan.remediation.sample import GoldenSample
 from healspan.remediation.validation import Validation
 
 __all__ = [

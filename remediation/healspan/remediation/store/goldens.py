@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import ValidationError
 from sqlalchemy import func, select
 
-from healspan.remediation.golden import GoldenSample
+from healspan.remediation.sample import GoldenSample
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.rows import Inserts, row_of
 from healspan.remediation.store.tables import GoldenRow, table_of

@@ -34,7 +34,7 @@ class Projections:
         with self._database.writing() as connection:
             revision = next_revision(connection)
             insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(_SCORE)
-            fresh = {name: insert.excluded[name] for name in _SCORE.c.keys() if name != "fix_id"}  # noqa: SIM118
+            fresh = {name: insert.excluded[name] for name in _SCORE.c.keys() if name != "fix_id"}  # noqa: SIM118 - no dict
             connection.execute(
                 insert.on_conflict_do_update(index_elements=[_SCORE.c.fix_id], set_=fresh),
                 [

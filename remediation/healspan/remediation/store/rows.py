@@ -13,11 +13,11 @@ from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation.fix import Fix, StateChange
-from healspan.remediation.golden import GoldenSample
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.outcome import Application, Exposure, Judgement, RunFact
 from healspan.remediation.plan import Plan, PlanOutcome
 from healspan.remediation.record import Record
+from healspan.remediation.sample import GoldenSample
 from healspan.remediation.store import tables
 from healspan.remediation.store.facts import AuditEntry, Refusal, context_text, encode
 from healspan.remediation.validation import Validation

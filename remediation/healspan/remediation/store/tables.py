@@ -90,7 +90,7 @@ class UtcTime(TypeDecorator[datetime]):
         moment = value.astimezone(UTC)
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Give back an aware datetime in UTC."""
         if value is None:
             return None
@@ -472,8 +472,7 @@ class RevisionRow(Row, table=True):
 
 def table_of(row: type[Row]) -> Table:
     """Return the table of a row class."""
-    table = row.__table__  # type: ignore[attr-defined]
-    assert isinstance(table, Table)  # noqa: S101 - narrows what SQLModel leaves untyped
+    table: Table = row.__table__  # type: ignore[attr-defined] # SQLModel leaves it undeclared
     return table
 
 
