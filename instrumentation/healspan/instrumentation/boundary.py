@@ -17,6 +17,7 @@ from healspan.instrumentation.form import with_boundary
 from healspan.instrumentation.site import ContextFunction, Site
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Tunable
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.modules import importable_name
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, runtime, start_soon
 
@@ -161,7 +162,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         """Capture what left the block; never swallow it."""
         if isinstance(error, Exception):
             caller = sys._getframe(1)
-            target = f"{caller.f_globals.get('__name__', '?')}:{caller.f_code.co_qualname}"
+            target = f"{importable_name(str(caller.f_globals.get('__name__', '?')))}:{caller.f_code.co_qualname}"
             with internal_error("observe"):
                 boundary = Boundary(name=self.name, function=None, target=target, mode="observe")
                 failure = Failure(

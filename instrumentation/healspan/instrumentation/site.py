@@ -21,6 +21,7 @@ from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.modules import importable_name
 from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, report, runtime, start_soon, when_flushing
@@ -79,7 +80,7 @@ class Site:
         self.boundary = Boundary(
             name=name,
             function=function,
-            target=f"{function.__module__}:{function.__qualname__}",
+            target=f"{importable_name(function.__module__)}:{function.__qualname__}",
             retry_safe=retry_safe,
             mode=mode,
             has_contract=self.contract.declared,

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sqlite3
 import stat
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from healspan.remediation.boundary import Boundary
 from healspan.remediation.errors import HealspanError, SignatureRefused
 from healspan.remediation.fix import SERVING_STATES
 from healspan.remediation.golden import UNSTORED
+from healspan.remediation.modules import NAMELESS, live_module
 from healspan.remediation.record import Record
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.settings import Settings
@@ -284,7 +284,16 @@ def _fixes(store: Store, settings: Settings, boundaries: Mapping[str, Boundary])
         yield Check(name="refused fix", status="problem", detail=f"{fix_id[:12]} is not served: {reason}")
     for view in store.fixes.list(states=SERVING_STATES, limit=10_000):
         boundary = boundaries.get(view.fix.scope.module)
-        imported = all(step.module in sys.modules for step in view.fix.steps if isinstance(step, RepairStep))
+        modules = {step.module for step in view.fix.steps if isinstance(step, RepairStep)}
+        if modules & NAMELESS:
+            yield Check(
+                name="fix of a script",
+                status="note",
+                detail=f"{view.fix.fix_id[:12]} was made in a program that nobody can import, so it helps nobody else; "
+                "move the boundary into a module, or start it by its name ('python -m')",
+            )
+            continue
+        imported = all(live_module(module) is not None for module in modules)
         stale = why_stale(view.fix, boundary) if boundary is not None and imported else None
         if stale is not None:
             yield Check(name="stale fix", status="problem", detail=f"{view.fix.fix_id[:12]}: {stale}")

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from types import CodeType, FrameType
 from typing import Any
 
+from healspan.remediation.modules import importable_name
 from healspan.remediation.repair.path import PathTree, boundary_frame, calls_of
 from healspan.remediation.repair.running import FiredRepair
 from healspan.remediation.repairers import ABSENT, Failure, Kind, Loss, Repairer, RepairerParameters
@@ -483,4 +484,6 @@ class _Again:
 
 def qualified(error: type) -> str:
     """Return the qualified name of an exception class, past what a metaclass overrides."""
-    return f"{_class_module.__get__(error)}.{_class_qualname.__get__(error)}"
+    module = _class_module.__get__(error)
+    named = importable_name(module) if type(module) is str else module
+    return f"{named}.{_class_qualname.__get__(error)}"

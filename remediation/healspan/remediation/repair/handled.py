@@ -16,6 +16,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
+from healspan.remediation.modules import live_module
 from healspan.remediation.repair.find import COMPREHENSIONS, enclosing, find_function, nested_codes, outermost
 from healspan.remediation.repair.guard import qualified
 from healspan.remediation.repair.managers import (
@@ -403,7 +404,7 @@ def _exception(error_type: str) -> type | None:
     """Return the class of that qualified name, if its module is imported."""
     module = error_type.rpartition(".")[0]
     while module:
-        value: Any = sys.modules.get(module)
+        value: Any = live_module(module)
         for part in error_type[len(module) + 1 :].split("."):
             value = vars(value).get(part) if isinstance(value, type | type(sys)) else None
         if isinstance(value, type) and qualified(value) == error_type:

@@ -24,6 +24,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from healspan.remediation.errors import StaleFix
+from healspan.remediation.modules import importable_name
 from healspan.remediation.repair.find import nested_codes
 from healspan.remediation.repair.inner import original_of
 
@@ -227,7 +228,8 @@ def function_hash(function: object) -> tuple[str, str]:
             inner = inner.__func__
         else:
             break
-    target = f"{getattr(inner, '__module__', '?')}:{getattr(inner, '__qualname__', type(inner).__qualname__)}"
+    module = importable_name(str(getattr(inner, "__module__", "?")))
+    target = f"{module}:{getattr(inner, '__qualname__', type(inner).__qualname__)}"
     if isinstance(inner, FunctionType):
         return target, source_hash(inner)
     return target, hashlib.sha256(target.encode()).hexdigest()
