@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -42,6 +42,8 @@ _EXTRAS = {
     "examples": ("lxml",),
 }
 _FORMS = {"compiled": "compiled into its function", "wrapper": "in a wrapper"}
+_MEANT = 0.85
+"""How alike a name must be to a setting's to be a slip of the pen."""
 _NOT_SETTINGS = frozenset({"HEALSPAN_SERVICE_NAME"})
 
 
@@ -81,10 +83,14 @@ def run_checks(
 ) -> Iterator[Check]:
     """Yield every check; `boundaries` is empty where the application is not imported."""
     yield from _environment(settings, environment)
-    yield from _data_directory(settings)
-    yield from _keys(settings)
-    yield from _spools(settings)
-    yield from _store(settings, boundaries)
+    unusable = settings.why_unusable()
+    if unusable is None:
+        yield from _data_directory(settings.data_dir)
+        yield from _keys(settings)
+        yield from _spools(settings)
+        yield from _store(settings, boundaries)
+    else:
+        yield Check(name="data directory", status="problem", detail=unusable)
     yield from _boundaries(boundaries)
     yield from _extras()
     yield from _sandbox(settings)
@@ -93,23 +99,32 @@ def run_checks(
 def _environment(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
     known = {f"HEALSPAN_{name.upper()}" for name in type(settings).model_fields} | _NOT_SETTINGS
     for name in sorted(environment):
-        if name.startswith("HEALSPAN_") and name not in known:
-            yield Check(name="settings", status="warning", detail=f"{name} is no setting; correct or unset it")
+        if name.upper().startswith("HEALSPAN_") and name.upper() not in known:
+            meant = get_close_matches(name.upper(), known, n=1, cutoff=_MEANT)
+            advice = f"did you mean {meant[0]}? It is ignored as it is" if meant else "correct or unset it"
+            yield Check(
+                name="settings",
+                status="problem" if meant else "warning",
+                detail=f"{name} is no setting; {advice}",
+            )
     if settings.disabled:
-        yield Check(name="kill switch", status="warning", detail="HEALSPAN_DISABLED is set: nothing is healed here")
+        yield Check(
+            name="kill switch",
+            status="problem",
+            detail="HEALSPAN_DISABLED is set: healing is off in every process started so; unset it to turn it on",
+        )
+    if settings.policy == "suggest":
+        yield Check(
+            name="policy",
+            status="warning",
+            detail="'suggest' applies no fix: failures are captured, fixes are proposed; "
+            "HEALSPAN_POLICY=guarded applies those of low risk",
+        )
 
 
-def _data_directory(settings: Settings) -> Iterator[Check]:
-    path = settings.data_dir
+def _data_directory(path: Path) -> Iterator[Check]:
     if not path.exists():
         yield Check(name="data directory", status="ok", detail=f"{path} is not there yet; the first failure makes it")
-        return
-    if not path.is_dir():
-        yield Check(
-            name="data directory",
-            status="problem",
-            detail=f"{path} is no directory; set HEALSPAN_DATA_DIR to one that this user can write",
-        )
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
@@ -118,8 +133,6 @@ def _data_directory(settings: Settings) -> Iterator[Check]:
             status="problem",
             detail=f"{path} has mode {mode:04o}, so others can look into it; run chmod 700 {path}",
         )
-    elif not os.access(path, os.W_OK | os.X_OK):
-        yield Check(name="data directory", status="problem", detail=f"{path} cannot be written by this user")
     else:
         yield Check(name="data directory", status="ok", detail=f"{path}, mode {mode:04o}")
 
@@ -247,12 +260,11 @@ def _opened(store: Store, settings: Settings, boundaries: Mapping[str, Boundary]
         )
     switch = switch_state(store, settings)
     if switch.disabled:
+        since = "" if switch.since is None else f" since {switch.since:%Y-%m-%d %H:%M} UTC by {switch.actor}"
         yield Check(
             name="kill switch",
-            status="warning",
-            detail=f"on since {switch.since:%Y-%m-%d %H:%M} UTC by {switch.actor}; 'healspan enable' turns it off"
-            if switch.since is not None
-            else "on; 'healspan enable' turns it off",
+            status="problem",
+            detail=f"healing is off{since}; 'healspan enable' turns it on",
         )
     yield from _fixes(store, settings, boundaries)
     yield from _golden(store, boundaries)
@@ -345,6 +357,12 @@ def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
                     detail=f"{boundary.name}: strategy {strategy.name!r} has annotations that cannot be read "
                     f"({type(error).__name__}: {error}); no fix can set its parameters",
                 )
+        if boundary.mode == "observe":
+            yield Check(
+                name="boundary",
+                status="note",
+                detail=f"{boundary.name} has mode 'observe': its failures are captured, and never healed",
+            )
         if boundary.mode == "heal" and not _can_heal(boundary):
             yield Check(
                 name="boundary",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from healspan.remediation.cli.output import say_error
-from healspan.remediation.errors import ConfigurationError, StoreError
+from healspan.remediation.errors import ConfigurationError, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from healspan.remediation.settings import Settings
@@ -53,7 +53,14 @@ def settings() -> Settings:
 
 
 def is_empty(known: Settings) -> bool:
-    """Whether nothing was ever captured here; looks, and creates nothing."""
+    """Whether nothing was ever captured here; looks, and creates nothing.
+
+    Raises:
+        StoreUnavailable: the data directory cannot be used, so what was captured cannot be known.
+    """
+    unusable = known.why_unusable()
+    if unusable is not None:
+        raise StoreUnavailable(f"the data directory cannot be used: {unusable}")
     if not known.database_url.startswith("sqlite:"):
         return False
     from healspan.remediation.store.database import Database
@@ -66,8 +73,8 @@ def is_empty(known: Settings) -> bool:
 def nothing_yet(known: Settings) -> str:
     """Say that there is nothing, and what would change that."""
     return (
-        f"Nothing was captured yet in {known.data_dir}. Run 'healspan demo', or put @error_boundary on a function of "
-        "your service and let it fail; HEALSPAN_DATA_DIR names another place."
+        f"No store yet at {known.data_dir}: nothing was captured. Run 'healspan demo', or put @error_boundary on a "
+        "function of your service and let it fail; HEALSPAN_DATA_DIR names another place."
     )
 
 

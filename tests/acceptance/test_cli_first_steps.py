@@ -1,0 +1,134 @@
+"""What a newcomer stumbles over: a place that cannot be used, a misspelt setting, healing that is off."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.command import Run, one_line
+
+from healspan.instrumentation import error_boundary
+from healspan.remediation.settings import why_unusable
+
+NOBODY = 65_534
+
+Spoil = Callable[[Path], object]
+
+
+def a_file(place: Path) -> None:
+    place.touch()
+
+
+def below_a_file(place: Path) -> None:
+    place.parent.rename(place.parent.with_name("moved"))
+    place.parent.touch()
+
+
+def a_link_to_nothing(place: Path) -> None:
+    place.symlink_to(place.with_name("nothing"))
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "above").mkdir()
+    place = tmp_path / "above" / "data"
+    monkeypatch.setenv("HEALSPAN_DATA_DIR", str(place))
+    return place
+
+
+class TestUnusablePlace:
+    @pytest.mark.parametrize("spoil", [a_file, below_a_file, a_link_to_nothing])
+    @pytest.mark.parametrize(
+        "command",
+        ["incidents", "incidents --json", "fixes", "fixes --json", "fixes plans", "review list", "review list --json",
+         "replay 1", "purge --yes", "uninstall --check", "enable", "demo --json"],
+    )  # fmt: skip
+    def test_is_told_and_is_no_empty_store(self, run: Run, place: Path, spoil: Spoil, command: str) -> None:
+        spoil(place)
+        ran = run(*command.split())
+        assert (ran.code, ran.out) == (1, "")
+        assert one_line(ran.err)
+        assert str(place) in ran.err
+        assert "set HEALSPAN_DATA_DIR" in ran.err
+
+    @pytest.mark.parametrize("spoil", [a_file, below_a_file, a_link_to_nothing])
+    def test_is_a_problem_for_doctor(self, run: Run, place: Path, spoil: Spoil) -> None:
+        spoil(place)
+        ran = run("doctor", "--json")
+        assert ran.code == 1
+        found = [one for one in ran.json["checks"] if one["name"] == "data directory"]
+        assert [one["status"] for one in found] == ["problem"]
+        assert "set HEALSPAN_DATA_DIR" in found[0]["detail"]
+
+    def test_one_that_is_not_there_yet_is_empty_and_says_where(self, run: Run, place: Path) -> None:
+        ran = run("incidents")
+        assert ran.code == 0
+        assert f"No store yet at {place}" in ran.out
+        assert [*place.parent.iterdir()] == [], "looking leaves nothing"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without rights")
+    def test_rights_are_told(self, tmp_path: Path) -> None:
+        mine = tmp_path / "mine"
+        mine.mkdir(mode=0o700)
+        told = multiprocessing.get_context("fork").SimpleQueue()
+        process = multiprocessing.get_context("fork").Process(target=_told_nobody, args=(mine, told))
+        process.start()
+        process.join()
+        assert "cannot be" in told.get()
+
+
+def _told_nobody(mine: Path, told: multiprocessing.SimpleQueue[str]) -> None:
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    told.put(why_unusable(mine) or "it can be used")
+
+
+class TestDoctor:
+    """It never says that nothing is wrong where nothing is healed."""
+
+    def checks(self, run: Run, *arguments: str, code: int) -> dict[str, list[str]]:
+        """What it finds, by status; the sentence at the end says the same."""
+        ran = run("doctor", *arguments, "--json")
+        assert ran.code == code
+        found: dict[str, list[str]] = {}
+        for one in ran.json["checks"]:
+            found.setdefault(one["status"], []).append(one["detail"])
+        assert ran.json["problems"] == len(found.get("problem", []))
+        assert ran.json["warnings"] == len(found.get("warning", []))
+        told = run("doctor", *arguments)
+        assert told.code == code
+        assert "Nothing is wrong" not in told.out
+        return found
+
+    @pytest.mark.parametrize("wrong", ["HEALSPAN_DATA_DRI", "healspan_data_dri"])
+    def test_a_slip_of_the_pen_is_a_problem(self, run: Run, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+        monkeypatch.setenv(wrong, "/somewhere")
+        (detail,) = self.checks(run, code=1)["problem"]
+        assert f"{wrong} is no setting; did you mean HEALSPAN_DATA_DIR?" in detail
+
+    def test_a_name_like_no_setting_is_a_warning(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HEALSPAN_FAVOURITE_COLOUR", "red")
+        (detail,) = self.checks(run, code=0)["warning"]
+        assert "did you mean" not in detail
+
+    def test_the_kill_switch_of_the_environment(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HEALSPAN_DISABLED", "1")
+        (detail,) = self.checks(run, code=1)["problem"]
+        assert "unset it" in detail
+
+    def test_the_stored_kill_switch(self, run: Run) -> None:
+        run("uninstall", "--wait", "0")
+        (detail,) = self.checks(run, code=1)["problem"]
+        assert "healspan enable" in detail
+
+    def test_a_policy_that_applies_nothing(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HEALSPAN_POLICY", "suggest")
+        (detail,) = self.checks(run, code=0)["warning"]
+        assert "HEALSPAN_POLICY=guarded" in detail
+
+    def test_a_boundary_that_only_observes(self, run: Run) -> None:
+        error_boundary("watched", mode="observe")(_told_nobody)
+        ran = run("doctor", "--app", "tests.shop", "--json")
+        assert any("watched has mode 'observe'" in one["detail"] for one in ran.json["checks"])
