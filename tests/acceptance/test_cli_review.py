@@ -37,6 +37,13 @@ class TestReview:
         assert ran.code == 1
         assert [one["outcome"] for one in ran.json] == ["failed", "active"]
 
+    def test_where_nothing_can_be_imported_nobody_is_trusted(self, run: Run, data_dir: Path, tmp_path: Path) -> None:
+        ran = run("review", "import", str(write(tmp_path / "d", a="{", b=draft(scope={"module": "nowhere"}))), *APP)
+        assert ran.code == 1
+        assert ran.out.count("failed") == 2
+        assert not (tmp_path / "reviewer.pem").exists()
+        assert not data_dir.exists()
+
     def test_an_application_that_cannot_be_imported_is_told(self, run: Run, tmp_path: Path) -> None:
         ran = run("review", "import", str(write(tmp_path / "d", b=draft())), "--app", "no.such.module")
         assert ran.code == 1

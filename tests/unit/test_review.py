@@ -189,6 +189,7 @@ class TestReject:
 def draft(**changed: Any) -> dict[str, Any]:
     return {
         "version": 1,
+        "decision": "approve",
         "pattern": "price::several_words",
         "scope": {"module": "price", "match": "boundary"},
         "diagnosis": "Offers say more than the price.",
@@ -201,6 +202,24 @@ def draft(**changed: Any) -> dict[str, Any]:
         "steps": [{"kind": "strategy", "strategy": "last_word", "arguments": {"currencies": ["EUR", "USD"]}}],
         "origin": "human:ann",
         **changed,
+    }
+
+
+def scope(*types: str) -> dict[str, object]:
+    return {"module": "price", "match": "boundary", "error_types": [*types]}
+
+
+def repair(error_type: str) -> dict[str, object]:
+    place = {"line": 1, "end_line": 1, "column": 0, "end_column": 1}
+    return {
+        "kind": "repair",
+        "module": "tests.shop",
+        "qualname": "price",
+        "source_hash": "",
+        "expression": "float(text)",
+        "error_type": error_type,
+        "repairer": "number",
+        **place,
     }
 
 
@@ -262,6 +281,13 @@ class TestImport:
             ),
             (draft(steps=[{"kind": "fallback"}]), "declares no fallback"),
             (draft(source_hash={"tests.shop:last_word": "0" * 64}), "changed since the draft was written"),
+            (draft(decision="yes"), "write 'approve' or 'propose'"),
+            (draft(decision=["approve"]), "write 'approve' or 'propose'"),
+            (draft(scope=scope("ValueError")), "did you mean 'builtins.ValueError'?"),
+            (draft(scope=scope("tests.shop.Nothing")), "no exception of a module that is imported here"),
+            (draft(scope=scope("builtins.int")), "no exception of a module"),
+            (draft(scope=scope("builtins.KeyError"), steps=[repair("builtins.ValueError")]), "it would never act"),
+            (draft(steps=[repair("KeyError")]), "did you mean 'builtins.KeyError'?"),
         ],
     )
     def test_a_bad_file_is_told_and_the_others_are_imported(
@@ -284,6 +310,16 @@ class TestImport:
     def test_an_empty_directory_is_told(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="holds no"):
             bring(world, ann, write(tmp_path / "d"))
+
+    @pytest.mark.parametrize("decision", [None, "propose"])
+    def test_what_nobody_approved_waits(self, world: World, ann: Reviewer, tmp_path: Path, decision: object) -> None:
+        [result] = bring(world, ann, write(tmp_path / "d", good=draft(decision=decision)))
+        assert result.outcome is ImportOutcome.PROPOSED
+        assert "review approve" in result.message
+        [again] = bring(world, ann, write(tmp_path / "d", good=draft(decision=decision)))
+        assert again.outcome is ImportOutcome.UNCHANGED
+        [decided] = bring(world, ann, write(tmp_path / "d", good=draft()))
+        assert (decided.outcome, decided.fix_id) == (ImportOutcome.ACTIVE, result.fix_id)
 
     def test_under_suggest_it_is_proposed_only(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
         directory = write(tmp_path / "d", good=draft())

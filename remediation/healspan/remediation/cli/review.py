@@ -219,19 +219,25 @@ def import_files(
     """Import fixes that a human wrote, signed with your key, through the policy.
 
     Each file holds the fields of a FixDraft; source_hash may be left out and is then taken from the live functions.
-    Under policy 'suggest', and for high risk, a fix is imported as a proposal. Importing again changes nothing.
-    Exit code 1: a file could not be imported; the others were.
+    With "decision": "approve" in its file a fix serves at once; with "propose" or none ('healspan fixes export' writes
+    none), for high risk, and under policy 'suggest', it is imported as a proposal. Importing again changes nothing.
+    Exit code 1: a file could not be imported; the others were. Where none can be, nothing is touched at all.
 
     Example: healspan review import reviewed_fixes --app filings.valuation
     """
-    from healspan.remediation.review import ImportOutcome, import_drafts
+    from healspan.remediation.drafts import check_drafts
+    from healspan.remediation.review import ImportOutcome, import_checked, not_imported
     from healspan.remediation.store.repository import Store
 
     known = settings()
     import_application(app)
-    reviewer = reviewer_at_work(known)
-    with Store.open(known) as store:
-        results = import_drafts(paths, store.database, reviewer, known.keys_dir, preset=known.policy)
+    drafts = check_drafts(paths)
+    if all(one.file is None for one in drafts):
+        results = [not_imported(one) for one in drafts]
+    else:
+        with Store.open(known) as store:
+            reviewer = reviewer_at_work(known)
+            results = import_checked(drafts, store.database, reviewer, known.keys_dir, preset=known.policy)
     if as_json:
         print_json(results)
     else:

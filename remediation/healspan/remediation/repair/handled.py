@@ -218,7 +218,7 @@ class _Judge:
         self._where = where
         self._line = line
         self._error_type = error_type
-        self._error = _exception(error_type)
+        self._error = exception_class(error_type)
         self._scope = scope
         self._above = above
         """Generator functions of context managers that led here."""
@@ -400,7 +400,7 @@ def _raises(block: Iterable[ast.AST]) -> bool:
     return any(isinstance(node, ast.Raise) for statement in block for node in ast.walk(statement))
 
 
-def _exception(error_type: str) -> type | None:
+def exception_class(error_type: str) -> type | None:
     """Return the class of that qualified name, if its module is imported."""
     module = error_type.rpartition(".")[0]
     while module:
