@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from sqlalchemy import text
 from tests import shop
 from tests.command import APP, Run, one_line, shell
 from tests.unit.test_review import draft, write
+from tests.world import World
 
 from healspan.remediation.fix import FixState
 from healspan.remediation.runtime import shut_down
@@ -23,6 +26,20 @@ class TestReview:
         assert "kind=offer" in ran.out
         queue = run("review", "list", "--json").json
         assert [one["summary"]["incidents"] for one in queue["escalated"]] == [2, 1]
+
+    def test_suspended_fixes_and_answered_failures_are_shown_with_what_to_do(self, run: Run) -> None:
+        world = World()
+        suspended, answering = world.fix("cogs", state=FixState.TRIAL), world.fix(state=FixState.ACTIVE)
+        world.change(suspended, FixState.SUSPENDED, reason="3 failures in a row")
+        failure = world.failure(ago=timedelta(hours=1))
+        world.close()
+        ran = run("review", "list")
+        assert "3 failures in a row" in ran.out
+        assert "bring it back with 'healspan review approve FIX'" in ran.out
+        assert re.search(rf"{str(failure.error_id)[-12:]} .*{answering.fix_id[:12]}", ran.out)
+        assert "healspan replay LATEST" in ran.out
+        assert "Nothing waits" not in ran.out
+        assert [one["fix"]["fix_id"] for one in run("review", "list", "--json").json["suspended"]] == [suspended.fix_id]
 
     def test_an_imported_fix_serves_and_answers_the_pattern(self, run: Run, filled: Path, tmp_path: Path) -> None:
         ran = run("review", "import", str(write(tmp_path / "d", good=draft())), *APP)

@@ -23,11 +23,11 @@ from healspan.remediation.review import (
     approve,
     import_drafts,
     reject,
-    review_queue,
     suspend,
 )
 from healspan.remediation.reviewers import make_reviewer, open_reviewer
 from healspan.remediation.signing import KeyRing, Reviewer, enrol
+from healspan.remediation.waiting import review_queue
 
 
 @pytest.fixture
@@ -381,6 +381,52 @@ class TestQueue:
         assert first.resolution is not None
         assert first.resolution.decisions == (tried,)
         assert [one.fix.fix_id for one in queue.proposed] == [fix.fix_id]
+
+    def waits(self, world: World) -> bool:
+        [pattern] = review_queue(world.store).escalated
+        return pattern.summary.answered_by is None
+
+    def test_a_fix_that_came_to_serve_afterwards_answers(self, world: World) -> None:
+        world.failure(ago=timedelta(hours=2))
+        world.fix(state=FixState.ACTIVE, ago=timedelta(hours=1))
+        assert not self.waits(world)
+
+    @pytest.mark.parametrize("later", [None, FixState.TRIAL, FixState.ACTIVE])
+    def test_one_that_served_already_did_not_help_whatever_the_engine_made_of_it(
+        self, world: World, later: FixState | None
+    ) -> None:
+        fix = world.fix(state=FixState.TRIAL, ago=timedelta(hours=2))
+        world.failure(ago=timedelta(hours=1))
+        if later is not None:
+            world.change(fix, later)
+        assert self.waits(world)
+
+    def test_a_humans_approval_of_it_is_news(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix(state=FixState.TRIAL, ago=timedelta(hours=2))
+        world.failure(ago=timedelta(hours=1))
+        approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="read it")
+        assert not self.waits(world)
+
+    def test_an_answer_in_one_context_is_none_in_another(self, world: World) -> None:
+        world.failure(document_type="10-K", ago=timedelta(hours=3))
+        world.failure(document_type="10-Q", ago=timedelta(hours=2))
+        world.fix(state=FixState.ACTIVE, context_keys={"document_type": "10-Q"}, ago=timedelta(hours=1))
+        assert self.waits(world)
+        world.fix(state=FixState.ACTIVE, context_keys={"document_type": "10-K"})
+        assert not self.waits(world)
+
+    def test_a_fix_that_its_verdicts_suspended_waits_too(self, world: World) -> None:
+        fix = world.fix(state=FixState.TRIAL)
+        world.change(fix, FixState.SUSPENDED, reason="3 failures in a row")
+        queue = review_queue(world.store)
+        [one] = queue.suspended
+        assert (one.fix.fix_id, one.change.reason) == (fix.fix_id, "3 failures in a row")
+        assert not queue.is_empty
+
+    def test_one_that_a_human_suspended_has_been_decided(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix(state=FixState.TRIAL)
+        suspend(world.store.database, fix.fix_id, ann, reason="it broke")
+        assert review_queue(world.store).is_empty
 
     def test_it_is_empty_when_nobody_has_to_do_anything(self, world: World) -> None:
         assert review_queue(world.store).is_empty

@@ -1,4 +1,4 @@
-"""Review: a human's turn. Approve, reject, suspend, import; and the queue of what waits for it.
+"""Review: a human's turn. Approve, reject, suspend, import; what waits for it is in `waiting`.
 
 Used by the command line and by the console, so that an approval is the same thing in both. Every decision is
 a signed change of state, compared and swapped in the store: of two reviewers who decide at once, one is told.
@@ -23,7 +23,6 @@ from healspan.remediation.errors import (
 )
 from healspan.remediation.fix import Fix, FixState, RiskLevel, StateChange, parse_fix
 from healspan.remediation.ids import uuid7
-from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.policy import Preset
 from healspan.remediation.record import Record
 from healspan.remediation.signing import KeyRing, Reviewer
@@ -32,22 +31,17 @@ from healspan.remediation.store.changes import append_change, latest_change
 from healspan.remediation.store.controls import write_audit
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import AuditEntry, encode
-from healspan.remediation.store.repository import Store
-from healspan.remediation.store.review_queue import Escalation, Proposal, ReviewQueue
 from healspan.remediation.store.rows import Inserts, row_of
 from healspan.remediation.store.tables import FixRow, table_of
 
 __all__ = [
-    "EscalatedPattern",
     "ImportOutcome",
     "ImportResult",
-    "Queue",
     "approve",
     "import_checked",
     "import_drafts",
     "not_imported",
     "reject",
-    "review_queue",
     "suspend",
 ]
 
@@ -466,57 +460,3 @@ def _admit(
         now=now,
     )
     return ImportOutcome.ACTIVE, "it is signed and serves"
-
-
-# Queue
-
-
-_ARCHITECTURAL = "architectural deficiency"
-
-
-class EscalatedPattern(Record):
-    """A pattern that escalated, with its latest incident: what was tried on it, and why that was refused."""
-
-    summary: Escalation
-    latest: Incident
-    resolution: Resolution | None
-    bucket: str | None = None
-    """What it probably is, where its latest incident says so: an architectural deficiency where healing was stopped
-    because one failure led to the next."""
-
-
-class Queue(Record):
-    """What waits for a human."""
-
-    escalated: tuple[EscalatedPattern, ...]
-    """Those that nobody has answered first, then the most frequent."""
-    proposed: tuple[Proposal, ...]
-    """Newest first."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nobody has to do anything."""
-        return not self.proposed and all(one.summary.answered_by is not None for one in self.escalated)
-
-
-def review_queue(store: Store, *, limit: int = 100) -> Queue:
-    """Return what waits for a human.
-
-    Raises:
-        StoreUnavailable, StoreCorrupt: it cannot be read.
-    """
-    queue = ReviewQueue(store.database)
-    escalated = []
-    for summary in queue.escalations(limit=limit):
-        view = store.incidents.get(summary.examples[0])
-        if view is not None:
-            decisions = () if view.resolution is None else view.resolution.decisions
-            escalated.append(
-                EscalatedPattern(
-                    summary=summary,
-                    latest=view.incident,
-                    resolution=view.resolution,
-                    bucket=_ARCHITECTURAL if any(one.gate == "cascade" for one in decisions) else None,
-                ),
-            )
-    return Queue(escalated=tuple(escalated), proposed=queue.proposals())
