@@ -15,6 +15,7 @@ from tests.unit.test_review import draft, write
 from tests.world import World
 
 from healspan.remediation.fix import FixState
+from healspan.remediation.incident import Decision
 from healspan.remediation.runtime import shut_down
 from healspan.remediation.store.repository import Store
 
@@ -40,6 +41,22 @@ class TestReview:
         assert "healspan replay LATEST" in ran.out
         assert "Nothing waits" not in ran.out
         assert [one["fix"]["fix_id"] for one in run("review", "list", "--json").json["suspended"]] == [suspended.fix_id]
+
+    @pytest.mark.parametrize("command", ["fixes show", "fixes explain", "review approve"])
+    def test_a_candidate_that_was_not_kept_is_explained(self, run: Run, command: str) -> None:
+        candidate = "ab12" * 16
+        tried = Decision(
+            fix_id=candidate, what="read '-' as zero", applied=False, gate="contract", reason="0 is refused"
+        )
+        world = World()
+        failure = world.failure(decisions=[tried])
+        world.close()
+        ran = run(*command.split(), candidate[:12])
+        assert (ran.code, one_line(ran.err)) == (1, True)
+        assert "was tried out and not kept" in ran.err
+        assert "read '-' as zero; gate 'contract': 0 is refused" in ran.err
+        assert f"incidents show {str(failure.error_id)[-12:]}" in ran.err
+        assert "no fix, or more than one" in run(*command.split(), "cd34" * 3).err
 
     def test_an_imported_fix_serves_and_answers_the_pattern(self, run: Run, filled: Path, tmp_path: Path) -> None:
         ran = run("review", "import", str(write(tmp_path / "d", good=draft())), *APP)

@@ -219,3 +219,4 @@ def print_decisions(decisions: tuple[Decision, ...]) -> None:
         return
     rows = [(short(one.fix_id), one.what, "yes" if one.applied else "no", one.gate, one.reason) for one in decisions]
     print_table(("fix", "does", "applied", "gate", "why"), rows)
+    print_line("  'healspan fixes explain FIX' says more of each that was kept.", style="dim")

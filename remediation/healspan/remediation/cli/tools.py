@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from healspan.remediation.cli.output import say_error
+from healspan.remediation.cli.output import say_error, short
 from healspan.remediation.errors import ConfigurationError, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ AppModules = Annotated[
         "given several times. The current directory is looked in as well.",
     ),
 ]
+
+
+_TELLING = 6
+"""Characters of an id from which on it is no chance that something begins so."""
 
 
 def settings() -> Settings:
@@ -123,6 +127,13 @@ def find_fix(store: Store | None, text: str) -> FixView:
     """
     view = None if store is None or not text else store.fixes.get(text)
     if view is None:
+        tried = None if store is None or len(text) < _TELLING else store.incidents.tried(text)
+        if tried is not None:
+            error_id, decision = tried
+            raise ConfigurationError(
+                f"{text} was tried out and not kept, so there is nothing to show or approve: {decision.what}; gate "
+                f"{decision.gate!r}: {decision.reason}; see 'healspan incidents show {short(error_id)}'",
+            )
         raise ConfigurationError(
             f"no fix, or more than one, has an id that begins with {text!r}; 'healspan fixes' lists them, and a few "
             "more characters tell them apart",
