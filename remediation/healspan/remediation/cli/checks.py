@@ -36,7 +36,6 @@ __all__ = ["Check", "SettingLine", "run_checks", "setting_lines"]
 
 _EXTRAS = {
     "otel": ("opentelemetry.sdk",),
-    "claude": ("anthropic",),
     "analytics": ("apscheduler", "numpy", "scipy"),
     "console": ("streamlit", "pandas"),
     "examples": ("lxml",),
