@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +85,33 @@ class TestUnusablePlace:
 def _told_nobody(mine: Path, told: multiprocessing.SimpleQueue[str]) -> None:
     os.setresuid(NOBODY, NOBODY, NOBODY)
     told.put(why_unusable(mine) or "it can be used")
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        "command",
+        ["metrics --port 99999", "metrics --port -1", "console --port 99999", "up --console-port 99999",
+         "up --metrics-port -1", "up --every 99999999999999999999h", "analytics schedule --every 8000h",
+         "purge --before -5d --yes", "review approve abc --expires-days 99999999999", "incidents --limit -1",
+         "incidents show \udcff"],
+    )  # fmt: skip
+    def test_what_cannot_be_meant_is_told_in_one_line(self, run: Run, command: str) -> None:
+        ran = run(*command.split())
+        assert (ran.code, ran.out) == (2, "")
+        assert one_line(ran.err)
+        assert "foresaw" not in ran.err
+
+    def test_nothing_to_erase_is_a_count_for_programs(self, run: Run) -> None:
+        assert run("purge", "--yes", "--json").json["incidents"] == 0
+
+    @pytest.mark.parametrize(
+        "command", ["incidents", "incidents --json", "fixes catalogue", "doctor", "--help", "scrub"]
+    )
+    @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+    def test_closed_streams_are_as_good_as_null(self, command: str, closed: str) -> None:
+        line = f"exec {sys.executable} -m healspan.remediation.cli {command} {closed}"
+        ran = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, input="")
+        assert (ran.returncode, ran.stderr) == (0, "")
 
 
 class TestDoctor:

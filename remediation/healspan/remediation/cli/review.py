@@ -181,7 +181,7 @@ def approve(
     reason: Reason = "no reason given",
     expires_days: Annotated[
         int | None,
-        typer.Option(min=1, help="Ask again after so many days.", show_default=False),
+        typer.Option(min=1, max=36_500, help="Ask again after so many days.", show_default=False),
     ] = None,
 ) -> None:
     """Let a fix serve, signed with your key. What was approved is what runs: its bytes are checked first.

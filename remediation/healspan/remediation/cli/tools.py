@@ -112,8 +112,8 @@ def find_incident(store: Store | None, text: str) -> IncidentView:
     view = None if store is None or not text else store.incidents.get(text)
     if view is None:
         raise ConfigurationError(
-            f"no incident, or more than one, has an id that begins or ends with {text!r}; 'healspan incidents' lists "
-            "them, and a few more characters tell them apart",
+            f"no incident, or more than one, has an id that begins or ends with {text!r:.50}; 'healspan incidents' "
+            "lists them, and a few more characters tell them apart",
         )
     return view
 
@@ -135,8 +135,8 @@ def find_fix(store: Store | None, text: str) -> FixView:
                 f"{decision.gate!r}: {decision.reason}; see 'healspan incidents show {short(error_id)}'",
             )
         raise ConfigurationError(
-            f"no fix, or more than one, has an id that begins with {text!r}; 'healspan fixes' lists them, and a few "
-            "more characters tell them apart",
+            f"no fix, or more than one, has an id that begins with {text!r:.50}; 'healspan fixes' lists them, and a "
+            "few more characters tell them apart",
         )
     return view
 
