@@ -62,7 +62,9 @@ def why_stale(fix: FixDraft, boundary: Boundary) -> str | None:
         live = live_hashes(fix.steps, boundary)
         for target, digest in live.items():
             if fix.source_hash.get(target) != digest:
-                raise StaleFix(f"{target} changed since the fix was made; let it be made again, or review a new one")
+                raise StaleFix(
+                    f"{target} changed since the fix was made; let it be made again, or import its draft again"
+                )
     except HealspanError as error:
         return str(error)
     return None

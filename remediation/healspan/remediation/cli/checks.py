@@ -307,7 +307,12 @@ def _fixes(store: Store, settings: Settings, boundaries: Mapping[str, Boundary])
         imported = all(live_module(module) is not None for module in modules)
         stale = why_stale(view.fix, boundary) if boundary is not None and imported else None
         if stale is not None:
-            yield Check(name="stale fix", status="problem", detail=f"{view.fix.fix_id[:12]}: {stale}")
+            short = view.fix.fix_id[:12]
+            yield Check(
+                name="stale fix",
+                status="problem",
+                detail=f"{short}: {stale}; 'healspan review reject {short}' retires this one",
+            )
 
 
 def _stopped(store: Store, settings: Settings) -> Iterator[Check]:

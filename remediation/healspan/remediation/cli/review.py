@@ -121,8 +121,8 @@ def list_queue(
     if waiting:
         print_line()
         print_line(
-            "Next: look at one with 'healspan incidents show ID', then write a fix ('healspan review import'), or "
-            "change the code.",
+            "Next: look at one with 'healspan incidents show ID', then write a fix ('healspan review import --help'), "
+            "or change the code.",
             style="dim",
         )
     answered = [one.summary for one in queue.escalated if one.summary.answered_by is not None]
