@@ -101,6 +101,25 @@ class TestArguments:
         assert one_line(ran.err)
         assert "foresaw" not in ran.err
 
+    @pytest.mark.parametrize(
+        ("app", "said"),
+        [
+            ("orders.py", "give the name of its module, such as --app orders"),
+            ("./shop/orders.py", "--app shop.orders"),
+            ("orders", "ends the process when it is imported"),
+            ("", "cannot be imported"),
+        ],
+    )
+    def test_an_application_that_is_none_is_told(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, app: str, said: str
+    ) -> None:
+        (tmp_path / "orders.py").write_text("import sys\nsys.exit(3)\n")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        ran = run("doctor", "--app", app)
+        assert (ran.code, one_line(ran.err)) == (1, True)
+        assert said in ran.err
+
     def test_nothing_to_erase_is_a_count_for_programs(self, run: Run) -> None:
         assert run("purge", "--yes", "--json").json["incidents"] == 0
 

@@ -151,8 +151,16 @@ def import_application(modules: Sequence[str]) -> None:
     if modules and here not in sys.path:
         sys.path.insert(0, here)
     for name in modules:
+        if name.endswith(".py") and ("/" in name or Path(name).is_file()):
+            meant = name.removesuffix(".py").removeprefix("./").strip("/").replace("/", ".")
+            raise ConfigurationError(f"{name!r} is a file; give the name of its module, such as --app {meant}")
         try:
             import_module(name)
+        except SystemExit as stop:
+            raise ConfigurationError(
+                f"the application module {name!r} ends the process when it is imported; put what it runs as a program "
+                "below if __name__ == '__main__':",
+            ) from stop
         except Exception as error:
             raise ConfigurationError(
                 f"the application module {name!r} cannot be imported ({type(error).__name__}: {error}); run this where "
