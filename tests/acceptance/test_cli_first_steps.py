@@ -65,6 +65,26 @@ class TestUnusablePlace:
         assert [one["status"] for one in found] == ["problem"]
         assert "set HEALSPAN_DATA_DIR" in found[0]["detail"]
 
+    def test_a_store_elsewhere_is_looked_at_there(self, run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HEALSPAN_DATABASE_URL", f"sqlite:///{place.parent}/other.db")
+        assert f"No store yet at {place.parent}/other.db" in run("incidents").out
+        monkeypatch.setenv("HEALSPAN_DATABASE_URL", f"sqlite:///{Path(__file__)}/other.db")
+        ran = run("incidents")
+        assert (ran.code, one_line(ran.err)) == (1, True)
+        assert "HEALSPAN_DATABASE_URL" in ran.err
+
+    @pytest.mark.parametrize("spoil", [a_file, below_a_file, lambda key: key.mkdir()])
+    def test_a_reviewers_key_that_cannot_be_made_is_told(
+        self, run: Run, place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spoil: Spoil
+    ) -> None:
+        (tmp_path / "keys").mkdir()
+        key = tmp_path / "keys" / "mine.pem"
+        spoil(key)
+        monkeypatch.setenv("HEALSPAN_REVIEWER_KEY", str(key))
+        ran = run("review", "keygen")
+        assert (ran.code, one_line(ran.err)) == (1, True)
+        assert "set HEALSPAN_REVIEWER_KEY" in ran.err
+
     def test_one_that_is_not_there_yet_is_empty_and_says_where(self, run: Run, place: Path) -> None:
         ran = run("incidents")
         assert ran.code == 0

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.errors import ConfigurationError, StoreUnavailable
 
 __all__ = ["console", "up"]
 
@@ -26,6 +26,9 @@ def console(
     from healspan.remediation.signals import stop_signal
 
     settings = load_settings()
+    unusable = settings.why_unusable()
+    if unusable is not None:
+        raise StoreUnavailable(f"the console has nothing to show: {unusable}")
     with stop_signal() as stop:
         server = ConsoleServer(
             host=settings.console_host if host is None else host,

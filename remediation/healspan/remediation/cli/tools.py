@@ -67,18 +67,27 @@ def is_empty(known: Settings) -> bool:
         raise StoreUnavailable(f"the data directory cannot be used: {unusable}")
     if not known.database_url.startswith("sqlite:"):
         return False
+    from healspan.remediation.settings import why_unusable
     from healspan.remediation.store.database import Database
 
     path = Database.for_tool(known).path
+    unusable = None if path is None else why_unusable(path.parent)
+    if unusable is not None:
+        raise StoreUnavailable(
+            f"the store {path} cannot be used: {unusable}, or HEALSPAN_DATABASE_URL to another store"
+        )
     spooled = known.spool_dir.is_dir() and any(known.spool_dir.glob("*.db"))
     return path is not None and not path.exists() and not spooled
 
 
 def nothing_yet(known: Settings) -> str:
     """Say that there is nothing, and what would change that."""
+    from healspan.remediation.store.database import Database
+
+    place = Database.for_tool(known).path or known.data_dir
     return (
-        f"No store yet at {known.data_dir}: nothing was captured. Run 'healspan demo', or put @error_boundary on a "
-        "function of your service and let it fail; HEALSPAN_DATA_DIR names another place."
+        f"No store yet at {place}: nothing was captured. Run 'healspan demo', or put @error_boundary on a function of "
+        "your service and let it fail; HEALSPAN_DATA_DIR names another place."
     )
 
 
