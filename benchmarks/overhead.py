@@ -294,15 +294,14 @@ def installed_repair(rounds: int) -> dict[str, float]:
     for function, whole in ((repaired, True), (repaired_within, False)):
         if ("caught" in function.__wrapped__.__code__.co_names) is not whole:
             sys.exit("a guard has another form than the one to be measured")
-    statement = paired(read_amount_too, repaired.__wrapped__, rounds // 10, 2_000, "1234.50")
-    helper = paired(read_scaled_too, repaired_within.__wrapped__, rounds // 10, 2_000, "1234.50")
-    clean = [nanoseconds(repaired, "1234.50", 200) for _ in range(rounds // 20)]
-    dirty = [nanoseconds(repaired, "$1,234.50", 200) for _ in range(rounds // 20)]
+    statement = paired(read_amount_too, repaired.__wrapped__, rounds, 2_000, "1234.50")
+    helper = paired(read_scaled_too, repaired_within.__wrapped__, rounds, 2_000, "1234.50")
+    calls = [(nanoseconds(repaired, "1234.50", 200), nanoseconds(repaired, "$1,234.50", 200)) for _ in range(rounds)]
     return {
         "repair_install_ms": round(statistics.median(seconds) * 1e3, 3),
         "guarded_statement_ns": round(statistics.median(ours - reference for reference, ours in statement), 1),
         "guarded_helper_ns": round(statistics.median(ours - reference for reference, ours in helper), 1),
-        "repair_us": round((statistics.median(dirty) - statistics.median(clean)) / 1e3, 2),
+        "repair_us": round(statistics.median(dirty - clean for clean, dirty in calls) / 1e3, 2),
     }
 
 

@@ -75,7 +75,7 @@ def check(name: str, failure: Failure) -> Repaired | None:
     before = shape((failure.target, failure.argument, failure.rest, failure.error.args))
     found = {}
     for accept in (Loss.NONE, Loss.NORMALISED):
-        asked = replace(failure, parameters=chosen.parameters(accept=accept))
+        asked = failure._replace(parameters=chosen.parameters(accept=accept))
         with armed():
             found[accept], again = chosen.repair(asked), chosen.repair(asked)
         assert shape(found[accept]) == shape(again), "it answers otherwise the second time"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -114,8 +114,8 @@ def test_declines_parameters_of_another_repairer(name: str) -> None:
     given = RepairerParameters()
     for failure in FAILURES[name]:
         own = repairer(name).parameters()
-        assert repairer(name).repair(replace(failure, parameters=own)) is not None
-        assert repairer(name).repair(replace(failure, parameters=given)) is None
+        assert repairer(name).repair(failure._replace(parameters=own)) is not None
+        assert repairer(name).repair(failure._replace(parameters=given)) is None
 
 
 def test_a_failure_that_one_repairer_answers_is_no_other_repairers_business() -> None:
@@ -255,7 +255,7 @@ def test_a_plugin_that_breaks_the_contract_declines(value: str, caplog: pytest.L
 
 def test_a_plugin_never_exceeds_the_loss_that_a_fix_accepts() -> None:
     made = assemble([point("roman", "roman")])["roman"]
-    assert made.repair(replace(IV, parameters=RepairerParameters(accept=Loss.NONE))) is None
+    assert made.repair(IV._replace(parameters=RepairerParameters(accept=Loss.NONE))) is None
 
 
 def test_the_page_of_the_catalogue_lists_every_repairer() -> None:

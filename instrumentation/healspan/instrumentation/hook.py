@@ -228,10 +228,10 @@ class BoundaryHook:
             if error is not None and _is_leaving(error, frame):
                 return
             sample, uses = self._take(frame)
+            args, kwargs = call_arguments(frame) if self._has_context else _NO_ARGUMENTS
             if uses:
-                self._site.settle(uses, *call_arguments(frame), result=(UNSEEN,))
+                self._site.settle(uses, args, kwargs, result=(UNSEEN,))
             if sample is not None:
-                args, kwargs = call_arguments(frame) if self._has_context else _NO_ARGUMENTS
                 self._sample(sample[0], args, kwargs, ended - sample[1])
         except Exception as own:
             report("settle", own)

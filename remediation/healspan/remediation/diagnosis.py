@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Protocol
 
 from pydantic import JsonValue
@@ -108,7 +107,7 @@ class Playbooks:
         for accept, repairer in fitting(location.kind, call.error):
             parameters: dict[str, JsonValue] = {"accept": accept.value, **_LEFT_TO_HUMANS.get(repairer.name, {})}
             given = repairer.parameters.model_validate(parameters)
-            if seen is not None and _declines(repairer, replace(seen, parameters=given)):
+            if seen is not None and _declines(repairer, seen._replace(parameters=given)):
                 continue
             step = location.step(
                 error_type=call.incident.error_type,

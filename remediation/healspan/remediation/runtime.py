@@ -39,7 +39,7 @@ from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Drainer, FixIndex, RunHistory, Snapshot, Spool
 from healspan.remediation.switch import obeyed
-from healspan.remediation.tally import Tally, rows
+from healspan.remediation.tally import Tallied, Tally, rows
 
 __all__ = ["Runtime", "internal_error", "report", "runtime", "shut_down", "start_soon", "switched_off", "when_flushing"]
 
@@ -47,6 +47,8 @@ logger = logging.getLogger("healspan")
 
 TALLY_SECONDS = 1.0
 EXPOSURE_SECONDS = 10.0
+_ContextKeys = tuple[tuple[str, str], ...]
+
 _MOST_CONTEXTS = 1_000
 RESTART_SECONDS = 30.0
 """After a start that failed, the next one is tried no sooner."""
@@ -70,7 +72,7 @@ class Runtime:
         self.repairs = Repairs(settings.in_app)
         self.serving = Serving(self.repairs)
         self._tally = Tally()
-        self._contexts: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+        self._contexts: dict[_ContextKeys, _ContextKeys] = {}
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._exposed = time.monotonic()
@@ -207,7 +209,15 @@ class Runtime:
             return [("judgement", judgement)]
         active = self._active(applied.fix_id)
         if criterion.value is True and applied.resolved:
-            self._tally.add(applied, True, run.pipeline, at=now.timestamp(), active=active)
+            tallied = Tallied(
+                applied.fix_id,
+                applied.boundary,
+                run.pipeline,
+                applied.context_keys,
+                applied.valid_output,
+                active,
+            )
+            self._tally.add(tallied, applied.elapsed_ms)
             return []
         self.metrics.repaired(applied.boundary)
         # What is not plainly good is worth a row of its own: a later unknown may overrule it.
@@ -244,12 +254,17 @@ class Runtime:
             valid: whether that keeps the contract; None without one.
             frame: of the boundary's wrapper, where the call is still going on.
         """
-        context = tuple(sorted(self._scrubbed(context_keys).items()))
+        context = self._scrubbed(context_keys)
         elapsed: dict[str, int] = {}
         for one in mine:
             elapsed[one.fix_id] = elapsed.get(one.fix_id, 0) + one.elapsed_ns
         own: Run | None = None
         for fix_id, nanoseconds in elapsed.items():
+            if run is None and resolved:
+                # Outside a pipeline the run ends with the call: nothing can come later that went wrong.
+                tallied = Tallied(fix_id, boundary, None, context, valid, self._active(fix_id))
+                self._tally.add(tallied, nanoseconds / 1e6)
+                continue
             applied = Applied(
                 fix_id=fix_id,
                 boundary=boundary,
@@ -262,23 +277,22 @@ class Runtime:
             if run is not None:
                 run.applied(applied)
                 run.heals.append(_heal(applied, mine))
-            elif resolved:
-                # Outside a pipeline the run ends with the call: nothing can come later that went wrong.
-                self._tally.add(applied, True, None, at=time.time(), active=self._active(fix_id))
             else:
                 own = own or Run(None, context_keys=context_keys)
                 own.applied(applied)
         if own is not None:
             self.close_run(own)
 
-    def _scrubbed(self, context_keys: Mapping[str, str]) -> dict[str, str]:
-        """Return context keys without secrets; a repaired call must not pay for the same ones again."""
+    def _scrubbed(self, context_keys: Mapping[str, str]) -> _ContextKeys:
+        """Return context keys without secrets, sorted; a repaired call must not pay for the same ones again."""
+        if not context_keys:
+            return ()
         raw = tuple(context_keys.items())
         known = self._contexts.get(raw)
         if known is None:
             if len(self._contexts) >= _MOST_CONTEXTS:
                 self._contexts.clear()
-            known = self._contexts[raw] = self.scrubber.scrub_context(context_keys)
+            known = self._contexts[raw] = tuple(sorted(self.scrubber.scrub_context(context_keys).items()))
         return known
 
     # Flushing
@@ -301,7 +315,7 @@ class Runtime:
             self._exposed = time.monotonic()
             for take in tuple(_takers):
                 for row in take():
-                    kept = row.model_copy(update={"context_keys": self._scrubbed(row.context_keys)})
+                    kept = row.model_copy(update={"context_keys": dict(self._scrubbed(row.context_keys))})
                     self.spool.append("exposure", kept)
 
     def _flush_forever(self) -> None:

@@ -1,69 +1,92 @@
 """Counts of what installed repairs did: exact, aggregated per minute, flushed every second.
 
-A repaired call must cost microseconds, so it adds to a count instead of writing a row. A kill loses at most
-the last second, and a lost count was never credited as a success.
+A repaired call must cost microseconds, so it leaves a note instead of writing a row; the notes are added up when
+they are taken. A kill loses at most the last second, and a lost note was never credited as a success.
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from healspan.remediation.ids import uuid7
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement
 from healspan.remediation.regression import NoRegression, verdict
 from healspan.remediation.run import Applied, Run
 
-__all__ = ["Tally", "rows"]
+__all__ = ["Tallied", "Tally", "rows"]
 
-_Key = tuple[str, str, str | None, tuple[tuple[str, str], ...], int, bool, bool | None, bool | None, bool]
+_MOST_NOTES = 1_000
+"""Notes that wait; whoever leaves one more adds them up."""
+
+_NOTHING_BROKE = NoRegression(True, "counted by an installed repair")
+
+
+class Tallied(NamedTuple):
+    """Good applications of installed repairs that are alike: they resolved their calls, and nothing broke."""
+
+    fix_id: str
+    boundary: str
+    pipeline: str | None
+    context_keys: tuple[tuple[str, str], ...]
+    """Sorted and without secrets."""
+    valid: bool | None
+    """Whether the result keeps its contract; None without one."""
+    active: bool
+    """Whether the fix was active; else it was on trial."""
 
 
 class Tally:
-    """Adds up good applications of installed repairs until they are taken."""
+    """Adds up good applications of installed repairs until they are taken.
 
-    def __init__(self) -> None:
+    Args:
+        now: seconds since the epoch.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._notes: deque[tuple[Tallied, float]] = deque()
         self._lock = threading.Lock()
-        self._counts: dict[_Key, tuple[int, float]] = {}
+        self._counts: dict[tuple[Tallied, int], tuple[int, float]] = {}
 
-    def add(
-        self, applied: Applied, no_regression: bool | None, pipeline: str | None, *, at: float, active: bool
-    ) -> None:
-        """Count one application; `at` is in seconds since the epoch."""
-        key = (
-            applied.fix_id,
-            applied.boundary,
-            pipeline,
-            applied.context_keys,
-            int(at // 60),
-            applied.resolved,
-            applied.valid_output,
-            no_regression,
-            active,
-        )
-        with self._lock:
-            count, elapsed = self._counts.get(key, (0, 0.0))
-            self._counts[key] = (count + 1, elapsed + applied.elapsed_ms)
+    def add(self, tallied: Tallied, elapsed_ms: float) -> None:
+        """Count one application, which took `elapsed_ms` milliseconds."""
+        # One step of the deque's, so nothing is lost between threads without a lock.
+        self._notes.append((tallied, elapsed_ms))
+        if len(self._notes) > _MOST_NOTES:
+            self._add_up()
 
     def take(self) -> list[tuple[Application, Judgement]]:
         """Return what has come since the last take, one pair of rows per distinct outcome and minute."""
+        self._add_up()
         with self._lock:
             counts, self._counts = self._counts, {}
         pairs = []
-        for key, (count, elapsed) in counts.items():
-            fix_id, boundary, pipeline, context, minute, resolved, valid, regression, active = key
+        for (tallied, minute), (count, elapsed) in counts.items():
             applied = Applied(
-                fix_id=fix_id,
-                boundary=boundary,
-                resolved=resolved,
-                valid_output=valid,
-                context_keys=context,
+                fix_id=tallied.fix_id,
+                boundary=tallied.boundary,
+                resolved=True,
+                valid_output=tallied.valid,
+                context_keys=tallied.context_keys,
                 elapsed_ms=elapsed / count,
             )
-            criterion = NoRegression(regression, "counted by an installed repair")
             at = datetime.fromtimestamp(minute * 60, UTC)
-            pairs.append(rows(applied, criterion, Run(pipeline), at=at, active=active, count=count))
+            run = Run(tallied.pipeline)
+            pairs.append(rows(applied, _NOTHING_BROKE, run, at=at, active=tallied.active, count=count))
         return pairs
+
+    def _add_up(self) -> None:
+        minute = int(self._now() // 60)
+        with self._lock:
+            for _ in range(len(self._notes)):
+                tallied, elapsed_ms = self._notes.popleft()
+                count, elapsed = self._counts.get((tallied, minute), (0, 0.0))
+                self._counts[tallied, minute] = count + 1, elapsed + elapsed_ms
 
 
 def rows(

@@ -18,9 +18,9 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from types import CodeType, FrameType
-from typing import Any
+from dataclasses import dataclass
+from types import CodeType, FrameType, TracebackType
+from typing import Any, NamedTuple
 
 from healspan.remediation.modules import importable_name
 from healspan.remediation.repair.path import PathTree, boundary_frame, calls_of
@@ -32,9 +32,15 @@ __all__ = ["Guard", "LiveRepair", "Probe", "current_probe", "repairs_rest"]
 
 logger = logging.getLogger("healspan.repair")
 
+_clock = time.perf_counter_ns
 _traceback = BaseException.__dict__["__traceback__"]  # past whatever the exception's class overrides
 _context = BaseException.__dict__["__context__"]
 _class_module, _class_qualname = type.__dict__["__module__"], type.__dict__["__qualname__"]
+
+_qualified: dict[int, tuple[weakref.ref[type], str]] = {}
+"""Names of exception classes by id, since a metaclass may hash and compare as it likes."""
+
+_MOST_QUALIFIED = 1_000
 
 _COMPARED = frozenset({str, bytes, int, float, bool, tuple, list, dict})
 
@@ -72,15 +78,13 @@ class LiveRepair:
     after: RepairStep | None = None
     """The step of the same fix that must have acted before, in the same call of the boundary."""
 
-    def is_its_turn(self, frame: FrameType) -> bool:
+    def is_its_turn(self, frame: FrameType, after: RepairStep) -> bool:
         """Whether what must come before has acted below this boundary frame."""
-        if self.after is None:
-            return True
         calls = calls_of(frame)
         uses = [] if calls is None else calls.uses(frame)
         if self.probe is not None:
             uses = [*uses, *self.probe.uses]
-        return any(use.succeeded and use.fix_id == self.fix_id and use.step == self.after for use in uses)
+        return any(use.succeeded and use.fix_id == self.fix_id and use.step == after for use in uses)
 
 
 _Acting = tuple[LiveRepair, FrameType]
@@ -245,15 +249,9 @@ class Guard:
             frame = sys._getframe(1)
             trace = _traceback.__get__(error)
             acting = self._acting(frame, error)
-            first = next(acting, None)
-            if (
-                first is None
-                or trace is None
-                or trace.tb_frame is not frame
-                or not self._is_here(frame, trace.tb_lasti)
-            ):
+            if not acting or trace is None or trace.tb_frame is not frame or not self._is_here(frame, trace.tb_lasti):
                 return False
-            _kept.keep(frame, error, itertools.chain((first,), acting))
+            _kept.keep(frame, error, acting)
         except Exception as own:
             _not_tried(own)
             return False
@@ -299,7 +297,7 @@ class Guard:
 
     def _tried(
         self,
-        acting: Iterator[_Acting],
+        acting: list[_Acting],
         error: Exception,
         method: str,
         operands: tuple[Any, ...],
@@ -315,8 +313,9 @@ class Guard:
             _not_tried(own)
             return None
 
-    def _acting(self, failing: FrameType, error: Exception) -> Iterator[_Acting]:
-        """Yield the repairs that may act on an exception."""
+    def _acting(self, failing: FrameType, error: Exception) -> list[_Acting]:
+        """Return the repairs that may act on an exception."""
+        acting: list[_Acting] = []
         error_type = qualified(type(error))
         for repair in self.repairs:
             if repair.step.error_type != error_type:
@@ -326,18 +325,23 @@ class Guard:
             if repair.probe is not None and repair.probe is not current_probe.get():
                 continue
             frame = boundary_frame(failing, repair.tree, repair.boundary)
-            if frame is not None and repair.is_its_turn(frame) and repair.repairer.applies(self.kind, error):
-                yield repair, frame
+            if (
+                frame is not None
+                and (repair.after is None or repair.is_its_turn(frame, repair.after))
+                and repair.repairer.applies(self.kind, error)
+            ):
+                acting.append((repair, frame))
+        return acting
 
     def _again(
         self,
-        acting: Iterator[_Acting],
+        acting: list[_Acting],
         error: Exception,
         operation: Callable[..., Any],
         operands: tuple[Any, ...],
         keywords: dict[str, Any],
     ) -> _Again | None:
-        started = time.perf_counter_ns()
+        started = _clock()
         at = 0 if self.kind == "call" or len(operands) == 1 else 1
         target = operation if self.kind == "call" else operands[0] if at else None
         rest = (*operands[at + 1 :], *keywords.values())
@@ -354,13 +358,24 @@ class Guard:
                 if self.kind not in ("subscript", "attribute"):
                     continue
                 others = (repaired.owner, *others[1:])
-            return _Again(operation, others, keywords, error, repair, repaired.loss, frame, started)
+            return _Again(
+                operation,
+                others,
+                keywords,
+                error,
+                _traceback.__get__(error),
+                _context.__get__(error),
+                repair,
+                repaired.loss,
+                frame,
+                started,
+            )
         return None
 
 
 def _is_stable(repairer: Repairer, failure: Failure, reading: object) -> bool:
     """Whether a repairer leaves its own reading as it is: reading twice must give what reading once gives."""
-    again = repairer.repair(replace(failure, argument=reading))
+    again = repairer.repair(failure._replace(argument=reading))
     if again is None or again.value is reading:
         return True
     # Only built-in types are compared: the class of another one could do anything.
@@ -389,16 +404,16 @@ class _Kept(threading.local):
     """The exceptions of this thread that are about to be repaired, each in its frame."""
 
     def __init__(self) -> None:
-        self._errors: dict[int, tuple[FrameType, Exception, Iterator[_Acting]]] = {}
+        self._errors: dict[int, tuple[FrameType, Exception, list[_Acting]]] = {}
 
-    def keep(self, frame: FrameType, error: Exception, acting: Iterator[_Acting]) -> None:
+    def keep(self, frame: FrameType, error: Exception, acting: list[_Acting]) -> None:
         """Keep an exception and the repairs that may act on it; let go of what an interrupt has left behind."""
         if self._errors:
             running = {id(each) for each in _upward(frame)}
             self._errors = {key: each for key, each in self._errors.items() if key in running}
         self._errors[id(frame)] = frame, error, acting
 
-    def take(self, frame: FrameType) -> tuple[Exception, Iterator[_Acting]]:
+    def take(self, frame: FrameType) -> tuple[Exception, list[_Acting]]:
         """Return what is kept for a frame, and let go of it."""
         _, error, acting = self._errors.pop(id(frame))
         return error, acting
@@ -413,43 +428,19 @@ def _upward(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-class _Again:
+class _Again(NamedTuple):
     """The second and last evaluation of an expression, with a repaired operand."""
 
-    __slots__ = (
-        "_context",
-        "_error",
-        "_frame",
-        "_keywords",
-        "_loss",
-        "_operands",
-        "_operation",
-        "_repair",
-        "_started",
-        "_trace",
-    )
-
-    def __init__(
-        self,
-        operation: Callable[..., Any],
-        operands: tuple[Any, ...],
-        keywords: dict[str, Any],
-        error: Exception,
-        repair: LiveRepair,
-        loss: Loss,
-        frame: FrameType,
-        started: int,
-    ) -> None:
-        self._operation = operation
-        self._operands = operands
-        self._keywords = keywords
-        self._error = error
-        self._trace = _traceback.__get__(error)
-        self._context = _context.__get__(error)
-        self._repair = repair
-        self._loss = loss
-        self._frame = frame
-        self._started = started
+    operation: Callable[..., Any]
+    operands: tuple[Any, ...]
+    keywords: dict[str, Any]
+    error: Exception
+    trace: TracebackType | None
+    context: BaseException | None
+    repair: LiveRepair
+    loss: Loss
+    frame: FrameType
+    started: int
 
     def run(self) -> Any:
         """Return the operation's result, or raise the original exception.
@@ -458,32 +449,39 @@ class _Again:
         handles meanwhile gets the original as its context.
         """
         try:
-            result = self._operation(*self._operands, **self._keywords)
+            result = self.operation(*self.operands, **self.keywords)
         except Exception:
             self._record(succeeded=False)
         else:
             self._record(succeeded=True)
             return result
-        raise self._error
+        raise self.error
 
     def restore(self) -> None:
         """Give the original exception the traceback and context it had before it was raised again."""
-        _traceback.__set__(self._error, self._trace)
-        _context.__set__(self._error, self._context)
+        _traceback.__set__(self.error, self.trace)
+        _context.__set__(self.error, self.context)
 
     def _record(self, *, succeeded: bool) -> None:
-        elapsed = time.perf_counter_ns() - self._started
-        use = FiredRepair(self._repair.fix_id, self._repair.step, self._loss, elapsed, succeeded, self._frame)
-        if self._repair.probe is not None:
-            self._repair.probe.uses.append(use)
+        elapsed = _clock() - self.started
+        use = FiredRepair(self.repair.fix_id, self.repair.step, self.loss, elapsed, succeeded, self.frame)
+        if self.repair.probe is not None:
+            self.repair.probe.uses.append(use)
             return
-        calls = calls_of(self._frame)
+        calls = calls_of(self.frame)
         if calls is not None:
             calls.fired(use)
 
 
 def qualified(error: type) -> str:
     """Return the qualified name of an exception class, past what a metaclass overrides."""
+    known = _qualified.get(id(error))
+    if known is not None and known[0]() is error:
+        return known[1]
     module = _class_module.__get__(error)
     named = importable_name(module) if type(module) is str else module
-    return f"{named}.{_class_qualname.__get__(error)}"
+    name = f"{named}.{_class_qualname.__get__(error)}"
+    if len(_qualified) >= _MOST_QUALIFIED:
+        _qualified.clear()
+    _qualified[id(error)] = weakref.ref(error), name
+    return name

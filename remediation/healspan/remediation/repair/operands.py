@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterator
-from dataclasses import replace
 from types import CodeType, FrameType, ModuleType
 
 from healspan.remediation.repair.expression import Location
@@ -45,15 +44,14 @@ def _read(node: ast.expr, frame: FrameType, location: Location, error: BaseExcep
     blank = Failure(location.kind, None, ABSENT, error, RepairerParameters())
     match node:
         case ast.Subscript(value=owner, slice=key):
-            return replace(blank, target=_value(owner, frame), argument=_value(key, frame))
+            return blank._replace(target=_value(owner, frame), argument=_value(key, frame))
         case ast.Attribute(value=owner, attr=name):
-            return replace(blank, target=_value(owner, frame), argument=name)
+            return blank._replace(target=_value(owner, frame), argument=name)
         case ast.Call(func=function, args=[first, *others], keywords=keywords):
             rest = (*others, *(each.value for each in keywords))
             if any(each.arg is None for each in keywords):
                 raise _Unreadable
-            return replace(
-                blank,
+            return blank._replace(
                 target=_value(function, frame),
                 argument=_value(first, frame),
                 rest=tuple(_value(each, frame) for each in rest),

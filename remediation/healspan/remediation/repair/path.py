@@ -63,7 +63,7 @@ _hook_ids: set[int] = set()
 _Place = tuple[Entry, int]
 
 _places: dict[tuple[int, int], tuple[CodeType, _Place | None]] = {}
-"""Place of a line of a code object; None for healspan's own frames."""
+"""Place of an instruction of a code object; None for healspan's own frames."""
 
 _MOST_PLACES = 10_000
 
@@ -216,15 +216,14 @@ def forget_lines() -> None:
 
 
 def _place(frame: FrameType, code: CodeType) -> _Place | None:
-    line = frame.f_lineno or 0
-    key = id(code), line
+    key = id(code), frame.f_lasti  # its line takes long to find in a long function
     known = _places.get(key)
     if known is not None:
         return known[1]
     module = importable_name(str(frame.f_globals.get("__name__", "?")))
     place = None
     if not is_own(module):
-        text = linecache.getline(code.co_filename, line, frame.f_globals)
+        text = linecache.getline(code.co_filename, frame.f_lineno or 0, frame.f_globals)
         place = path_entry(module, code.co_qualname, text), code.co_firstlineno
     if len(_places) >= _MOST_PLACES:
         _places.clear()

@@ -7,9 +7,8 @@ call returns was computed by the application's own expression.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -66,8 +65,7 @@ class RepairerParameters(BaseModel):
     nothing else, for as long as it lives: its risk can be told without looking at any input."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """An operation that raised, with the operands it was evaluated with."""
 
     kind: Kind
@@ -84,8 +82,7 @@ class Failure:
     """The operator as it is written: ``+``, ``<``, ``not in``; ``-x``, ``+x`` and ``~x`` where there is one operand."""
 
 
-@dataclass(frozen=True, slots=True)
-class Repaired:
+class Repaired(NamedTuple):
     """The operands to use instead."""
 
     value: object
@@ -137,6 +134,8 @@ def exact_text(value: object, limit: int) -> str | None:
     Subclasses are common (parsers hand out text nodes, enumerations are keys) and may override anything,
     so only the methods of `str` itself are used.
     """
+    if type(value) is str:
+        return value if len(value) <= limit else None
     if not issubclass(type(value), str) or str.__len__(value) > limit:  # type: ignore[arg-type]
         return None
     return str.__str__(value)

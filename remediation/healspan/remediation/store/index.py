@@ -165,7 +165,7 @@ class FixIndex:
 
     def latest(self, fix_id: str) -> StateChange | None:
         """Return the latest change of a fix's state that this process knows of, serving or not."""
-        known = self._known(fix_id)
+        known = self._local.get(fix_id) or self._stored.get(fix_id)
         return None if known is None else known.change
 
     # What this process has found itself
