@@ -151,7 +151,9 @@ def _keys(settings: Settings) -> Iterator[Check]:
         yield Check(
             name="reviewers",
             status="ok" if trusted else "note",
-            detail=f"trusted here: {trusted}" if trusted else "nobody is trusted yet; 'healspan review keygen'",
+            detail=f"trusted here: {trusted}"
+            if trusted
+            else "nobody is trusted yet; the first approval, or 'healspan review keygen', makes and trusts its key",
         )
         yield from _reviewer(settings, ring)
 
@@ -166,7 +168,7 @@ def _reviewer(settings: Settings, ring: KeyRing) -> Iterator[Check]:
         yield Check(name="reviewer key", status="problem", detail=str(error))
         return
     yield from _private("reviewer key", path)
-    if key_id not in ring.trusted_ids:
+    if ring.trusted_ids and key_id not in ring.trusted_ids:
         yield Check(
             name="reviewer key",
             status="warning",

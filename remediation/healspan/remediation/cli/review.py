@@ -257,6 +257,7 @@ def import_files(
     """Import fixes that a human wrote, signed with your key, through the policy.
 
     Each file holds the fields of a FixDraft; source_hash may be left out and is then taken from the live functions.
+    docs/review.md has an example; 'healspan fixes export DIR' writes what is known as such files.
     With "decision": "approve" in its file a fix serves at once; with "propose" or none ('healspan fixes export' writes
     none), for high risk, and under policy 'suggest', it is imported as a proposal. Importing again changes nothing.
     Exit code 1: a file could not be imported; the others were. Where none can be, nothing is touched at all.
