@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 
@@ -35,6 +35,9 @@ def positive(result: float, arguments: Mapping[str, Any]) -> bool:
         ({"output": float, "fallback": "none"}, "could never be returned"),
         ({"output": float, "fallback": None}, "could never be returned"),
         ({"fallback": lambda text: 0.0}, "called without arguments"),
+        ({"output": 3}, "output must be a type"),
+        ({"output": [float]}, "output must be a type"),
+        ({"output": positive}, "output must be a type"),
         ({"partial_output": 3}, "partial_output is the name of a variable"),
         ({"in_app": "shop"}, "write in_app=['shop']"),
     ],
@@ -112,6 +115,18 @@ class TestWhatStartsAsBefore:
         def early() -> Later: ...  # type: ignore[name-defined]  # noqa: F821
 
         assert error_boundary("declared", fallback=None)(early).boundary.doubts == ()
+
+    @pytest.mark.parametrize("output", ["flaot", list["Later"]])  # type: ignore[name-defined]  # noqa: F821
+    def test_an_output_that_is_never_defined_is_told_by_who_asks_late(self, output: object) -> None:
+        boundary = error_boundary("declared", output=output)(amount).boundary
+        assert boundary.doubts == ()
+        assert "output cannot be checked" in (boundary.why_unchecked() or "")
+
+    @pytest.mark.parametrize(
+        "output", [float, None, float | None, "float", list[float], Literal[1], Annotated[float, "x"]]
+    )
+    def test_an_output_that_is_a_type_is_taken(self, output: object) -> None:
+        assert error_boundary("declared", output=output)(amount).boundary.why_unchecked() is None
 
     def test_a_generator_hands_out_items_whatever_its_annotation(self) -> None:
         def items() -> Iterator[int]:

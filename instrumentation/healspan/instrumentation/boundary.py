@@ -114,6 +114,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         self.golden = golden
         refuse_unfit(
             name,
+            output=output,
             context=context,
             tunable=tunable,
             fallback=fallback,

@@ -17,12 +17,16 @@ from healspan.remediation.errors import ConfigurationError
 
 __all__ = ["broken_fallback", "fit_checks", "refuse_unfit", "refuse_unfit_strategy", "why_unfit"]
 
+_NO_TYPES = (bool, int, float, complex, bytes, list, tuple, dict, set, frozenset)
+"""Values of these, given for a type, pydantic takes for no restriction at all."""
+
 _VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def refuse_unfit(
     name: str,
     *,
+    output: object,
     context: object,
     tunable: object,
     fallback: object,
@@ -34,6 +38,10 @@ def refuse_unfit(
     Raises:
         ConfigurationError: says which one, and what it should be.
     """
+    if type(output) in _NO_TYPES or inspect.isroutine(output) or inspect.ismodule(output):
+        raise ConfigurationError(
+            f"boundary {name!r}: output must be a type, not {output!r:.40}: anything would pass it; write output=float"
+        )
     if context is not None and not callable(context):
         raise ConfigurationError(
             f"boundary {name!r}: context must be a function from the call's arguments to a dict of short texts, not "

@@ -93,6 +93,7 @@ class Site:
             fallback=begun_fallback(fallback, self._begin),
             tunable=tunable,
             doubts=tuple(self._doubts(output, fallback, context)),
+            why_unchecked=self.contract.why_unchecked,
         )
         self.copies = retry_safe == "snapshot"
         unknown = tunable.keys() - self._signature.parameters.keys()

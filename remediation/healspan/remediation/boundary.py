@@ -175,6 +175,8 @@ class Boundary:
     """Why it has this form."""
     doubts: tuple[str, ...] = ()
     """What of the declaration can do nothing, in sentences; ``healspan doctor`` shows them."""
+    why_unchecked: Callable[[], str | None] = lambda: None
+    """Why the declared output is not checked, if it is not; to be asked when the application is imported whole."""
 
     def tuned(self, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """Check a fix's values against what is declared tunable.

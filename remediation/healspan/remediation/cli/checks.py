@@ -353,7 +353,8 @@ def _refused(store: Store, settings: Settings) -> Iterator[tuple[str, str]]:
 def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
     for boundary in boundaries.values():
         yield Check(name="boundary", status="ok", detail=f"{boundary.name}: {_FORMS[boundary.form]}{_why(boundary)}")
-        for doubt in boundary.doubts:
+        unchecked = boundary.why_unchecked()
+        for doubt in (*boundary.doubts, *([unchecked] if unchecked is not None else ())):
             yield Check(name="boundary", status="warning", detail=f"{boundary.name}: {doubt}")
         for strategy in boundary.strategies.values():
             try:
