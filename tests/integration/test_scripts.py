@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.command import shell
 
+from healspan.remediation.fix import FixDraft
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store import drain_all
 from healspan.remediation.store.repository import Store
@@ -90,6 +91,14 @@ def test_and_the_other_way_round_and_in_what_it_spawns(folder: Path) -> None:
     python(folder, "service.py")
     found = [one for one in incidents() if one.incident.module == "net_sales"]
     assert [one.resolution and one.resolution.tier.value for one in found] == ["2", "1"]
+
+
+def test_what_was_approved_under_the_old_name_goes_on_while_the_source_is_the_same() -> None:
+    old = FixDraft.model_construct(source_hash={"__main__:prose": "aa"})
+    assert old.made_for("service:prose", "aa")
+    assert not old.made_for("service:prose", "bb")
+    assert not old.made_for("service:other", "aa")
+    assert not FixDraft.model_construct(source_hash={"a:prose": "aa"}).made_for("b:prose", "aa")
 
 
 def test_doctor_finds_its_fixes_fresh(folder: Path) -> None:
