@@ -16,7 +16,7 @@ from tests.world import World
 
 from healspan.remediation.errors import ConfigurationError, SignatureRefused, StateConflict
 from healspan.remediation.fix import Fix, FixState, RiskLevel
-from healspan.remediation.incident import Decision
+from healspan.remediation.incident import Decision, IncidentStatus
 from healspan.remediation.review import (
     ImportOutcome,
     ImportResult,
@@ -400,6 +400,16 @@ class TestQueue:
         if later is not None:
             world.change(fix, later)
         assert self.waits(world)
+
+    def test_one_that_has_healed_it_since_answers_in_that_context(self, world: World) -> None:
+        fix = world.fix(state=FixState.ACTIVE, ago=timedelta(hours=3))
+        world.failure(ago=timedelta(hours=2))
+        world.failure(document_type="10-Q", status=IncidentStatus.HEALED, fix=fix)
+        assert self.waits(world)
+        world.failure(status=IncidentStatus.HEALED, fix=world.fix("other"))
+        assert self.waits(world), "what healed it serves no more"
+        world.failure(status=IncidentStatus.HEALED, fix=fix)
+        assert not self.waits(world)
 
     def test_a_humans_approval_of_it_is_news(self, world: World, ann: Reviewer) -> None:
         fix = world.fix(state=FixState.TRIAL, ago=timedelta(hours=2))

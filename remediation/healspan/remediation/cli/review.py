@@ -127,7 +127,7 @@ def list_queue(
         )
     answered = [one.summary for one in queue.escalated if one.summary.answered_by is not None]
     if answered:
-        print_heading("Failures that escalated before the fix that covers them came to serve")
+        print_heading("Failures that escalated and have an answer since")
         escalations = [
             (short(one.examples[0]), str(one.incidents), one.error_pattern, short(one.answered_by or ""))
             for one in answered

@@ -58,8 +58,8 @@ class Escalation(Record):
     examples: tuple[UUID, ...]
     """Newest first."""
     answered_by: str | None
-    """A serving fix for it that came to serve, or was approved, after its latest escalation; where it escalated in
-    several contexts, each has one. None: somebody has to look."""
+    """A serving fix for it that came to serve, was approved, or has healed it, after its latest escalation; where it
+    escalated in several contexts, each has one. None: somebody has to look."""
 
 
 class Proposal(Record):
@@ -114,7 +114,10 @@ class ReviewQueue:
                 lately = mine.with_only_columns(_INCIDENT.c.context, func.max(_INCIDENT.c.at))
                 contexts = connection.execute(lately.group_by(_INCIDENT.c.context)).all()
                 newest = examples[0]
-                answers = [_answer(serving, newest, context, at) for context, at in contexts]
+                answers = [
+                    _answer(serving, newest, context, at) or _healed_by(connection, serving, exact, context, at)
+                    for context, at in contexts
+                ]
                 found.append(
                     Escalation(
                         exact=exact,
@@ -216,6 +219,29 @@ def _serving(connection: Connection) -> list[tuple[Fix, datetime]]:
         with contextlib.suppress(InvalidFix):
             found.append((parse_fix(body), at))
     return found
+
+
+def _healed_by(
+    connection: Connection,
+    serving: Iterable[tuple[Fix, datetime]],
+    exact: str,
+    context: str,
+    escalated_at: datetime,
+) -> str | None:
+    """Return a serving fix that has healed a pattern in a context since it escalated there last."""
+    healed = (
+        select(_RESOLUTION.c.fix_id)
+        .select_from(_ENDED)
+        .where(
+            _INCIDENT.c.exact == exact,
+            _INCIDENT.c.context == context,
+            _INCIDENT.c.at > escalated_at,
+            _RESOLUTION.c.status == IncidentStatus.HEALED,
+        )
+        .distinct()
+    )
+    ids = {fix.fix_id for fix, _ in serving}
+    return next((one for one in connection.execute(healed).scalars() if one in ids), None)
 
 
 def _answer(
