@@ -126,13 +126,14 @@ class World:
         risk: RiskLevel = RiskLevel.LOW,
         step: Step | None = None,
         like: Incident | None = None,
+        context_keys: dict[str, str] | None = None,
         ago: timedelta = timedelta(),
     ) -> Fix:
         """Write a fix of a pattern and the changes that brought it to a state, signed by the machine."""
         exact = like.pattern.exact if like else f"v1:exact:{boundary}:{kind}:return labels[wanted]"
         draft = FixDraft(
             pattern=f"{kind}::{boundary}::look_up",
-            scope=Scope(module=boundary, match=Match.EXACT, exact=exact),
+            scope=Scope(module=boundary, match=Match.EXACT, exact=exact, context_keys=context_keys or {}),
             diagnosis="The primary way does not fit this input; an alternative may.",
             fix_type="strategy",
             fix_instruction=f"When {boundary} fails this way, use its strategy 'prose'.",
@@ -165,6 +166,14 @@ class World:
             )
             previous = reached
         return made
+
+    def change(self, fix: Fix, state: FixState, *, reason: str = "its verdicts say so") -> None:
+        """Let the engine change the state of a fix, now."""
+        view = self.store.fixes.get(fix.fix_id)
+        assert view is not None
+        latest = view.changes[-1]
+        update = {"sequence": latest.sequence + 1, "state": state, "previous": latest.state, "reason": reason}
+        self.write(self.keys.sign_change(latest.model_copy(update={**update, "at": self.now, "signature": None})))
 
     def application(
         self,

@@ -219,6 +219,10 @@ class TestFixes:
         assert run("fixes", "export", str(tmp_path / "out")).code == 0
         monkeypatch.setenv("HEALSPAN_DATA_DIR", str(tmp_path / "elsewhere"))
         [result] = run("review", "import", str(tmp_path / "out"), *APP, "--json").json
+        assert result["outcome"] == "proposed", "nobody has decided"
+        [file] = (tmp_path / "out").iterdir()
+        file.write_text(file.read_text().replace('"decision": null', '"decision": "approve"'))
+        [result] = run("review", "import", str(tmp_path / "out"), *APP, "--json").json
         assert result["outcome"] == "active"
 
 

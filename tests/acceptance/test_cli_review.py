@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ from sqlalchemy import text
 from tests import shop
 from tests.command import APP, Run, one_line, shell
 from tests.unit.test_review import draft, write
+from tests.world import World
 
 from healspan.remediation.fix import FixState
+from healspan.remediation.incident import Decision
 from healspan.remediation.runtime import shut_down
 from healspan.remediation.store.repository import Store
 
@@ -23,6 +27,36 @@ class TestReview:
         assert "kind=offer" in ran.out
         queue = run("review", "list", "--json").json
         assert [one["summary"]["incidents"] for one in queue["escalated"]] == [2, 1]
+
+    def test_suspended_fixes_and_answered_failures_are_shown_with_what_to_do(self, run: Run) -> None:
+        world = World()
+        suspended, answering = world.fix("cogs", state=FixState.TRIAL), world.fix(state=FixState.ACTIVE)
+        world.change(suspended, FixState.SUSPENDED, reason="3 failures in a row")
+        failure = world.failure(ago=timedelta(hours=1))
+        world.close()
+        ran = run("review", "list")
+        assert "3 failures in a row" in ran.out
+        assert "bring it back with 'healspan review approve FIX'" in ran.out
+        assert re.search(rf"{str(failure.error_id)[-12:]} .*{answering.fix_id[:12]}", ran.out)
+        assert "healspan replay LATEST" in ran.out
+        assert "Nothing waits" not in ran.out
+        assert [one["fix"]["fix_id"] for one in run("review", "list", "--json").json["suspended"]] == [suspended.fix_id]
+
+    @pytest.mark.parametrize("command", ["fixes show", "fixes explain", "review approve"])
+    def test_a_candidate_that_was_not_kept_is_explained(self, run: Run, command: str) -> None:
+        candidate = "ab12" * 16
+        tried = Decision(
+            fix_id=candidate, what="read '-' as zero", applied=False, gate="contract", reason="0 is refused"
+        )
+        world = World()
+        failure = world.failure(decisions=[tried])
+        world.close()
+        ran = run(*command.split(), candidate[:12])
+        assert (ran.code, one_line(ran.err)) == (1, True)
+        assert "was tried out and not kept" in ran.err
+        assert "read '-' as zero; gate 'contract': 0 is refused" in ran.err
+        assert f"incidents show {str(failure.error_id)[-12:]}" in ran.err
+        assert "no fix, or more than one" in run(*command.split(), "cd34" * 3).err
 
     def test_an_imported_fix_serves_and_answers_the_pattern(self, run: Run, filled: Path, tmp_path: Path) -> None:
         ran = run("review", "import", str(write(tmp_path / "d", good=draft())), *APP)
@@ -36,6 +70,13 @@ class TestReview:
         ran = run("review", "import", str(write(tmp_path / "d", a="{", b=draft())), *APP, "--json")
         assert ran.code == 1
         assert [one["outcome"] for one in ran.json] == ["failed", "active"]
+
+    def test_where_nothing_can_be_imported_nobody_is_trusted(self, run: Run, data_dir: Path, tmp_path: Path) -> None:
+        ran = run("review", "import", str(write(tmp_path / "d", a="{", b=draft(scope={"module": "nowhere"}))), *APP)
+        assert ran.code == 1
+        assert ran.out.count("failed") == 2
+        assert not (tmp_path / "reviewer.pem").exists()
+        assert not data_dir.exists()
 
     def test_an_application_that_cannot_be_imported_is_told(self, run: Run, tmp_path: Path) -> None:
         ran = run("review", "import", str(write(tmp_path / "d", b=draft())), "--app", "no.such.module")

@@ -158,6 +158,16 @@ def test_an_empty_review_queue_says_so(world):
     assert "Nothing waits for you" in words(opened(REVIEW))
 
 
+def test_a_suspended_fix_is_shown_with_the_way_back(world):
+    fix = world.fix("revenue", state=FixState.TRIAL)
+    world.change(fix, FixState.SUSPENDED, reason="3 failures in a row")
+    app = opened(REVIEW)
+    assert "Nothing waits for you" not in words(app)
+    [told] = [warning.value for warning in app.warning]
+    assert "3 failures in a row" in told
+    assert f"healspan review approve {fix.fix_id[:12]}" in told
+
+
 def test_a_proposed_fix_is_shown_with_diagnosis_steps_risk_and_evidence(world):
     incident = world.failure("revenue")
     world.fix("revenue", risk=RiskLevel.MEDIUM, like=incident)

@@ -28,7 +28,7 @@ class TestAHumansWay:
     def draft(self, tmp_path: Path, *steps: AdapterStep, **changes: Any) -> Path:
         payload = json.loads(make_draft("adapted_amount", *(steps or (CLEAN,))).model_dump_json())
         path = tmp_path / "draft.json"
-        path.write_text(json.dumps(payload | changes))
+        path.write_text(json.dumps({"decision": "approve", **payload, **changes}))
         return path
 
     def test_from_the_file_to_a_healed_call(self, service: Runtime, tmp_path: Path) -> None:

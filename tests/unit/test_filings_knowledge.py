@@ -90,7 +90,7 @@ def test_the_words_by_which_checks_know_a_family_are_those_of_the_three_filings(
 
 @pytest.mark.parametrize("path", REVIEWED, ids=lambda path: path.stem)
 def test_a_reviewed_fix_is_complete_against_the_pipeline(path: Path) -> None:
-    draft = complete_draft(read_draft(path), boundaries())
+    draft = complete_draft(read_draft(path).draft, boundaries())
     assert draft.scope.match is Match.BOUNDARY
     assert draft.origin.startswith("human:")
 

@@ -15,18 +15,18 @@ from tests.world import World
 
 from healspan.remediation.errors import ConfigurationError, SignatureRefused, StateConflict
 from healspan.remediation.fix import Fix, FixState, RiskLevel
-from healspan.remediation.incident import Decision
+from healspan.remediation.incident import Decision, IncidentStatus
 from healspan.remediation.review import (
     ImportOutcome,
     ImportResult,
     approve,
     import_drafts,
     reject,
-    review_queue,
     suspend,
 )
 from healspan.remediation.reviewers import make_reviewer, open_reviewer
 from healspan.remediation.signing import KeyRing, Reviewer, enrol
+from healspan.remediation.waiting import review_queue
 
 
 @pytest.fixture
@@ -181,6 +181,7 @@ class TestReject:
 def draft(**changed: Any) -> dict[str, Any]:
     return {
         "version": 1,
+        "decision": "approve",
         "pattern": "price::several_words",
         "scope": {"module": "price", "match": "boundary"},
         "diagnosis": "Offers say more than the price.",
@@ -193,6 +194,24 @@ def draft(**changed: Any) -> dict[str, Any]:
         "steps": [{"kind": "strategy", "strategy": "last_word", "arguments": {"currencies": ["EUR", "USD"]}}],
         "origin": "human:ann",
         **changed,
+    }
+
+
+def scope(*types: str) -> dict[str, object]:
+    return {"module": "price", "match": "boundary", "error_types": [*types]}
+
+
+def repair(error_type: str) -> dict[str, object]:
+    place = {"line": 1, "end_line": 1, "column": 0, "end_column": 1}
+    return {
+        "kind": "repair",
+        "module": "tests.shop",
+        "qualname": "price",
+        "source_hash": "",
+        "expression": "float(text)",
+        "error_type": error_type,
+        "repairer": "number",
+        **place,
     }
 
 
@@ -254,6 +273,13 @@ class TestImport:
             ),
             (draft(steps=[{"kind": "fallback"}]), "declares no fallback"),
             (draft(source_hash={"tests.shop:last_word": "0" * 64}), "changed since the draft was written"),
+            (draft(decision="yes"), "write 'approve' or 'propose'"),
+            (draft(decision=["approve"]), "write 'approve' or 'propose'"),
+            (draft(scope=scope("ValueError")), "did you mean 'builtins.ValueError'?"),
+            (draft(scope=scope("tests.shop.Nothing")), "no exception of a module that is imported here"),
+            (draft(scope=scope("builtins.int")), "no exception of a module"),
+            (draft(scope=scope("builtins.KeyError"), steps=[repair("builtins.ValueError")]), "it would never act"),
+            (draft(steps=[repair("KeyError")]), "did you mean 'builtins.KeyError'?"),
         ],
     )
     def test_a_bad_file_is_told_and_the_others_are_imported(
@@ -276,6 +302,16 @@ class TestImport:
     def test_an_empty_directory_is_told(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="holds no"):
             bring(world, ann, write(tmp_path / "d"))
+
+    @pytest.mark.parametrize("decision", [None, "propose"])
+    def test_what_nobody_approved_waits(self, world: World, ann: Reviewer, tmp_path: Path, decision: object) -> None:
+        [result] = bring(world, ann, write(tmp_path / "d", good=draft(decision=decision)))
+        assert result.outcome is ImportOutcome.PROPOSED
+        assert "review approve" in result.message
+        [again] = bring(world, ann, write(tmp_path / "d", good=draft(decision=decision)))
+        assert again.outcome is ImportOutcome.UNCHANGED
+        [decided] = bring(world, ann, write(tmp_path / "d", good=draft()))
+        assert (decided.outcome, decided.fix_id) == (ImportOutcome.ACTIVE, result.fix_id)
 
     def test_under_suggest_it_is_proposed_only(self, world: World, ann: Reviewer, tmp_path: Path) -> None:
         directory = write(tmp_path / "d", good=draft())
@@ -337,6 +373,62 @@ class TestQueue:
         assert first.resolution is not None
         assert first.resolution.decisions == (tried,)
         assert [one.fix.fix_id for one in queue.proposed] == [fix.fix_id]
+
+    def waits(self, world: World) -> bool:
+        [pattern] = review_queue(world.store).escalated
+        return pattern.summary.answered_by is None
+
+    def test_a_fix_that_came_to_serve_afterwards_answers(self, world: World) -> None:
+        world.failure(ago=timedelta(hours=2))
+        world.fix(state=FixState.ACTIVE, ago=timedelta(hours=1))
+        assert not self.waits(world)
+
+    @pytest.mark.parametrize("later", [None, FixState.TRIAL, FixState.ACTIVE])
+    def test_one_that_served_already_did_not_help_whatever_the_engine_made_of_it(
+        self, world: World, later: FixState | None
+    ) -> None:
+        fix = world.fix(state=FixState.TRIAL, ago=timedelta(hours=2))
+        world.failure(ago=timedelta(hours=1))
+        if later is not None:
+            world.change(fix, later)
+        assert self.waits(world)
+
+    def test_one_that_has_healed_it_since_answers_in_that_context(self, world: World) -> None:
+        fix = world.fix(state=FixState.ACTIVE, ago=timedelta(hours=3))
+        world.failure(ago=timedelta(hours=2))
+        world.failure(document_type="10-Q", status=IncidentStatus.HEALED, fix=fix)
+        assert self.waits(world)
+        world.failure(status=IncidentStatus.HEALED, fix=world.fix("other"))
+        assert self.waits(world), "what healed it serves no more"
+        world.failure(status=IncidentStatus.HEALED, fix=fix)
+        assert not self.waits(world)
+
+    def test_a_humans_approval_of_it_is_news(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix(state=FixState.TRIAL, ago=timedelta(hours=2))
+        world.failure(ago=timedelta(hours=1))
+        approve(world.store.database, fix.fix_id, ann, world.settings.keys_dir, reason="read it")
+        assert not self.waits(world)
+
+    def test_an_answer_in_one_context_is_none_in_another(self, world: World) -> None:
+        world.failure(document_type="10-K", ago=timedelta(hours=3))
+        world.failure(document_type="10-Q", ago=timedelta(hours=2))
+        world.fix(state=FixState.ACTIVE, context_keys={"document_type": "10-Q"}, ago=timedelta(hours=1))
+        assert self.waits(world)
+        world.fix(state=FixState.ACTIVE, context_keys={"document_type": "10-K"})
+        assert not self.waits(world)
+
+    def test_a_fix_that_its_verdicts_suspended_waits_too(self, world: World) -> None:
+        fix = world.fix(state=FixState.TRIAL)
+        world.change(fix, FixState.SUSPENDED, reason="3 failures in a row")
+        queue = review_queue(world.store)
+        [one] = queue.suspended
+        assert (one.fix.fix_id, one.change.reason) == (fix.fix_id, "3 failures in a row")
+        assert not queue.is_empty
+
+    def test_one_that_a_human_suspended_has_been_decided(self, world: World, ann: Reviewer) -> None:
+        fix = world.fix(state=FixState.TRIAL)
+        suspend(world.store.database, fix.fix_id, ann, reason="it broke")
+        assert review_queue(world.store).is_empty
 
     def test_it_is_empty_when_nobody_has_to_do_anything(self, world: World) -> None:
         assert review_queue(world.store).is_empty

@@ -19,6 +19,9 @@ __all__ = ["app", "extra", "interval", "sentence"]
 
 app = typer.Typer(help="Work out rewards of fixes and hotspots.", no_args_is_help=True, add_completion=False)
 
+_LONGEST = 7 * 24 * 3_600
+"""Seconds; a report that is older describes another week."""
+
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
 
@@ -31,7 +34,10 @@ def interval(text: str) -> timedelta:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if found is None:
         raise typer.BadParameter(f"{text!r} is no interval; write it like 60s, 5m or 1h")
-    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    seconds = float(found[1]) * _UNITS[found[2]]
+    if seconds > _LONGEST:
+        raise typer.BadParameter(f"{text!r} is more than a week; give a shorter interval, like 60s, 5m or 1h")
+    return timedelta(seconds=seconds)
 
 
 @contextlib.contextmanager

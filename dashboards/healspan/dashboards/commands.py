@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.errors import ConfigurationError, StoreUnavailable
 
 __all__ = ["console", "up"]
 
@@ -16,7 +16,9 @@ _WATCH_SECONDS = 1.0
 
 def console(
     host: Annotated[str | None, typer.Option(help="Where to listen; default: HEALSPAN_CONSOLE_HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="Likewise; default: HEALSPAN_CONSOLE_PORT.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Likewise; default: HEALSPAN_CONSOLE_PORT.")
+    ] = None,
 ) -> None:
     """Serve the console, until stopped."""
     from healspan.dashboards.server import ConsoleServer
@@ -24,6 +26,9 @@ def console(
     from healspan.remediation.signals import stop_signal
 
     settings = load_settings()
+    unusable = settings.why_unusable()
+    if unusable is not None:
+        raise StoreUnavailable(f"the console has nothing to show: {unusable}")
     with stop_signal() as stop:
         server = ConsoleServer(
             host=settings.console_host if host is None else host,
@@ -39,8 +44,8 @@ def console(
 
 def up(
     host: Annotated[str | None, typer.Option(help="Where to listen; default: as the settings say.")] = None,
-    console_port: Annotated[int | None, typer.Option(help="Default: HEALSPAN_CONSOLE_PORT.")] = None,
-    metrics_port: Annotated[int | None, typer.Option(help="Default: HEALSPAN_METRICS_PORT.")] = None,
+    console_port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Default: HEALSPAN_CONSOLE_PORT.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Default: HEALSPAN_METRICS_PORT.")] = None,
     every: Annotated[str, typer.Option(help="How often analytics run, e.g. 60s, 5m, 1h.")] = "60s",
     with_console: Annotated[bool, typer.Option("--console/--no-console", help="Serve the console.")] = True,
     with_metrics: Annotated[bool, typer.Option("--metrics/--no-metrics", help="Publish /metrics.")] = True,

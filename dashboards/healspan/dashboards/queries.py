@@ -11,7 +11,7 @@ from healspan.remediation.record import Record
 from healspan.remediation.store import Hotspot
 from healspan.remediation.store.overview import HealDuration, OutcomeCount, Overview, Span
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.review_queue import Escalation, Proposal, ReviewQueue
+from healspan.remediation.store.review_queue import Escalation, Proposal, ReviewQueue, Suspension
 from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView
 
 __all__ = [
@@ -81,6 +81,7 @@ class ReviewPage(Record):
 
     escalations: tuple[Escalation, ...]
     proposals: tuple[Proposal, ...]
+    suspensions: tuple[Suspension, ...]
 
 
 def stretch_for(length: timedelta) -> timedelta:
@@ -161,7 +162,11 @@ def review_page(store: Store) -> ReviewPage:
         StoreUnavailable, StoreCorrupt: the store cannot be read.
     """
     queue = ReviewQueue(store.database)
-    return ReviewPage(escalations=queue.escalations(), proposals=queue.proposals())
+    return ReviewPage(
+        escalations=queue.escalations(),
+        proposals=queue.proposals(),
+        suspensions=queue.suspensions(),
+    )
 
 
 def hotspot_page(store: Store) -> tuple[Hotspot, ...]:

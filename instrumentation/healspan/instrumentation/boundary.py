@@ -12,11 +12,13 @@ from types import TracebackType
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, get_args
 
 from healspan.instrumentation.contract import Check
+from healspan.instrumentation.declared import fit_checks, refuse_unfit
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.form import with_boundary
 from healspan.instrumentation.site import ContextFunction, Site
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Tunable
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.modules import importable_name
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, runtime, start_soon
 
@@ -110,11 +112,18 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         if golden is not None and not (isinstance(golden, int | float) and 0 <= golden <= 1):
             raise ConfigurationError(f"boundary {name!r}: golden is the share of good calls to keep, from 0 to 1")
         self.golden = golden
-        for check in checks:
-            _refuse_unfit(name, check)
+        refuse_unfit(
+            name,
+            output=output,
+            context=context,
+            tunable=tunable,
+            fallback=fallback,
+            partial_output=partial_output,
+            in_app=in_app,
+        )
         self.name = name
         self.output = output
-        self.checks = checks
+        self.checks = fit_checks(name, checks)
         self.retry_safe = retry_safe
         self.context = context
         self.tunable = dict(tunable or {})
@@ -161,7 +170,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         """Capture what left the block; never swallow it."""
         if isinstance(error, Exception):
             caller = sys._getframe(1)
-            target = f"{caller.f_globals.get('__name__', '?')}:{caller.f_code.co_qualname}"
+            target = f"{importable_name(str(caller.f_globals.get('__name__', '?')))}:{caller.f_code.co_qualname}"
             with internal_error("observe"):
                 boundary = Boundary(name=self.name, function=None, target=target, mode="observe")
                 failure = Failure(
@@ -175,18 +184,3 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
                 )
                 failure.observe(runtime())
         return False
-
-
-def _refuse_unfit(boundary: str, check: object) -> None:
-    """Refuse a check that cannot be asked: every good call would break a contract that nobody can keep."""
-    if not callable(check):
-        raise ConfigurationError(f"boundary {boundary!r}: checks must be a list of functions, not of {check!r:.40}")
-    try:
-        inspect.signature(check).bind(None, {})
-    except ValueError:
-        return  # written in C, and silent about its parameters
-    except TypeError as error:
-        called = getattr(check, "__name__", "check")
-        raise ConfigurationError(
-            f"boundary {boundary!r}: check {called} must take (result, arguments): {error}",
-        ) from error

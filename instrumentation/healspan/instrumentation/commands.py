@@ -31,7 +31,7 @@ def demo(
     demo starts afresh, unless --keep is given or somebody has reviewed fixes in its store.
     """
     from healspan.remediation.runtime import shut_down
-    from healspan.remediation.settings import load_settings, private_directory
+    from healspan.remediation.settings import load_settings, private_directory, why_unusable
 
     examples = examples_directory()
     home = data_dir.absolute() if data_dir is not None else load_settings().data_dir.absolute() / "demo"
@@ -40,6 +40,9 @@ def demo(
     if data_dir is None and not keep and (home / "keys" / "trusted").is_dir():
         keep = True
         typer.echo(f"Somebody has reviewed fixes in {home}: going on with them. Remove it to start afresh.", err=True)
+    unusable = why_unusable(home)
+    if unusable is not None:
+        raise StoreUnavailable(f"the demo has no place to keep what it learns: {unusable}")
     if data_dir is None:
         private_directory(home.parent)
     if data_dir is None and not keep and home.exists():

@@ -90,6 +90,12 @@ class Contract:
         """Whether anything is really checked: an annotation may say nothing, or what cannot be validated."""
         return bool(self._checks) or (self._adapter if self._resolved else self._resolve()) is not None
 
+    def why_unchecked(self) -> str | None:
+        """Return why the output type cannot be checked, once everything that it names should be defined."""
+        if not self._resolved:
+            self._resolve()
+        return self.problem
+
     @property
     def output(self) -> Any:
         """The declared type of the result; `UNSET` where none is, or none that can be resolved."""

@@ -23,6 +23,7 @@ from pydantic import JsonValue
 
 from healspan.instrumentation.values import ValueReader
 from healspan.remediation.incident import Expression, Frame
+from healspan.remediation.modules import importable_name
 from healspan.remediation.repair.path import is_own, path_entry
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
@@ -209,7 +210,7 @@ def _both_ends(traceback: TracebackType | None) -> Iterator[TracebackType]:
 
 def _module(frame: FrameType) -> str:
     name = dict.get(frame.f_globals, "__name__")
-    return name if type(name) is str else "unknown"
+    return importable_name(name) if type(name) is str else "unknown"
 
 
 def _positions(code: CodeType, instruction: int) -> Positions | None:

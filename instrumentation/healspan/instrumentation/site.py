@@ -6,7 +6,8 @@ What runs at each call is elsewhere: inside the function (`hook`), or in front o
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import FrameType, FunctionType
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from healspan.instrumentation.background import Background, BeingHealed, copied
 from healspan.instrumentation.begun import beginning, begun_fallback
 from healspan.instrumentation.contract import Arguments, Check, Contract, compared
+from healspan.instrumentation.declared import broken_fallback, refuse_unfit_strategy, why_unfit
 from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
@@ -21,11 +23,14 @@ from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.modules import importable_name
 from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, report, runtime, start_soon, when_flushing
 
 __all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed"]
+
+logger = logging.getLogger("healspan")
 
 ContextFunction = Callable[..., Mapping[str, str]]
 
@@ -69,6 +74,7 @@ class Site:
         self._name = name
         self._refuse_awaitable(fallback, "the fallback")
         self._begin = beginning(function)
+        self._signature = inspect.signature(function)
         if self._begin is not None and (output is not UNSET or checks):
             raise ConfigurationError(
                 f"boundary {name!r}: a generator hands its items out before a contract could be verified; declare "
@@ -79,16 +85,17 @@ class Site:
         self.boundary = Boundary(
             name=name,
             function=function,
-            target=f"{function.__module__}:{function.__qualname__}",
+            target=f"{importable_name(function.__module__)}:{function.__qualname__}",
             retry_safe=retry_safe,
             mode=mode,
             has_contract=self.contract.declared,
             has_checks=bool(checks),
             fallback=begun_fallback(fallback, self._begin),
             tunable=tunable,
+            doubts=tuple(self._doubts(output, fallback, context)),
+            why_unchecked=self.contract.why_unchecked,
         )
         self.copies = retry_safe == "snapshot"
-        self._signature = inspect.signature(function)
         unknown = tunable.keys() - self._signature.parameters.keys()
         if unknown:
             raise ConfigurationError(
@@ -111,6 +118,8 @@ class Site:
         self._capture_locals = capture_locals
         self._partial_output = partial_output
         self._in_app = in_app
+        for doubt in self.boundary.doubts:
+            logger.warning("boundary %s: %s", name, doubt)
         register(self.boundary)
         when_flushing(self.counter.take)
 
@@ -119,6 +128,7 @@ class Site:
 
         def add(function: Callable[..., Any]) -> Callable[..., Any]:
             self._refuse_awaitable(function, f"strategy {name!r}")
+            refuse_unfit_strategy(self._name, self._signature, name, function)
             if name in self.boundary.strategies:
                 raise ConfigurationError(
                     f"boundary {self.boundary.name!r} has a strategy {name!r} already; give this one another name",
@@ -127,6 +137,24 @@ class Site:
             return function
 
         return add
+
+    def _doubts(self, output: Any, fallback: Any, context: ContextFunction | None) -> Iterator[str]:
+        """Yield what of the declaration can do nothing; refused is what contradicts itself word by word.
+
+        An annotation may be older than the boundary, and a context that fails costs nothing but its keys: neither is
+        reason enough for the application not to start.
+        """
+        broken = broken_fallback(self.function, output, fallback) if self._begin is None else None
+        if broken is not None and output is not UNSET:
+            raise ConfigurationError(
+                f"boundary {self._name!r}: the fallback {fallback!r:.40} breaks the declared output ({broken}), so it "
+                "could never be returned; make them agree",
+            )
+        if broken is not None:
+            yield f"the fallback breaks the return annotation ({broken}), so it is never returned; make them agree"
+        unfit = None if context is None else why_unfit(self._signature, context)
+        if unfit is not None:
+            yield f"the context function cannot take the call's arguments ({unfit}), so there are no context keys"
 
     def _refuse_awaitable(self, alternative: object, what: str) -> None:
         if inspect.iscoroutinefunction(alternative) and not inspect.iscoroutinefunction(self.function):

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from healspan.remediation.modules import importable_name
 from healspan.remediation.scrubbing import ScrubSession, marker
 
 __all__ = ["Limits", "ValuePolicy", "ValueReader", "type_name"]
@@ -61,7 +62,7 @@ def class_name(cls: type) -> str:
         module, name = _MODULE.__get__(cls), _QUALNAME.__get__(cls)
     except AttributeError:
         return "unknown"
-    named = f"{module}.{name}" if type(module) is str else str(name)
+    named = f"{importable_name(module)}.{name}" if type(module) is str else str(name)
     return named if len(named) <= _MAX_TYPE_NAME else named[: _MAX_TYPE_NAME - 1] + "…"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from healspan.instrumentation.generators import AsyncItems, Items
 from healspan.instrumentation.hook import BoundaryHook
 from healspan.instrumentation.site import Site
+from healspan.remediation.parsing import parse
 from healspan.remediation.repair import RunningCalls, enclose, held, register_boundary
 
 __all__ = ["call_wrapper", "generator_wrapper"]
@@ -132,7 +133,7 @@ def _made(
     # The wrapper's frames are healspan's own, and so belong to no path of a failure.
     namespace: dict[str, Any] = {"__name__": __name__}
     # Only names of the function's own parameters go into the text, and Python has checked those already.
-    tree = ast.parse(source)
+    tree = parse(source)
     if change is not None:
         change(tree, prefix)
     exec(compile(tree, "<healspan boundary>", "exec"), namespace)  # noqa: S102 - our own template

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from healspan.remediation.errors import InvalidFix
+from healspan.remediation.parsing import parse
 
 __all__ = ["HOST_NAMES", "MODULES", "MOST_TEXT", "PARAMETERS", "AdapterText", "read_text"]
 
@@ -98,11 +99,12 @@ def _parsed(text: str) -> ast.Module:
     if len(text) > MOST_TEXT:
         raise InvalidFix(f"adapter: {len(text):,} characters are more than {MOST_TEXT:,}; make it shorter")
     try:
-        return ast.parse(text)
+        tree: ast.Module = parse(text)
     except SyntaxError as error:
         raise InvalidFix(f"adapter, line {error.lineno or 0}: {error.msg}; correct it") from None
     except (ValueError, MemoryError, RecursionError):
         raise InvalidFix("adapter: it is nested too deeply, or holds a null character; make it simpler") from None
+    return tree
 
 
 def _check_module(tree: ast.Module) -> None:

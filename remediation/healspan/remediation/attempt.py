@@ -175,8 +175,7 @@ class Attempt:
         for step in self._fix.steps:
             for name in used_strategies(step):
                 target, digest = function_hash(self._call.boundary.strategies[name].function)
-                known = self._fix.source_hash.get(target)
-                if known != digest:
+                if not self._fix.made_for(target, digest):
                     raise StepInapplicable(
                         f"stale: strategy {name!r} ({target}) changed since the fix was made; review it again",
                     )

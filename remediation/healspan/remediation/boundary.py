@@ -121,6 +121,11 @@ class Between:
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        """Refuse bounds that hold nothing."""
+        if not (isinstance(self.low, int | float) and isinstance(self.high, int | float) and self.low <= self.high):
+            raise ConfigurationError(f"{self!r:.80} holds nothing; give two numbers, the lower one first")
+
     def holds(self, value: object) -> bool:
         """Whether a fix may set this value."""
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
@@ -131,6 +136,11 @@ class OneOf:
     """The values a tunable argument may have; a playbook tries the others in this order."""
 
     values: tuple[JsonValue, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no list of values."""
+        if not isinstance(self.values, tuple | list):
+            raise ConfigurationError(f"{self!r:.80} names no values; write OneOf((one, other))")
 
     def holds(self, value: object) -> bool:
         """Whether a fix may set this value."""
@@ -163,6 +173,10 @@ class Boundary:
     form: BoundaryForm = "wrapper"
     form_reason: str = ""
     """Why it has this form."""
+    doubts: tuple[str, ...] = ()
+    """What of the declaration can do nothing, in sentences; ``healspan doctor`` shows them."""
+    why_unchecked: Callable[[], str | None] = lambda: None
+    """Why the declared output is not checked, if it is not; to be asked when the application is imported whole."""
 
     def tuned(self, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """Check a fix's values against what is declared tunable.

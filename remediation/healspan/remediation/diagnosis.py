@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from healspan.remediation.boundary import FailedCall, FailingFrame, OneOf
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
+from healspan.remediation.parsing import parse_expression
 from healspan.remediation.playbooks import Answer, playbook_for
 from healspan.remediation.repair import failure_at, function_hash, locate
 from healspan.remediation.repairers import Failure, Loss, Repairer, catalogue
@@ -258,7 +259,7 @@ def assess(step: Step, *, has_checks: bool) -> tuple[RiskLevel, str]:
 
 def _has_literal_name(expression: str) -> bool:
     """Whether the key or the attribute stands in the source, as names of fields and columns do."""
-    match ast.parse(expression.strip(), mode="eval").body:
+    match parse_expression(expression.strip()):
         case ast.Subscript(slice=ast.Constant()) | ast.Attribute():
             return True
     return False

@@ -1,18 +1,24 @@
-"""Drafts of fixes that humans write as JSON files: read, checked against the live application, completed."""
+"""Drafts of fixes that humans write as JSON files: read, checked against the live application, completed.
+
+A file says what its author has decided: ``"decision": "approve"`` lets the fix serve once it is imported;
+``"propose"``, or none as `healspan fixes export` writes it, leaves it to a reviewer.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import Literal, assert_never, get_args
 
 from pydantic import ValidationError
 
 from healspan.remediation.boundary import Boundary, boundaries
 from healspan.remediation.errors import ConfigurationError, HealspanError, InvalidFix, StaleFix
-from healspan.remediation.fix import FixDraft
+from healspan.remediation.fix import FixDraft, Scope
+from healspan.remediation.repair.handled import exception_class
 from healspan.remediation.repairers import repairer
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.staleness import live_hashes
@@ -26,7 +32,45 @@ from healspan.remediation.step import (
     StrategyStep,
 )
 
-__all__ = ["complete_draft", "draft_files", "read_draft"]
+__all__ = ["CheckedDraft", "DraftDecision", "DraftFile", "check_drafts", "complete_draft", "draft_files", "read_draft"]
+
+DraftDecision = Literal["approve", "propose"]
+
+
+@dataclass(frozen=True, slots=True)
+class DraftFile:
+    """What one file holds."""
+
+    draft: FixDraft
+    decision: DraftDecision | None
+    """None: nobody has decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedDraft:
+    """One file, looked at with the live application."""
+
+    path: Path
+    file: DraftFile | None
+    """Its draft complete; None if it cannot be imported."""
+    problem: str = ""
+
+
+def check_drafts(paths: Iterable[Path]) -> list[CheckedDraft]:
+    """Read and check the drafts of files, or of directories of ``*.json``; a bad one is told, and keeps no other back.
+
+    Raises:
+        ConfigurationError: a directory holds no file.
+    """
+    return [_checked(path) for path in draft_files(paths)]
+
+
+def _checked(path: Path) -> CheckedDraft:
+    try:
+        read = read_draft(path)
+        return CheckedDraft(path, DraftFile(complete_draft(read.draft), read.decision))
+    except HealspanError as error:
+        return CheckedDraft(path, None, str(error))
 
 
 def draft_files(paths: Iterable[Path]) -> list[Path]:
@@ -47,8 +91,8 @@ def draft_files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-def read_draft(path: Path) -> FixDraft:
-    """Read one draft.
+def read_draft(path: Path) -> DraftFile:
+    """Read one draft, and what was decided about it.
 
     Raises:
         InvalidFix: the file cannot be read, is not JSON, or is no draft; the message names the field.
@@ -61,8 +105,11 @@ def read_draft(path: Path) -> FixDraft:
         raise InvalidFix(f"is not JSON ({error}); correct it") from error
     if not isinstance(payload, dict):
         raise InvalidFix("holds no JSON object; a draft is one object with the fields of FixDraft")
+    decision = payload.pop("decision", None)
+    if decision is not None and decision not in get_args(DraftDecision):
+        raise InvalidFix(f"its decision {decision!r:.40} is none: write 'approve' or 'propose'")
     try:
-        return FixDraft.model_validate(payload)
+        return DraftFile(FixDraft.model_validate(payload), decision)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "draft"
@@ -90,6 +137,7 @@ def complete_draft(draft: FixDraft, known: Mapping[str, Boundary] | None = None)
             f"boundary {draft.scope.module!r} is not declared in this process (declared: {named}); import the "
             "application first: 'healspan review import --app MODULE'",
         )
+    _check_types(draft.scope, draft.steps)
     for step in draft.steps:
         _check_step(step, boundary)
     live = live_hashes(draft.steps, boundary)
@@ -97,6 +145,29 @@ def complete_draft(draft: FixDraft, known: Mapping[str, Boundary] | None = None)
         if live.get(target, digest) != digest:
             raise StaleFix(f"{target} changed since the draft was written; review it, then leave source_hash out")
     return draft.model_copy(update={"source_hash": live})
+
+
+def _check_types(scope: Scope, steps: Iterable[Step]) -> None:
+    """Refuse types of exceptions that nothing can be: the fix would wait for its failure for ever."""
+    repaired = {step.error_type for step in steps if isinstance(step, RepairStep)}
+    for name in (*scope.error_types, *sorted(repaired)):
+        if not _is_failure(name):
+            built_in = f"builtins.{name}"
+            meant = f"did you mean {built_in!r}?" if _is_failure(built_in) else "'healspan incidents show ID' has it"
+            raise InvalidFix(
+                f"{name!r} is no exception of a module that is imported here; give the qualified name ({meant}), and "
+                "import the module that holds it with --app MODULE",
+            )
+    if scope.error_types and repaired and not repaired & {*scope.error_types}:
+        raise InvalidFix(
+            f"scope.error_types lets it act on {', '.join(scope.error_types)} only, but its repairs wait for "
+            f"{', '.join(sorted(repaired))}: it would never act; make them agree, or leave error_types empty",
+        )
+
+
+def _is_failure(name: str) -> bool:
+    found = exception_class(name)
+    return found is not None and issubclass(found, Exception)
 
 
 def _check_step(step: Step, boundary: Boundary) -> None:

@@ -212,7 +212,9 @@ def _app(registry: CollectorRegistry) -> Callable[[WSGIEnvironment, StartRespons
 
 def metrics(
     host: Annotated[str | None, typer.Option(help="Where to listen; default: HEALSPAN_METRICS_HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="Likewise; default: HEALSPAN_METRICS_PORT.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Likewise; default: HEALSPAN_METRICS_PORT.")
+    ] = None,
 ) -> None:
     """Publish the store's numbers for Prometheus at /metrics, until stopped."""
     settings = load_settings()

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from healspan.remediation.errors import InvalidFix
+from healspan.remediation.modules import NAMELESS
 from healspan.remediation.record import Record, canonical_json, content_address
 from healspan.remediation.step import FramePath, Step
 
@@ -141,6 +142,15 @@ class FixDraft(Record):
     """Playbook name, model id and prompt version, or ``human:`` and who."""
     source_hash: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the source of every function a step touches, by ``module:qualname``."""
+
+    def made_for(self, target: str, digest: str) -> bool:
+        """Tell whether a function's source is what the fix was made for.
+
+        A function of a program that nobody could import when the fix was made is known by its name and its source.
+        """
+        qualname = target.partition(":")[2]
+        names = (target, *(f"{program}:{qualname}" for program in NAMELESS))
+        return any(self.source_hash.get(name) == digest for name in names)
 
 
 class Fix(FixDraft):

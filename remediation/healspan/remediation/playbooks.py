@@ -1,4 +1,4 @@
-"""The playbooks: which failure is answered with which kinds of step, and what is left to Claude or a human.
+"""The playbooks: which failure is answered with which kinds of step, and what is left to a human.
 
 A table, read from the top: the first row that matches a failure decides. The steps of a row stand in the order of what
 they cost: a retry and a repair without loss keep the whole computation, other parameters and strategies compute the
@@ -106,14 +106,14 @@ PLAYBOOKS: Final = (
         "`ImportError`, `NameError`, `SyntaxError`, `NotImplementedError`",
         _is(ImportError, NameError, SyntaxError, NotImplementedError),
         _WITHOUT_THE_CALL,
-        "Code or deployment is incomplete, whatever the input: Claude drafts the change, a human deploys it.",
+        "Code or deployment is incomplete, whatever the input: a human writes the change and deploys it.",
     ),
     Playbook(
         "assertion",
         "`AssertionError`",
         _is(AssertionError),
         _WITHOUT_THE_CALL,
-        "An assumption of the code is wrong. Other parameters might only pass by the check: Claude or a human.",
+        "An assumption of the code is wrong. Other parameters might only pass by the check: a human.",
     ),
     Playbook(
         "operand",
@@ -139,40 +139,38 @@ class Left:
     """One statement, which fails so wherever it stands."""
     why: str
     whom: str
-    """Who may find a fix: a human reviews what Claude proposes, as for any fix."""
+    """Who may find a fix."""
 
 
-_HUMAN, _CLAUDE = "a human", "Claude or a human"
+_DATA, _CODE = "a human who knows the data", "a human who reads the code"
 
 LEFT: Final = (
-    Left("division by zero", "1 / int('0')", "Every result would be invented.", _HUMAN),
+    Left("division by zero", "1 / int('0')", "Every result would be invented.", _DATA),
     Left(
-        "an attribute of None", "dict().get('order').amount", "A value is missing, and only the code says why.", _CLAUDE
+        "an attribute of None", "dict().get('order').amount", "A value is missing, and only the code says why.", _CODE
     ),
     Left(
         "a missing required value",
         "dict(order=1)['amount']",
         "No key is the same name; the value is not there.",
-        _HUMAN,
+        _DATA,
     ),
-    Left("an index out of range", "[7][int('1')]", "A list has no names to go by.", _CLAUDE),
-    Left("operands of the wrong type", "1 + str(2)", "Whether text or number was meant stands nowhere.", _CLAUDE),
-    Left("a word where a number should be", "float('n/a')", "That no number is known is no number.", _HUMAN),
-    Left("a number with a scale or unit", "float('1.2 million')", "The code behind may scale by itself.", _CLAUDE),
-    Left("an ambiguous number", "float('12,5')", "The next value may be 1,234 and mean 1.234.", _HUMAN),
+    Left("an index out of range", "[7][int('1')]", "A list has no names to go by.", _CODE),
+    Left("operands of the wrong type", "1 + str(2)", "Whether text or number was meant stands nowhere.", _CODE),
+    Left("a word where a number should be", "float('n/a')", "That no number is known is no number.", _DATA),
+    Left("a number with a scale or unit", "float('1.2 million')", "The code behind may scale by itself.", _CODE),
+    Left("an ambiguous number", "float('12,5')", "The next value may be 1,234 and mean 1.234.", _DATA),
     Left(
         "an ambiguous date",
         "__import__('datetime').date.fromisoformat('05/09/2024')",
         "Day and month can be swapped.",
-        _HUMAN,
+        _DATA,
     ),
-    Left("a cut text", "__import__('json').loads('{\"a\": [1, 2')", "Its end would be invented.", _HUMAN),
-    Left(
-        "one line with another delimiter", "'7;12'.split(',')[int('1')]", "One line alone shows no delimiter.", _CLAUDE
-    ),
-    Left("an iterator at its end", "next(iter([]))", "There is no next value.", _CLAUDE),
-    Left("unpacking", "a, b = [1]", "There is no single expression whose operand could be read otherwise.", _CLAUDE),
-    Left("an error of your own", "raise ValueError('no such order')", "Your code has decided.", _CLAUDE),
+    Left("a cut text", "__import__('json').loads('{\"a\": [1, 2')", "Its end would be invented.", _DATA),
+    Left("one line with another delimiter", "'7;12'.split(',')[int('1')]", "One line alone shows no delimiter.", _CODE),
+    Left("an iterator at its end", "next(iter([]))", "There is no next value.", _CODE),
+    Left("unpacking", "a, b = [1]", "There is no single expression whose operand could be read otherwise.", _CODE),
+    Left("an error of your own", "raise ValueError('no such order')", "Your code has decided.", _CODE),
 )
 """Beside these: a wrong but well-formed value raises nothing, and only `checks` can see it; errors that your code
 handles are not looked at; `KeyboardInterrupt`, `SystemExit` and `CancelledError` pass untouched."""

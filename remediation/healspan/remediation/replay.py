@@ -12,7 +12,6 @@ import inspect
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from healspan.remediation.errors import CannotReplay, SignatureRefused
 from healspan.remediation.fix import Fix, FixState, Match
 from healspan.remediation.incident import Incident
 from healspan.remediation.interrupts import is_interrupt
+from healspan.remediation.modules import live_module
 from healspan.remediation.policy import GATES, Preset, Request, first_refusal
 from healspan.remediation.record import Record
 from healspan.remediation.run import Run, current_run
@@ -317,7 +317,7 @@ def _stored_call(incident: Incident, boundary: Boundary) -> Callable[[], Any]:
 
 def _find(target: str) -> Any:
     module, _, qualname = target.partition(":")
-    found: Any = sys.modules.get(module)
+    found: Any = live_module(module)
     for name in qualname.split("."):
         found = getattr(found, name, None)
     return found

@@ -1,4 +1,4 @@
-"""Review: a human's turn. Approve, reject, suspend, import; and the queue of what waits for it.
+"""Review: a human's turn. Approve, reject, suspend, import; what waits for it is in `waiting`.
 
 Used by the command line and by the console, so that an approval is the same thing in both. Every decision is
 a signed change of state, compared and swapped in the store: of two reviewers who decide at once, one is told.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from healspan.remediation.drafts import complete_draft, draft_files, read_draft
+from healspan.remediation.drafts import CheckedDraft, DraftFile, check_drafts
 from healspan.remediation.errors import (
     ConfigurationError,
     HealspanError,
@@ -23,7 +23,6 @@ from healspan.remediation.errors import (
 )
 from healspan.remediation.fix import Fix, FixState, RiskLevel, StateChange, parse_fix
 from healspan.remediation.ids import uuid7
-from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.policy import Preset
 from healspan.remediation.record import Record
 from healspan.remediation.signing import KeyRing, Reviewer
@@ -32,20 +31,17 @@ from healspan.remediation.store.changes import append_change, latest_change
 from healspan.remediation.store.controls import write_audit
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import AuditEntry, encode
-from healspan.remediation.store.repository import Store
-from healspan.remediation.store.review_queue import Escalation, Proposal, ReviewQueue
 from healspan.remediation.store.rows import Inserts, row_of
 from healspan.remediation.store.tables import FixRow, table_of
 
 __all__ = [
-    "EscalatedPattern",
     "ImportOutcome",
     "ImportResult",
-    "Queue",
     "approve",
+    "import_checked",
     "import_drafts",
+    "not_imported",
     "reject",
-    "review_queue",
     "suspend",
 ]
 
@@ -333,14 +329,26 @@ def import_drafts(
     preset: Preset = "guarded",
     now: datetime | None = None,
 ) -> list[ImportResult]:
-    """Import drafts that a human wrote, one transaction each; a bad file is told and the others go on.
+    """Import the drafts of files, or of directories of ``*.json``, as `import_checked` does."""
+    return import_checked(check_drafts(paths), database, reviewer, keys_dir, preset=preset, now=now)
 
-    The application must be imported: a draft is checked against its boundaries. With preset ``suggest``, and for
-    a high risk with any, it is imported as a proposal; otherwise it serves at once, since whoever imports it
-    approves it. Importing again changes nothing.
+
+def import_checked(
+    drafts: Iterable[CheckedDraft],
+    database: Database,
+    reviewer: Reviewer,
+    keys_dir: Path,
+    *,
+    preset: Preset = "guarded",
+    now: datetime | None = None,
+) -> list[ImportResult]:
+    """Import drafts that a human wrote, one transaction each; a bad one is told and the others go on.
+
+    One whose file says so is approved, and serves at once; any other is imported as a proposal, as is each with
+    preset ``suggest``, and one of a high risk. Importing again changes nothing.
 
     Args:
-        paths: files, or directories of ``*.json``.
+        drafts: checked while the application was imported.
         database: the store.
         reviewer: signs the fixes and their states.
         keys_dir: of this host, which must trust the reviewer.
@@ -348,29 +356,37 @@ def import_drafts(
         now: the wall clock, in UTC.
 
     Raises:
-        ConfigurationError: a directory holds no file.
         SignatureRefused: this host does not trust the reviewer.
         StoreUnavailable, StoreCorrupt: what came before is imported, the rest is not.
     """
     ring = KeyRing.open(keys_dir)
     ring.verify(b"import", reviewer.sign(b"import"))
     moment = now or datetime.now(UTC)
-    return [_import(path, database, reviewer, ring, preset, moment) for path in draft_files(paths)]
+    return [
+        not_imported(one) if one.file is None else _import(one.path, one.file, database, reviewer, ring, preset, moment)
+        for one in drafts
+    ]
+
+
+def not_imported(draft: CheckedDraft) -> ImportResult:
+    """Return the result of a draft that did not pass its check."""
+    return ImportResult(path=str(draft.path), outcome=ImportOutcome.FAILED, message=draft.problem)
 
 
 def _import(
     path: Path,
+    file: DraftFile,
     database: Database,
     reviewer: Reviewer,
     ring: KeyRing,
     preset: Preset,
     now: datetime,
 ) -> ImportResult:
-    fix: Fix | None = None
+    fix = reviewer.sign_fix(Fix.from_draft(file.draft, created_at=now))
+    waits = _why_it_waits(fix, file, preset)
     try:
-        fix = reviewer.sign_fix(Fix.from_draft(complete_draft(read_draft(path)), created_at=now))
         with database.writing() as connection:
-            outcome, message = _admit(connection, fix, reviewer, ring, preset, now)
+            outcome, message = _admit(connection, fix, reviewer, ring, preset, now, waits)
     except StoreError:
         raise
     except HealspanError as error:
@@ -379,8 +395,19 @@ def _import(
         path=str(path),
         outcome=outcome,
         message=message,
-        fix_id=None if fix is None else fix.fix_id,
+        fix_id=fix.fix_id,
     )
+
+
+def _why_it_waits(fix: Fix, file: DraftFile, preset: Preset) -> str | None:
+    """Return why an imported fix is no more than proposed; None if it is approved."""
+    if file.decision is None:
+        return 'its file holds no decision ("decision": "approve" would let it serve)'
+    if file.decision == "propose":
+        return "its file says so"
+    if preset == "suggest":
+        return "policy 'suggest' lets nothing act"
+    return "its risk is high" if fix.risk_level is RiskLevel.HIGH else None
 
 
 def _admit(
@@ -390,9 +417,9 @@ def _admit(
     ring: KeyRing,
     preset: Preset,
     now: datetime,
+    waits: str | None,
 ) -> tuple[ImportOutcome, str]:
-    """Bring an imported fix as far as the policy lets it go."""
-    waits = preset == "suggest" or fix.risk_level is RiskLevel.HIGH
+    """Bring an imported fix as far as its file and the policy let it go."""
     latest = latest_change(connection, fix.fix_id)
     known = latest is not None
     if latest is None:
@@ -416,10 +443,10 @@ def _admit(
         )
     if _is_approved(latest, ring, now):
         return ImportOutcome.UNCHANGED, f"it is active since {latest.at:%Y-%m-%d %H:%M} UTC"
-    if waits:
-        why = "policy 'suggest' lets nothing act" if preset == "suggest" else "its risk is high"
+    if waits is not None:
         outcome = ImportOutcome.UNCHANGED if known else ImportOutcome.PROPOSED
-        return outcome, f"it is proposed, since {why}; 'healspan review approve {fix.fix_id[:12]}' approves it by name"
+        state = "proposed" if latest.state is FixState.PROPOSED else f"no more than {latest.state}"
+        return outcome, f"it is {state}, since {waits}; 'healspan review approve {fix.fix_id[:12]}' approves it by name"
     stored = _stored(connection, fix.fix_id)
     _activate(
         connection,
@@ -433,57 +460,3 @@ def _admit(
         now=now,
     )
     return ImportOutcome.ACTIVE, "it is signed and serves"
-
-
-# Queue
-
-
-_ARCHITECTURAL = "architectural deficiency"
-
-
-class EscalatedPattern(Record):
-    """A pattern that escalated, with its latest incident: what was tried on it, and why that was refused."""
-
-    summary: Escalation
-    latest: Incident
-    resolution: Resolution | None
-    bucket: str | None = None
-    """What it probably is, where its latest incident says so: an architectural deficiency where healing was stopped
-    because one failure led to the next."""
-
-
-class Queue(Record):
-    """What waits for a human."""
-
-    escalated: tuple[EscalatedPattern, ...]
-    """Those that nobody has answered first, then the most frequent."""
-    proposed: tuple[Proposal, ...]
-    """Newest first."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nobody has to do anything."""
-        return not self.proposed and all(one.summary.answered_by is not None for one in self.escalated)
-
-
-def review_queue(store: Store, *, limit: int = 100) -> Queue:
-    """Return what waits for a human.
-
-    Raises:
-        StoreUnavailable, StoreCorrupt: it cannot be read.
-    """
-    queue = ReviewQueue(store.database)
-    escalated = []
-    for summary in queue.escalations(limit=limit):
-        view = store.incidents.get(summary.examples[0])
-        if view is not None:
-            decisions = () if view.resolution is None else view.resolution.decisions
-            escalated.append(
-                EscalatedPattern(
-                    summary=summary,
-                    latest=view.incident,
-                    resolution=view.resolution,
-                    bucket=_ARCHITECTURAL if any(one.gate == "cascade" for one in decisions) else None,
-                ),
-            )
-    return Queue(escalated=tuple(escalated), proposed=queue.proposals())

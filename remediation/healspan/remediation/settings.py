@@ -10,6 +10,8 @@ import errno
 import os
 import secrets
 import socket
+import stat
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,7 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from healspan.remediation.errors import ConfigurationError, StoreUnavailable
 
-__all__ = ["Settings", "load_settings", "private_directory", "private_file"]
+__all__ = ["Settings", "load_settings", "private_directory", "private_file", "why_unusable"]
 
 Names = Annotated[tuple[str, ...], NoDecode]
 """Written as one string with commas in the environment."""
@@ -43,6 +45,33 @@ def private_directory(path: Path) -> None:
             f"the directory {path} cannot be made ({error.strerror}); set HEALSPAN_DATA_DIR to a directory that "
             "this user can write",
         ) from error
+
+
+def why_unusable(path: Path) -> str | None:
+    """Return why a directory that this user has to work in cannot be used; None if it can, or can be made.
+
+    Nothing is left behind. What the rights say is not asked where the directory has to be made: read-only and foreign
+    file systems know better, so one is made beside it, and removed.
+    """
+    advice = "set HEALSPAN_DATA_DIR to a directory that this user can read and write"
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        ancestor = next(one for one in path.absolute().parents if os.path.lexists(one))
+        try:
+            if path.is_symlink():
+                return f"{path} is a link that leads nowhere; {advice}"
+            Path(tempfile.mkdtemp(prefix=".healspan.", dir=ancestor)).rmdir()
+        except OSError as error:
+            return f"{path} cannot be made in {ancestor} ({error.strerror}); {advice}"
+        return None
+    except OSError as error:
+        return f"{path} cannot be looked at ({error.strerror}); {advice}"
+    if not stat.S_ISDIR(mode):
+        return f"{path} is no directory; {advice}"
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        return f"{path} cannot be read and written by this user; give it the right, or {advice}"
+    return None
 
 
 def private_file(path: Path) -> None:
@@ -228,6 +257,11 @@ class Settings(BaseSettings):
             "service.version": self.service_version,
             "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
         }
+
+    def why_unusable(self) -> str | None:
+        """Return why the data directory, or what is in it, cannot be used; None if it can, or can be made."""
+        inside = (one for one in (self.spool_dir, self.keys_dir) if os.path.lexists(one))
+        return next((why for one in (self.data_dir, *inside) if (why := why_unusable(one)) is not None), None)
 
     def prepare(self) -> None:
         """Create the data directory and what is in it.

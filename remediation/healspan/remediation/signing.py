@@ -206,6 +206,9 @@ class KeyRing:
                 raise SignatureRefused("a fix for a whole boundary needs a human's approval")
 
 
+_MAKE_ONE = "make one with 'healspan review keygen', or set HEALSPAN_REVIEWER_KEY"
+
+
 class Reviewer:
     """A human's signing key; lives where the human works, never in a service."""
 
@@ -230,13 +233,17 @@ class Reviewer:
                 )
                 _write_private(path, pem)
             key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        except FileNotFoundError as error:
+            advice = "set HEALSPAN_REVIEWER_KEY to a place that you can write" if create else _MAKE_ONE
+            raise ConfigurationError(f"there is no reviewer key at {path}; {advice}") from error
         except (OSError, ValueError, TypeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no private key in PEM form"
             raise ConfigurationError(
-                f"no reviewer key can be read at {path} ({error}); make one with 'healspan review keygen', or set "
-                "HEALSPAN_REVIEWER_KEY",
+                f"the reviewer key {path} cannot be used ({why}); set HEALSPAN_REVIEWER_KEY to yours, or to where "
+                "one may be made with 'healspan review keygen'",
             ) from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise ConfigurationError(f"{path} is no Ed25519 key; make one with 'healspan review keygen'")
+            raise ConfigurationError(f"{path} is no Ed25519 key; set HEALSPAN_REVIEWER_KEY to yours")
         return cls(key, name)
 
     def public_pem(self) -> bytes:

@@ -62,8 +62,10 @@ def why_stale(fix: FixDraft, boundary: Boundary) -> str | None:
     try:
         live = live_hashes(fix.steps, boundary)
         for target, digest in live.items():
-            if fix.source_hash.get(target) != digest:
-                raise StaleFix(f"{target} changed since the fix was made; let it be made again, or review a new one")
+            if not fix.made_for(target, digest):
+                raise StaleFix(
+                    f"{target} changed since the fix was made; let it be made again, or import its draft again"
+                )
     except HealspanError as error:
         return str(error)
     return None

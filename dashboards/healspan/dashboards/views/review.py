@@ -24,7 +24,7 @@ from healspan.remediation.step import (
     StrategyStep,
 )
 from healspan.remediation.store.facts import context_keys
-from healspan.remediation.store.review_queue import Escalation, Proposal
+from healspan.remediation.store.review_queue import Escalation, Proposal, Suspension
 from healspan.remediation.validation import Outcome, Validation
 
 # Longer values are written over several lines.
@@ -46,7 +46,9 @@ def main() -> None:
     heading("Review", "What healing could not prove by itself waits here for a human.")
     page = cached.review()
     waiting = sum(one.answered_by is None for one in page.escalations)
-    if not page.proposals and not page.escalations:
+    for suspension in page.suspensions:
+        _suspension(suspension)
+    if not page.proposals and not page.escalations and not page.suspensions:
         empty(
             "task_alt",
             "Nothing waits for you",
@@ -71,6 +73,17 @@ def main() -> None:
         _patterns(page.escalations)
     else:
         _proposals(page.proposals)
+
+
+def _suspension(suspension: Suspension) -> None:
+    """Say of a fix that its verdicts took out of service how it comes back."""
+    name = short(suspension.fix.fix_id)
+    st.warning(
+        f"Fix {plain(name)} of {plain(suspension.fix.scope.module)} was suspended {ago(suspension.change.at)}: "
+        f"{plain(suspension.change.reason)}. Only a human brings it back: read `healspan fixes explain {name}`, then "
+        f"`healspan review approve {name}` or `healspan review reject {name}`.",
+        icon=":material/block:",
+    )
 
 
 def _proposals(proposals: tuple[Proposal, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,6 +33,9 @@ _COMMANDS = {
 """Our own, in the order of the help; those of other parts follow."""
 
 _GROUP = "healspan.commands"
+
+_STANDARD_ERROR = 2
+"""The highest number of the three streams."""
 
 
 class _Commands(TyperGroup):
@@ -121,6 +125,10 @@ def _root(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors become one line on stderr and an exit code."""
+    _open_closed_streams()
+    if any(map(_is_no_text, sys.argv[1:] if arguments is None else arguments)):
+        say_error("an argument is not valid text in the encoding of this terminal; write it in UTF-8")
+        return 2
     try:
         code = app(None if arguments is None else list(arguments), prog_name="healspan", standalone_mode=False)
         sys.stdout.flush()
@@ -147,6 +155,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _usage(error)
     return code if isinstance(code, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """Stand in for streams that the caller has closed ('>&-'), before the store is given one of their numbers."""
+    with contextlib.suppress(OSError):
+        while (opened := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+            pass
+        os.close(opened)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _is_no_text(argument: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in argument)
 
 
 def _reader_is_gone() -> int:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import sqlite3
 import stat
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -21,6 +20,7 @@ from healspan.remediation.boundary import Boundary
 from healspan.remediation.errors import HealspanError, SignatureRefused
 from healspan.remediation.fix import SERVING_STATES, SignedRecord
 from healspan.remediation.golden import UNSTORED
+from healspan.remediation.modules import NAMELESS, live_module
 from healspan.remediation.record import Record
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.settings import Settings
@@ -37,12 +37,13 @@ __all__ = ["Check", "SettingLine", "run_checks", "setting_lines"]
 
 _EXTRAS = {
     "otel": ("opentelemetry.sdk",),
-    "claude": ("anthropic",),
     "analytics": ("apscheduler", "numpy", "scipy"),
     "console": ("streamlit", "pandas"),
     "examples": ("lxml",),
 }
 _FORMS = {"compiled": "compiled into its function", "wrapper": "in a wrapper"}
+_MEANT = 0.85
+"""How alike a name must be to a setting's to be a slip of the pen."""
 _NOT_SETTINGS = frozenset({"HEALSPAN_SERVICE_NAME"})
 
 
@@ -82,10 +83,14 @@ def run_checks(
 ) -> Iterator[Check]:
     """Yield every check; `boundaries` is empty where the application is not imported."""
     yield from _environment(settings, environment)
-    yield from _data_directory(settings)
-    yield from _keys(settings)
-    yield from _spools(settings)
-    yield from _store(settings, boundaries)
+    unusable = settings.why_unusable()
+    if unusable is None:
+        yield from _data_directory(settings.data_dir)
+        yield from _keys(settings)
+        yield from _spools(settings)
+        yield from _store(settings, boundaries)
+    else:
+        yield Check(name="data directory", status="problem", detail=unusable)
     yield from _boundaries(boundaries)
     yield from _extras()
     yield from _sandbox(settings)
@@ -94,23 +99,32 @@ def run_checks(
 def _environment(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
     known = {f"HEALSPAN_{name.upper()}" for name in type(settings).model_fields} | _NOT_SETTINGS
     for name in sorted(environment):
-        if name.startswith("HEALSPAN_") and name not in known:
-            yield Check(name="settings", status="warning", detail=f"{name} is no setting; correct or unset it")
+        if name.upper().startswith("HEALSPAN_") and name.upper() not in known:
+            meant = get_close_matches(name.upper(), known, n=1, cutoff=_MEANT)
+            advice = f"did you mean {meant[0]}? It is ignored as it is" if meant else "correct or unset it"
+            yield Check(
+                name="settings",
+                status="problem" if meant else "warning",
+                detail=f"{name} is no setting; {advice}",
+            )
     if settings.disabled:
-        yield Check(name="kill switch", status="warning", detail="HEALSPAN_DISABLED is set: nothing is healed here")
+        yield Check(
+            name="kill switch",
+            status="problem",
+            detail="HEALSPAN_DISABLED is set: healing is off in every process started so; unset it to turn it on",
+        )
+    if settings.policy == "suggest":
+        yield Check(
+            name="policy",
+            status="warning",
+            detail="'suggest' applies no fix: failures are captured, fixes are proposed; "
+            "HEALSPAN_POLICY=guarded applies those of low risk",
+        )
 
 
-def _data_directory(settings: Settings) -> Iterator[Check]:
-    path = settings.data_dir
+def _data_directory(path: Path) -> Iterator[Check]:
     if not path.exists():
         yield Check(name="data directory", status="ok", detail=f"{path} is not there yet; the first failure makes it")
-        return
-    if not path.is_dir():
-        yield Check(
-            name="data directory",
-            status="problem",
-            detail=f"{path} is no directory; set HEALSPAN_DATA_DIR to one that this user can write",
-        )
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
@@ -119,8 +133,6 @@ def _data_directory(settings: Settings) -> Iterator[Check]:
             status="problem",
             detail=f"{path} has mode {mode:04o}, so others can look into it; run chmod 700 {path}",
         )
-    elif not os.access(path, os.W_OK | os.X_OK):
-        yield Check(name="data directory", status="problem", detail=f"{path} cannot be written by this user")
     else:
         yield Check(name="data directory", status="ok", detail=f"{path}, mode {mode:04o}")
 
@@ -140,7 +152,9 @@ def _keys(settings: Settings) -> Iterator[Check]:
         yield Check(
             name="reviewers",
             status="ok" if trusted else "note",
-            detail=f"trusted here: {trusted}" if trusted else "nobody is trusted yet; 'healspan review keygen'",
+            detail=f"trusted here: {trusted}"
+            if trusted
+            else "nobody is trusted yet; the first approval, or 'healspan review keygen', makes and trusts its key",
         )
         yield from _reviewer(settings, ring)
 
@@ -155,7 +169,7 @@ def _reviewer(settings: Settings, ring: KeyRing) -> Iterator[Check]:
         yield Check(name="reviewer key", status="problem", detail=str(error))
         return
     yield from _private("reviewer key", path)
-    if key_id not in ring.trusted_ids:
+    if ring.trusted_ids and key_id not in ring.trusted_ids:
         yield Check(
             name="reviewer key",
             status="warning",
@@ -248,12 +262,11 @@ def _opened(store: Store, settings: Settings, boundaries: Mapping[str, Boundary]
         )
     switch = switch_state(store, settings)
     if switch.disabled:
+        since = "" if switch.since is None else f" since {switch.since:%Y-%m-%d %H:%M} UTC by {switch.actor}"
         yield Check(
             name="kill switch",
-            status="warning",
-            detail=f"on since {switch.since:%Y-%m-%d %H:%M} UTC by {switch.actor}; 'healspan enable' turns it off"
-            if switch.since is not None
-            else "on; 'healspan enable' turns it off",
+            status="problem",
+            detail=f"healing is off{since}; 'healspan enable' turns it on",
         )
     yield from _fixes(store, settings, boundaries)
     yield from _golden(store, boundaries)
@@ -286,10 +299,24 @@ def _fixes(store: Store, settings: Settings, boundaries: Mapping[str, Boundary])
     yield from _unsigned(store, settings)
     for view in store.fixes.list(states=SERVING_STATES, limit=10_000):
         boundary = boundaries.get(view.fix.scope.module)
-        imported = all(step.module in sys.modules for step in view.fix.steps if isinstance(step, RepairStep))
+        modules = {step.module for step in view.fix.steps if isinstance(step, RepairStep)}
+        if modules & NAMELESS:
+            yield Check(
+                name="fix of a script",
+                status="note",
+                detail=f"{view.fix.fix_id[:12]} was made in a program that nobody can import, so it helps nobody else; "
+                "move the boundary into a module, or start it by its name ('python -m')",
+            )
+            continue
+        imported = all(live_module(module) is not None for module in modules)
         stale = why_stale(view.fix, boundary) if boundary is not None and imported else None
         if stale is not None:
-            yield Check(name="stale fix", status="problem", detail=f"{view.fix.fix_id[:12]}: {stale}")
+            short = view.fix.fix_id[:12]
+            yield Check(
+                name="stale fix",
+                status="problem",
+                detail=f"{short}: {stale}; 'healspan review reject {short}' retires this one",
+            )
 
 
 def _stopped(store: Store, settings: Settings) -> Iterator[Check]:
@@ -363,6 +390,9 @@ def _unsigned(store: Store, settings: Settings) -> Iterator[Check]:
 def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
     for boundary in boundaries.values():
         yield Check(name="boundary", status="ok", detail=f"{boundary.name}: {_FORMS[boundary.form]}{_why(boundary)}")
+        unchecked = boundary.why_unchecked()
+        for doubt in (*boundary.doubts, *([unchecked] if unchecked is not None else ())):
+            yield Check(name="boundary", status="warning", detail=f"{boundary.name}: {doubt}")
         for strategy in boundary.strategies.values():
             try:
                 strategy.tunables()
@@ -373,6 +403,12 @@ def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
                     detail=f"{boundary.name}: strategy {strategy.name!r} has annotations that cannot be read "
                     f"({type(error).__name__}: {error}); no fix can set its parameters",
                 )
+        if boundary.mode == "observe":
+            yield Check(
+                name="boundary",
+                status="note",
+                detail=f"{boundary.name} has mode 'observe': its failures are captured, and never healed",
+            )
         if boundary.mode == "heal" and not _can_heal(boundary):
             yield Check(
                 name="boundary",

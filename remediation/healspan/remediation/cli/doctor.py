@@ -19,7 +19,7 @@ def doctor(
     """Check settings, permissions, keys, spools, the store, fixes and extras; change nothing.
 
     With --app MODULE also the boundaries of the application, and whether the fixes that serve still fit its source.
-    Exit code 1: something is wrong; the line says what to do.
+    Exit code 1: there is a problem; its line says what to do. Healing that is switched off is one.
     """
     from healspan.remediation.boundary import boundaries
     from healspan.remediation.cli.checks import run_checks, setting_lines
@@ -29,8 +29,9 @@ def doctor(
     lines = list(setting_lines(known, os.environ))
     checks = list(run_checks(known, boundaries() if app else {}, os.environ))
     problems = sum(check.status == "problem" for check in checks)
+    warnings = sum(check.status == "warning" for check in checks)
     if as_json:
-        print_json({"settings": lines, "checks": checks, "problems": problems})
+        print_json({"settings": lines, "checks": checks, "problems": problems, "warnings": warnings})
     else:
         print_line("Settings", style="bold")
         print_table(("setting", "value", "from"), [(one.name, one.value, one.source) for one in lines])
@@ -38,6 +39,8 @@ def doctor(
         print_table(("", "what", "finding"), [(one.status, one.name, one.detail) for one in checks])
         if problems:
             print_line(f"{problems} problem{'' if problems == 1 else 's'} found.", style="red")
+        elif warnings:
+            print_line(f"No problem, but {warnings} warning{'' if warnings == 1 else 's'}.", style="yellow")
         else:
             print_line("Nothing is wrong.", style="green")
     if problems:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -317,8 +319,8 @@ def export(
 ) -> None:
     """Write fixes as drafts, one JSON file each, which 'healspan review import' takes in elsewhere.
 
-    A draft carries no signature and no state: whoever imports it approves it. Leave source_hash in to import it only
-    where the very same source runs.
+    A draft carries no signature, no state and no decision: it is imported as a proposal, unless you have read it and
+    set "decision" to "approve" in its file. Leave source_hash in to import it only where the very same source runs.
     """
     from healspan.remediation.errors import ConfigurationError
     from healspan.remediation.fix import FixDraft
@@ -330,8 +332,10 @@ def export(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for view in views:
-            text = view.fix.model_dump_json(indent=2, include=set(FixDraft.model_fields))
-            (directory / f"{view.fix.scope.module}-{view.fix.fix_id[:12]}.json").write_text(text + "\n", "utf-8")
+            payload = view.fix.model_dump(mode="json", include=set(FixDraft.model_fields)) | {"decision": None}
+            text = json.dumps(payload, indent=2, ensure_ascii=False)
+            name = re.sub(r"[^\w.-]", "_", view.fix.scope.module)
+            (directory / f"{name}-{view.fix.fix_id[:12]}.json").write_text(text + "\n", "utf-8")
     except OSError as error:
         raise ConfigurationError(f"{directory} cannot be written ({error.strerror}); name another place") from error
     print_line(f"{len(views)} fixes written to {directory}.")

@@ -138,6 +138,10 @@ def show(
         print_fields([("partial output", _value(given.partial_output))])
     print_heading("How it ended")
     print_resolution(view.resolution)
+    if view.resolution is not None and view.resolution.decisions:
+        print_line(
+            "  'healspan fixes explain FIX' says more of a fix, and of a candidate why it was not kept.", style="dim"
+        )
     for one in plans:
         if incident.module in {link.boundary for link in one.plan.links}:
             print_line(f"  part of a cascade of {len(one.plan.links)}: {one.plan.in_words}")

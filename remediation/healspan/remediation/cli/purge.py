@@ -35,6 +35,7 @@ def purge(
     Example: healspan purge --subject customer-4711
     """
     from healspan.remediation.reviewers import user_name
+    from healspan.remediation.store.views import Purged
 
     if before is not None and subject is not None:
         raise typer.BadParameter("give --before or --subject, not both")
@@ -42,12 +43,15 @@ def purge(
         raise typer.BadParameter("an empty --subject would match everything; name the text to erase")
     known = settings()
     moment = _moment(before) if before is not None else datetime.now(UTC) - timedelta(days=known.retention_days)
-    what = "everything that contains the subject" if subject is not None else f"what is older than {moment:%Y-%m-%d}"
+    what = "everything that contains the subject" if subject is not None else f"what is older than {moment.date()}"
     if not yes:
         _ask(f"Erase {what} from {known.data_dir}, for good?")
     with open_store(known) as store:
         if store is None:
-            print_line(nothing_yet(known))
+            if as_json:
+                print_json(Purged())
+            else:
+                print_line(nothing_yet(known))
             return
         actor = f"human:{user_name()}"
         if subject is not None:
@@ -69,9 +73,13 @@ def _ask(question: str) -> None:
 
 def _moment(text: str) -> datetime:
     try:
-        if text.endswith("d"):
-            return datetime.now(UTC) - timedelta(days=float(text[:-1]))
-        moment = datetime.fromisoformat(text)
+        moment = (
+            datetime.now(UTC) - timedelta(days=float(text[:-1])) if text.endswith("d") else datetime.fromisoformat(text)
+        )
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise typer.BadParameter(f"--before {text!r} is no day; give 2025-01-31, or 30d") from error
+    if text.startswith("-"):
+        raise typer.BadParameter(f"--before {text!r} lies in the future, so everything would go; 0d means that")
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -33,11 +33,11 @@ from healspan.remediation.cli.tools import (
 
 if TYPE_CHECKING:
     from healspan.remediation.fix import StateChange
-    from healspan.remediation.review import EscalatedPattern
     from healspan.remediation.settings import Settings
     from healspan.remediation.signing import Reviewer
     from healspan.remediation.store.repository import Store
     from healspan.remediation.store.views import FixView
+    from healspan.remediation.waiting import EscalatedPattern
 
 __all__ = ["app"]
 
@@ -60,18 +60,18 @@ def list_queue(
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many patterns.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List what waits: failures nothing could heal, by pattern, and fixes that need an approval.
+    """List what waits: failures nothing could heal, by pattern, fixes that need an approval, and suspended fixes.
 
     For a pattern, write a fix ('healspan review import') or change the code; for a fix, read it
     ('healspan fixes explain FIX') and approve or reject it.
     """
-    from healspan.remediation.review import review_queue
+    from healspan.remediation.waiting import review_queue
 
     known = settings()
     with open_store(known) as store:
         queue = None if store is None else review_queue(store, limit=limit)
     if as_json:
-        print_json(queue if queue is not None else {"escalated": [], "proposed": []})
+        print_json(queue if queue is not None else {"escalated": [], "proposed": [], "suspended": []})
         return
     if queue is None:
         print_line(nothing_yet(known))
@@ -91,14 +91,52 @@ def list_queue(
             for one in queue.proposed
         ]
         print_table(("fix", "risk", "confidence", "incidents", "does"), rows, right=("confidence", "incidents"))
+        print_line(
+            "Next: read it with 'healspan fixes explain FIX', then 'healspan review approve FIX' or 'reject FIX'.",
+            style="dim",
+        )
+    if queue.suspended:
+        print_heading("Fixes that were suspended, since their verdicts speak against them")
+        suspended = [
+            (
+                short(one.fix.fix_id),
+                one.fix.scope.module,
+                when(one.change.at),
+                one.change.reason,
+                one.fix.fix_instruction,
+            )
+            for one in queue.suspended
+        ]
+        print_table(("fix", "boundary", "since (UTC)", "why", "does"), suspended)
+        print_line(
+            "Next: read its record with 'healspan fixes explain FIX', then bring it back with 'healspan review approve "
+            "FIX', or give it up with 'reject FIX'.",
+            style="dim",
+        )
     waiting = [one for one in queue.escalated if one.summary.answered_by is None]
     if waiting:
         print_heading("Failures that nothing could heal, by pattern")
     for one in waiting:
         _print_escalated(one)
-    answered = len(queue.escalated) - len(waiting)
+    if waiting:
+        print_line()
+        print_line(
+            "Next: look at one with 'healspan incidents show ID', then write a fix ('healspan review import --help'), "
+            "or change the code.",
+            style="dim",
+        )
+    answered = [one.summary for one in queue.escalated if one.summary.answered_by is not None]
     if answered:
-        print_line(f"{answered} more escalated before a fix that serves now was approved.", style="dim")
+        print_heading("Failures that escalated and have an answer since")
+        escalations = [
+            (short(one.examples[0]), str(one.incidents), one.error_pattern, short(one.answered_by or ""))
+            for one in answered
+        ]
+        print_table(("latest", "incidents", "pattern", "fix"), escalations, right=("incidents",))
+        print_line(
+            "Next: nothing has to be done; 'healspan replay LATEST --app MODULE' says whether the fix heals it.",
+            style="dim",
+        )
 
 
 def _print_escalated(one: EscalatedPattern) -> None:
@@ -143,7 +181,7 @@ def approve(
     reason: Reason = "no reason given",
     expires_days: Annotated[
         int | None,
-        typer.Option(min=1, help="Ask again after so many days.", show_default=False),
+        typer.Option(min=1, max=36_500, help="Ask again after so many days.", show_default=False),
     ] = None,
 ) -> None:
     """Let a fix serve, signed with your key. What was approved is what runs: its bytes are checked first.
@@ -219,19 +257,26 @@ def import_files(
     """Import fixes that a human wrote, signed with your key, through the policy.
 
     Each file holds the fields of a FixDraft; source_hash may be left out and is then taken from the live functions.
-    Under policy 'suggest', and for high risk, a fix is imported as a proposal. Importing again changes nothing.
-    Exit code 1: a file could not be imported; the others were.
+    docs/review.md has an example; 'healspan fixes export DIR' writes what is known as such files.
+    With "decision": "approve" in its file a fix serves at once; with "propose" or none ('healspan fixes export' writes
+    none), for high risk, and under policy 'suggest', it is imported as a proposal. Importing again changes nothing.
+    Exit code 1: a file could not be imported; the others were. Where none can be, nothing is touched at all.
 
     Example: healspan review import reviewed_fixes --app filings.valuation
     """
-    from healspan.remediation.review import ImportOutcome, import_drafts
+    from healspan.remediation.drafts import check_drafts
+    from healspan.remediation.review import ImportOutcome, import_checked, not_imported
     from healspan.remediation.store.repository import Store
 
     known = settings()
     import_application(app)
-    reviewer = reviewer_at_work(known)
-    with Store.open(known) as store:
-        results = import_drafts(paths, store.database, reviewer, known.keys_dir, preset=known.policy)
+    drafts = check_drafts(paths)
+    if all(one.file is None for one in drafts):
+        results = [not_imported(one) for one in drafts]
+    else:
+        with Store.open(known) as store:
+            reviewer = reviewer_at_work(known)
+            results = import_checked(drafts, store.database, reviewer, known.keys_dir, preset=known.policy)
     if as_json:
         print_json(results)
     else:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from healspan.remediation.cli.output import say_error
-from healspan.remediation.errors import ConfigurationError, StoreError
+from healspan.remediation.cli.output import say_error, short
+from healspan.remediation.errors import ConfigurationError, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from healspan.remediation.settings import Settings
@@ -44,6 +44,10 @@ AppModules = Annotated[
 ]
 
 
+_TELLING = 6
+"""Characters of an id from which on it is no chance that something begins so."""
+
+
 def settings() -> Settings:
     """Read the settings; the store's own warnings go where errors go."""
     from healspan.remediation.settings import load_settings
@@ -53,20 +57,36 @@ def settings() -> Settings:
 
 
 def is_empty(known: Settings) -> bool:
-    """Whether nothing was ever captured here; looks, and creates nothing."""
+    """Whether nothing was ever captured here; looks, and creates nothing.
+
+    Raises:
+        StoreUnavailable: the data directory cannot be used, so what was captured cannot be known.
+    """
+    unusable = known.why_unusable()
+    if unusable is not None:
+        raise StoreUnavailable(f"the data directory cannot be used: {unusable}")
     if not known.database_url.startswith("sqlite:"):
         return False
+    from healspan.remediation.settings import why_unusable
     from healspan.remediation.store.database import Database
 
     path = Database.for_tool(known).path
+    unusable = None if path is None else why_unusable(path.parent)
+    if unusable is not None:
+        raise StoreUnavailable(
+            f"the store {path} cannot be used: {unusable}, or HEALSPAN_DATABASE_URL to another store"
+        )
     spooled = known.spool_dir.is_dir() and any(known.spool_dir.glob("*.db"))
     return path is not None and not path.exists() and not spooled
 
 
 def nothing_yet(known: Settings) -> str:
     """Say that there is nothing, and what would change that."""
+    from healspan.remediation.store.database import Database
+
+    place = Database.for_tool(known).path or known.data_dir
     return (
-        f"Nothing was captured yet in {known.data_dir}. Run 'healspan demo', or put @error_boundary on a function of "
+        f"No store yet at {place}: nothing was captured. Run 'healspan demo', or put @error_boundary on a function of "
         "your service and let it fail; HEALSPAN_DATA_DIR names another place."
     )
 
@@ -101,8 +121,8 @@ def find_incident(store: Store | None, text: str) -> IncidentView:
     view = None if store is None or not text else store.incidents.get(text)
     if view is None:
         raise ConfigurationError(
-            f"no incident, or more than one, has an id that begins or ends with {text!r}; 'healspan incidents' lists "
-            "them, and a few more characters tell them apart",
+            f"no incident, or more than one, has an id that begins or ends with {text!r:.50}; 'healspan incidents' "
+            "lists them, and a few more characters tell them apart",
         )
     return view
 
@@ -116,9 +136,16 @@ def find_fix(store: Store | None, text: str) -> FixView:
     """
     view = None if store is None or not text else store.fixes.get(text)
     if view is None:
+        tried = None if store is None or len(text) < _TELLING else store.incidents.tried(text)
+        if tried is not None:
+            error_id, decision = tried
+            raise ConfigurationError(
+                f"{text} was tried out and not kept, so there is nothing to show or approve: {decision.what}; gate "
+                f"{decision.gate!r}: {decision.reason}; see 'healspan incidents show {short(error_id)}'",
+            )
         raise ConfigurationError(
-            f"no fix, or more than one, has an id that begins with {text!r}; 'healspan fixes' lists them, and a few "
-            "more characters tell them apart",
+            f"no fix, or more than one, has an id that begins with {text!r:.50}; 'healspan fixes' lists them, and a "
+            "few more characters tell them apart",
         )
     return view
 
@@ -133,8 +160,16 @@ def import_application(modules: Sequence[str]) -> None:
     if modules and here not in sys.path:
         sys.path.insert(0, here)
     for name in modules:
+        if name.endswith(".py") and ("/" in name or Path(name).is_file()):
+            meant = name.removesuffix(".py").removeprefix("./").strip("/").replace("/", ".")
+            raise ConfigurationError(f"{name!r} is a file; give the name of its module, such as --app {meant}")
         try:
             import_module(name)
+        except SystemExit as stop:
+            raise ConfigurationError(
+                f"the application module {name!r} ends the process when it is imported; put what it runs as a program "
+                "below if __name__ == '__main__':",
+            ) from stop
         except Exception as error:
             raise ConfigurationError(
                 f"the application module {name!r} cannot be imported ({type(error).__name__}: {error}); run this where "

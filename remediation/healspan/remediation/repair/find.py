@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
+from healspan.remediation.modules import live_module
 from healspan.remediation.repair.bare import has_boundary_inside
 
 __all__ = ["COMPREHENSIONS", "enclosing", "find_function", "nested_codes", "outermost"]
@@ -47,9 +47,10 @@ def find_function(
     *outer, last = qualname.split(".")
     if "<" in qualname.removesuffix("<lambda>"):
         raise RepairDeclined(f"{module}.{qualname} is made anew at each call of its enclosing function")
-    scope = vars(sys.modules[module]) if module in sys.modules else None
-    if scope is None:
+    found = live_module(module)
+    if found is None:
         raise RepairDeclined(f"module {module} is not imported; import it, or wait until it is")
+    scope = vars(found)
     for name in outer:
         inner = scope.get(name)
         if not isinstance(inner, type):
@@ -62,12 +63,12 @@ def find_function(
     else:
         raise StaleFix(f"{module} has no {qualname} any more; the fix has to be made again")
     functions = itertools.chain.from_iterable(map(_functions, values))
-    found = {id(each): each for each in functions if each.__code__.co_qualname == qualname}
-    if len(found) > 1 and accept is not None:
-        found = {key: each for key, each in found.items() if accept(each)}
-    if len(found) != 1:
-        raise RepairDeclined(f"{module}.{qualname} leads to {len(found)} functions; a repair needs exactly one")
-    return next(iter(found.values()))
+    named = {id(each): each for each in functions if each.__code__.co_qualname == qualname}
+    if len(named) > 1 and accept is not None:
+        named = {key: each for key, each in named.items() if accept(each)}
+    if len(named) != 1:
+        raise RepairDeclined(f"{module}.{qualname} leads to {len(named)} functions; a repair needs exactly one")
+    return next(iter(named.values()))
 
 
 def _functions(value: object) -> Iterator[FunctionType]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
+from healspan.remediation.modules import importable_name
 from healspan.remediation.repair.path import PathTree, boundary_frame, calls_of
 from healspan.remediation.repair.running import FiredRepair
 from healspan.remediation.repair.swallowed import Swallowed
@@ -483,7 +484,9 @@ def qualified(error: type) -> str:
     known = _qualified.get(id(error))
     if known is not None and known[0]() is error:
         return known[1]
-    name = f"{_class_module.__get__(error)}.{_class_qualname.__get__(error)}"
+    module = _class_module.__get__(error)
+    named = importable_name(module) if type(module) is str else module
+    name = f"{named}.{_class_qualname.__get__(error)}"
     if len(_qualified) >= _MOST_QUALIFIED:
         _qualified.clear()
     _qualified[id(error)] = weakref.ref(error), name

@@ -16,6 +16,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from healspan.remediation.errors import RepairDeclined, StaleFix
+from healspan.remediation.modules import live_module
 from healspan.remediation.repair.find import COMPREHENSIONS, enclosing, find_function, nested_codes, outermost
 from healspan.remediation.repair.guard import qualified
 from healspan.remediation.repair.managers import (
@@ -217,7 +218,7 @@ class _Judge:
         self._where = where
         self._line = line
         self._error_type = error_type
-        self._error = _exception(error_type)
+        self._error = exception_class(error_type)
         self._scope = scope
         self._above = above
         """Generator functions of context managers that led here."""
@@ -399,11 +400,11 @@ def _raises(block: Iterable[ast.AST]) -> bool:
     return any(isinstance(node, ast.Raise) for statement in block for node in ast.walk(statement))
 
 
-def _exception(error_type: str) -> type | None:
+def exception_class(error_type: str) -> type | None:
     """Return the class of that qualified name, if its module is imported."""
     module = error_type.rpartition(".")[0]
     while module:
-        value: Any = sys.modules.get(module)
+        value: Any = live_module(module)
         for part in error_type[len(module) + 1 :].split("."):
             value = vars(value).get(part) if isinstance(value, type | type(sys)) else None
         if isinstance(value, type) and qualified(value) == error_type:

@@ -11,6 +11,7 @@ import builtins
 from collections.abc import Iterator
 from types import CodeType, FrameType, ModuleType
 
+from healspan.remediation.parsing import parse_expression
 from healspan.remediation.repair.expression import Location
 from healspan.remediation.repairers import ABSENT, Failure, RepairerParameters
 
@@ -31,7 +32,7 @@ def failure_at(location: Location, code: CodeType, error: BaseException) -> Fail
     if frame is None:
         return None
     try:
-        return _read(ast.parse(location.expression, mode="eval").body, frame, location, error)
+        return _read(parse_expression(location.expression), frame, location, error)
     except (SyntaxError, _Unreadable):
         return None
 

@@ -15,6 +15,7 @@ from types import CodeType, FrameType
 from typing import NamedTuple
 
 from healspan.remediation.fingerprint import source_key
+from healspan.remediation.modules import importable_name
 from healspan.remediation.repair.find import outermost
 from healspan.remediation.repair.running import FiredRepair, RunningCalls
 from healspan.remediation.step import FramePath
@@ -219,7 +220,7 @@ def _place(frame: FrameType, code: CodeType) -> _Place | None:
     known = _places.get(key)
     if known is not None:
         return known[1]
-    module = str(frame.f_globals.get("__name__", "?"))
+    module = importable_name(str(frame.f_globals.get("__name__", "?")))
     place = None
     if not is_own(module):
         text = linecache.getline(code.co_filename, frame.f_lineno or 0, frame.f_globals)

@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 from pydantic import ValidationError
 
 from healspan.remediation.errors import RepairDeclined, StaleFix, UnknownRepairer
+from healspan.remediation.modules import live_module
 from healspan.remediation.repair.compiler import compile_guarded
 from healspan.remediation.repair.enclosed import Following, following
 from healspan.remediation.repair.expression import Span, definition, expression_of, kind_of, span_of
@@ -463,7 +464,7 @@ def _missing(repair: ActiveRepair) -> str | None:
 
 def _is_imported(module: str) -> bool:
     """Whether a module is there whole: half of one lacks the functions that stand below."""
-    found = sys.modules.get(module)
+    found = live_module(module)
     return found is not None and not getattr(getattr(found, "__spec__", None), "_initializing", False)
 
 

@@ -24,6 +24,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from healspan.remediation.errors import StaleFix
+from healspan.remediation.modules import importable_name
+from healspan.remediation.parsing import parse
 from healspan.remediation.repair.find import nested_codes
 from healspan.remediation.repair.inner import original_of
 
@@ -93,8 +95,7 @@ class FunctionSource:
         """Return a fresh syntax tree whose positions are those of the file."""
         above = "\n" * (self.first - 1 - len(self.headers))
         text = above + "\n".join((*self.headers, *self.lines)) + "\n"
-        flags = self.code.co_flags & _FUTURE | ast.PyCF_ONLY_AST
-        tree: ast.Module = compile(text, self.filename, "exec", flags, dont_inherit=True)
+        tree: ast.Module = parse(text, filename=self.filename, flags=self.code.co_flags & _FUTURE)
         if self.imported:
             imports = ast.Import([ast.alias(name) for name in self.imported])
             tree.body.append(ast.fix_missing_locations(imports))
@@ -226,7 +227,8 @@ def function_hash(function: object) -> tuple[str, str]:
             inner = inner.__func__
         else:
             break
-    target = f"{getattr(inner, '__module__', '?')}:{getattr(inner, '__qualname__', type(inner).__qualname__)}"
+    module = importable_name(str(getattr(inner, "__module__", "?")))
+    target = f"{module}:{getattr(inner, '__qualname__', type(inner).__qualname__)}"
     if isinstance(inner, FunctionType):
         return target, source_hash(inner)
     return target, hashlib.sha256(target.encode()).hexdigest()
@@ -274,7 +276,7 @@ def _slices(function: FunctionType, code: CodeType) -> Iterator[FunctionSource]:
     if at >= len(lines):
         return
     with contextlib.suppress(SyntaxError, ValueError):
-        imported = _imported(ast.parse("\n".join(_import_lines(lines))).body)
+        imported = _imported(parse("\n".join(_import_lines(lines))).body)
         own = tuple(_indented_block(lines[at:]))
         classes = code.co_qualname.split(".")[:-1]
         headers = [f"{' ' * depth}class {name}:" for depth, name in enumerate(classes)]
@@ -283,7 +285,7 @@ def _slices(function: FunctionType, code: CodeType) -> Iterator[FunctionSource]:
         if len(headers) <= at:
             yield FunctionSource(code, code.co_filename, tuple(headers), own, at + 1, imported)
     try:
-        tree = ast.parse("\n".join(lines))
+        tree = parse("\n".join(lines))
     except (SyntaxError, ValueError, RecursionError):
         return
     imported = _imported(tree.body)

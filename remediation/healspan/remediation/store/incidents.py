@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, func, select
 
-from healspan.remediation.incident import Incident, IncidentStatus, Resolution
+from healspan.remediation.incident import Decision, Incident, IncidentStatus, Resolution
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.tables import IncidentRow, ResolutionRow, table_of
 from healspan.remediation.store.views import IncidentFilter, IncidentView
@@ -64,6 +64,17 @@ class Incidents:
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(_INCIDENT.c.position.desc()).limit(limit)).fetchall()
         return tuple(_view(row) for row in rows)
+
+    def tried(self, fix_id: str) -> tuple[UUID, Decision] | None:
+        """Return the latest decision about a candidate whose id begins so, and its incident; for fixes not kept."""
+        mentioned = select(_RESOLUTION.c.body).where(_RESOLUTION.c.body.contains(f'"{fix_id}', autoescape=True))
+        with self._database.reading() as connection:
+            bodies = connection.execute(mentioned.order_by(_RESOLUTION.c.position.desc()).limit(1)).scalars().all()
+        resolutions = map(Resolution.model_validate_json, bodies)
+        found = (
+            (each.error_id, one) for each in resolutions for one in each.decisions if one.fix_id.startswith(fix_id)
+        )
+        return next(found, None)
 
     def count(self, wanted: IncidentFilter = _EVERY) -> int:
         """Return how many incidents there are."""

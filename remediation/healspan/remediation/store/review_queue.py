@@ -1,14 +1,15 @@
-"""The review queue: what escalated, what is proposed, and whether somebody has answered."""
+"""The review queue: what escalated and whether somebody has answered, what is proposed, what was suspended."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, assert_never
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
 
 from healspan.remediation.errors import InvalidFix
 from healspan.remediation.fix import SERVING_STATES, Fix, FixState, Match, Scope, StateChange, parse_fix
@@ -27,9 +28,12 @@ from healspan.remediation.store.tables import (
 )
 from healspan.remediation.validation import Validation
 
-__all__ = ["Escalation", "Proposal", "ReviewQueue"]
+__all__ = ["Escalation", "Proposal", "ReviewQueue", "Suspension"]
 
 logger = logging.getLogger("healspan.store")
+
+_HUMAN = "human:%"
+"""Actors who are human, as a pattern."""
 
 EXAMPLES = 5
 """Incidents shown of an escalated pattern."""
@@ -54,7 +58,8 @@ class Escalation(Record):
     examples: tuple[UUID, ...]
     """Newest first."""
     answered_by: str | None
-    """A serving fix for it that was approved after its latest escalation; None: somebody has to look."""
+    """A serving fix for it that came to serve, was approved, or has healed it, after its latest escalation; where it
+    escalated in several contexts, each has one. None: somebody has to look."""
 
 
 class Proposal(Record):
@@ -70,6 +75,14 @@ class Proposal(Record):
     score: FixScore | None
     validation: Validation | None = None
     """How far it came on the validation ladder, the last time; None: nothing was run for it."""
+
+
+class Suspension(Record):
+    """A fix that was taken out of service by what its verdicts said: only a human brings it back."""
+
+    fix: Fix
+    change: StateChange
+    """The one that suspended it, with the reason."""
 
 
 class ReviewQueue:
@@ -98,9 +111,13 @@ class ReviewQueue:
                 examples = connection.execute(
                     mine.order_by(_INCIDENT.c.at.desc(), _INCIDENT.c.position.desc()).limit(EXAMPLES),
                 ).all()
-                contexts = connection.execute(mine.with_only_columns(_INCIDENT.c.context).distinct()).scalars()
+                lately = mine.with_only_columns(_INCIDENT.c.context, func.max(_INCIDENT.c.at))
+                contexts = connection.execute(lately.group_by(_INCIDENT.c.context)).all()
                 newest = examples[0]
-                answers = (fix.fix_id for fix, at in serving if at >= last_at and _covers(fix.scope, newest))
+                answers = [
+                    _answer(serving, newest, context, at) or _healed_by(connection, serving, exact, context, at)
+                    for context, at in contexts
+                ]
                 found.append(
                     Escalation(
                         exact=exact,
@@ -110,9 +127,9 @@ class ReviewQueue:
                         incidents=incidents,
                         first_at=first_at,
                         last_at=last_at,
-                        contexts=tuple(sorted(context for context in contexts if context)),
+                        contexts=tuple(sorted(context for context, _ in contexts if context)),
                         examples=tuple(UUID(row.error_id) for row in examples),
-                        answered_by=next(answers, None),
+                        answered_by=None if None in answers else answers[0],
                     ),
                 )
         return tuple(sorted(found, key=lambda one: (one.answered_by is not None, -one.incidents, one.exact)))
@@ -149,6 +166,25 @@ class ReviewQueue:
                 )
         return tuple(found)
 
+    def suspensions(self, *, limit: int = 200) -> tuple[Suspension, ...]:
+        """Return the fixes that no human has suspended, the newest first."""
+        query = (
+            _latest(_FIX.c.body, _CHANGE.c.body)
+            .where(_CHANGE.c.state == FixState.SUSPENDED, _CHANGE.c.actor.not_like(_HUMAN))
+            .order_by(_CHANGE.c.at.desc(), _CHANGE.c.position.desc())
+            .limit(limit)
+        )
+        found = []
+        with self._database.reading() as connection:
+            for fix_body, change_body in connection.execute(query).all():
+                try:
+                    fix = parse_fix(fix_body)
+                except InvalidFix as error:
+                    logger.warning("a suspended fix is left out of the review queue: %s", error)
+                    continue
+                found.append(Suspension(fix=fix, change=StateChange.model_validate_json(change_body)))
+        return tuple(found)
+
 
 def _latest(*columns: ColumnElement[Any]) -> Select[Any]:
     """Select from fixes joined with the latest change of each."""
@@ -163,7 +199,20 @@ def _latest(*columns: ColumnElement[Any]) -> Select[Any]:
 
 
 def _serving(connection: Connection) -> list[tuple[Fix, datetime]]:
-    query = _latest(_FIX.c.body, _CHANGE.c.at).where(_CHANGE.c.state.in_(sorted(SERVING_STATES)))
+    """Return the fixes that serve, each with the moment since which, or at which a human approved it.
+
+    A way that was added to one, or a trial that it has passed, is no news for a failure that it did not heal.
+    """
+    columns, states = _CHANGE.c, sorted(SERVING_STATES)
+    news = or_(columns.previous.is_(None), columns.previous.not_in(states), columns.actor.like(_HUMAN))
+    began = (
+        select(columns.fix_id, func.max(columns.at).label("at"))
+        .where(columns.state.in_(states), news)
+        .group_by(columns.fix_id)
+        .subquery()
+    )
+    query = _latest(_FIX.c.body, began.c.at).join(began, began.c.fix_id == _FIX.c.fix_id)
+    query = query.where(columns.state.in_(states))
     found = []
     for body, at in connection.execute(query):
         # What this version cannot read it does not serve either.
@@ -172,9 +221,43 @@ def _serving(connection: Connection) -> list[tuple[Fix, datetime]]:
     return found
 
 
-def _covers(scope: Scope, incident: Row[Any]) -> bool:
-    """Tell whether an incident is in a scope."""
-    keys = context_keys(incident.context)
+def _healed_by(
+    connection: Connection,
+    serving: Iterable[tuple[Fix, datetime]],
+    exact: str,
+    context: str,
+    escalated_at: datetime,
+) -> str | None:
+    """Return a serving fix that has healed a pattern in a context since it escalated there last."""
+    healed = (
+        select(_RESOLUTION.c.fix_id)
+        .select_from(_ENDED)
+        .where(
+            _INCIDENT.c.exact == exact,
+            _INCIDENT.c.context == context,
+            _INCIDENT.c.at > escalated_at,
+            _RESOLUTION.c.status == IncidentStatus.HEALED,
+        )
+        .distinct()
+    )
+    ids = {fix.fix_id for fix, _ in serving}
+    return next((one for one in connection.execute(healed).scalars() if one in ids), None)
+
+
+def _answer(
+    serving: Iterable[tuple[Fix, datetime]],
+    incident: Row[Any],
+    context: str,
+    escalated_at: datetime,
+) -> str | None:
+    """Return a fix that would serve an incident's pattern in a context, and did not when it escalated there last."""
+    keys = context_keys(context)
+    fixes = (fix.fix_id for fix, at in serving if at >= escalated_at and _covers(fix.scope, incident, keys))
+    return next(fixes, None)
+
+
+def _covers(scope: Scope, incident: Row[Any], keys: Mapping[str, str]) -> bool:
+    """Tell whether an incident's pattern is in a scope, in a context."""
     if scope.module != incident.module or any(keys.get(key) != value for key, value in scope.context_keys.items()):
         return False
     match scope.match:

@@ -1,0 +1,66 @@
+"""What waits for a human: failures that nothing healed, fixes that need an approval, fixes that were suspended."""
+
+from __future__ import annotations
+
+from healspan.remediation.incident import Incident, Resolution
+from healspan.remediation.record import Record
+from healspan.remediation.store.repository import Store
+from healspan.remediation.store.review_queue import Escalation, Proposal, ReviewQueue, Suspension
+
+__all__ = ["EscalatedPattern", "Queue", "review_queue"]
+
+_ARCHITECTURAL = "architectural deficiency"
+
+
+class EscalatedPattern(Record):
+    """A pattern that escalated, with its latest incident: what was tried on it, and why that was refused."""
+
+    summary: Escalation
+    latest: Incident
+    resolution: Resolution | None
+    bucket: str | None = None
+    """What it probably is, where its latest incident says so: an architectural deficiency where healing was stopped
+    because one failure led to the next."""
+
+
+class Queue(Record):
+    """What waits for a human."""
+
+    escalated: tuple[EscalatedPattern, ...]
+    """Those that nobody has answered first, then the most frequent."""
+    proposed: tuple[Proposal, ...]
+    """Newest first."""
+    suspended: tuple[Suspension, ...]
+    """Newest first."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody has to do anything."""
+        return (
+            not self.proposed
+            and not self.suspended
+            and all(one.summary.answered_by is not None for one in self.escalated)
+        )
+
+
+def review_queue(store: Store, *, limit: int = 100) -> Queue:
+    """Return what waits for a human.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: it cannot be read.
+    """
+    queue = ReviewQueue(store.database)
+    escalated = []
+    for summary in queue.escalations(limit=limit):
+        view = store.incidents.get(summary.examples[0])
+        if view is not None:
+            decisions = () if view.resolution is None else view.resolution.decisions
+            escalated.append(
+                EscalatedPattern(
+                    summary=summary,
+                    latest=view.incident,
+                    resolution=view.resolution,
+                    bucket=_ARCHITECTURAL if any(one.gate == "cascade" for one in decisions) else None,
+                ),
+            )
+    return Queue(escalated=tuple(escalated), proposed=queue.proposals(), suspended=queue.suspensions())
