@@ -65,7 +65,7 @@ class Told:
         self.drafts = drafts
         self.asked: list[int] = []
 
-    def candidates(self, call: Any) -> list[FixDraft]:
+    def candidates(self, call: Any, decisions: Any) -> list[FixDraft]:
         self.asked.append(call.line)
         return list(self.drafts)
 

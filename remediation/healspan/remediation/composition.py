@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from healspan.remediation.boundary import FailedCall
-from healspan.remediation.diagnosis import Diagnoser, failing_frame
+from healspan.remediation.diagnosis import Diagnoser, Waiting, failing_frame
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import Fix, FixDraft, RiskLevel
 from healspan.remediation.step import FramePath, RepairStep, RetryStep, Step, StrategyStep
@@ -70,6 +70,8 @@ class Composer:
             acted: the repairs of the fix that had acted by then.
             lead: where the fix came from.
         """
+        if not self._diagnoser.composes:
+            return
         if len(fix.steps) >= MOST_STEPS or isinstance(error, _NOT_THE_CALL) or not _took_part(fix, acted):
             return
         if self._call.repeatable is not None:
@@ -88,9 +90,11 @@ class Composer:
             return
         self._explored.add(mark)
         further = Lead((*lead.places, place), (*lead.paths, after.path))
-        for draft in self._diagnoser.candidates(after):
+        for draft in self._diagnoser.candidates(after, ()):
             if self._clock() > self._until:
                 return
+            if isinstance(draft, Waiting):
+                continue
             steps = _joined(fix.steps, draft.steps)
             if steps is not None:
                 yield combined(fix, draft, steps), further

@@ -6,7 +6,9 @@ The playbooks are the deterministic diagnoser. Others join through the `Diagnose
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import JsonValue
@@ -14,6 +16,7 @@ from pydantic import JsonValue
 from healspan.remediation.boundary import FailedCall, FailingFrame, OneOf
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
+from healspan.remediation.incident import Decision
 from healspan.remediation.parsing import parse_expression
 from healspan.remediation.playbooks import Answer, playbook_for
 from healspan.remediation.repair import failure_at, function_hash, locate
@@ -28,7 +31,7 @@ from healspan.remediation.step import (
     StrategyStep,
 )
 
-__all__ = ["Diagnoser", "Playbooks"]
+__all__ = ["Diagnoser", "Playbooks", "Waiting", "assess", "failing_frame"]
 
 _BY_NAME = frozenset({"renamed_key", "moved_key", "renamed_attribute"})
 """Repairers that find something by what it is called."""
@@ -39,6 +42,15 @@ _LEFT_TO_HUMANS: dict[str, dict[str, JsonValue]] = {"number": {"percent": "decli
 ``12.5`` means by ``12.5%`` the same or an eighth is for a human to say, who may set it in a fix."""
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A diagnoser waits for something that happens in another thread; whoever made the call waits with it."""
+
+    event: threading.Event
+    seconds: float
+    """At most."""
+
+
 class Diagnoser(Protocol):
     """Proposes candidate fixes for a failing call, the most promising first."""
 
@@ -46,8 +58,17 @@ class Diagnoser(Protocol):
     def name(self) -> str:
         """What `Fix.origin` says of fixes found by it."""
 
-    def candidates(self, call: FailedCall) -> Iterable[FixDraft]:
-        """Yield candidates; each is gated and proven before the next is asked for."""
+    @property
+    def composes(self) -> bool:
+        """Whether a candidate may be joined with another one, for what the call raises behind it."""
+
+    def candidates(self, call: FailedCall, decisions: Sequence[Decision]) -> Iterable[FixDraft | Waiting]:
+        """Yield candidates; each is gated and proven before the next is asked for.
+
+        Args:
+            call: what failed.
+            decisions: what was decided so far about fixes of this call; it grows while candidates are asked for.
+        """
 
 
 class Playbooks:
@@ -59,8 +80,9 @@ class Playbooks:
     """
 
     name = "playbook"
+    composes = True
 
-    def candidates(self, call: FailedCall) -> Iterator[FixDraft]:
+    def candidates(self, call: FailedCall, decisions: Sequence[Decision] = ()) -> Iterator[FixDraft]:  # noqa: ARG002
         """Yield candidates for the call."""
         kinds = {
             Answer.RETRY: self._retries,

@@ -14,7 +14,7 @@ from healspan.remediation.adoption import Adoption, Facts
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import ContractResult, FailedCall
 from healspan.remediation.composition import Composer, Lead
-from healspan.remediation.diagnosis import Diagnoser
+from healspan.remediation.diagnosis import Diagnoser, Waiting
 from healspan.remediation.fix import Fix, FixDraft, FixState, RiskLevel, StateChange
 from healspan.remediation.ladder import Climbed, Ladder
 from healspan.remediation.lessons import Lessons
@@ -112,7 +112,10 @@ class Prover:
         """Try the candidates of one diagnoser; return the first that heals the call and may serve."""
         composer = Composer(call, diagnoser, until=self._clock() + self._search_seconds, clock=self._clock)
         turned_down: set[tuple[object, ...]] = set()
-        for draft in diagnoser.candidates(call):
+        for draft in diagnoser.candidates(call, progress.decisions):
+            if isinstance(draft, Waiting):
+                yield call.pause(draft.event, draft.seconds)
+                continue
             success = yield from self._candidate(call, progress, draft, composer.first, composer, turned_down)
             if success is not None:
                 return success
