@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -13,9 +14,11 @@ from tests.unit.test_ladder import STEP, fix_of
 
 from healspan.remediation.boundary import FailedCall, FailingFrame
 from healspan.remediation.composition import MOST_STEPS, Composer, combined
+from healspan.remediation.diagnosis import Waiting
 from healspan.remediation.errors import StepInapplicable
 from healspan.remediation.fix import FixDraft, RiskLevel
 from healspan.remediation.incident import Incident
+from healspan.remediation.progress import Progress
 from healspan.remediation.step import (
     FallbackStep,
     FramePath,
@@ -60,14 +63,15 @@ class Told:
     """A diagnoser that says what it is told to."""
 
     name = "told"
+    composes = True
 
     def __init__(self, *drafts: FixDraft) -> None:
         self.drafts = drafts
         self.asked: list[int] = []
 
-    def candidates(self, call: Any, decisions: Any) -> list[FixDraft]:
+    def candidates(self, call: Any, progress: Progress) -> Generator[FixDraft | Waiting, None, None]:
         self.asked.append(call.line)
-        return list(self.drafts)
+        yield from self.drafts
 
 
 def composer(call: Call, told: Told, *, until: float = 1.0) -> Composer:

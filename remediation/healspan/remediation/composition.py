@@ -15,6 +15,7 @@ from healspan.remediation.boundary import FailedCall
 from healspan.remediation.diagnosis import Diagnoser, Waiting, failing_frame
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import Fix, FixDraft, RiskLevel
+from healspan.remediation.progress import Progress
 from healspan.remediation.step import FramePath, RepairStep, RetryStep, Step, StrategyStep
 
 __all__ = ["MOST_STEPS", "Composer", "Lead", "combined"]
@@ -90,7 +91,7 @@ class Composer:
             return
         self._explored.add(mark)
         further = Lead((*lead.places, place), (*lead.paths, after.path))
-        for draft in self._diagnoser.candidates(after, ()):
+        for draft in self._diagnoser.candidates(after, Progress()):
             if self._clock() > self._until:
                 return
             if isinstance(draft, Waiting):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,9 +16,9 @@ from pydantic import JsonValue
 from healspan.remediation.boundary import FailedCall, FailingFrame, OneOf
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
-from healspan.remediation.incident import Decision
 from healspan.remediation.parsing import parse_expression
 from healspan.remediation.playbooks import Answer, playbook_for
+from healspan.remediation.progress import Progress
 from healspan.remediation.repair import failure_at, function_hash, locate
 from healspan.remediation.repairers import Failure, Loss, Repairer, catalogue
 from healspan.remediation.step import (
@@ -62,12 +62,12 @@ class Diagnoser(Protocol):
     def composes(self) -> bool:
         """Whether a candidate may be joined with another one, for what the call raises behind it."""
 
-    def candidates(self, call: FailedCall, decisions: Sequence[Decision]) -> Iterable[FixDraft | Waiting]:
-        """Yield candidates; each is gated and proven before the next is asked for.
+    def candidates(self, call: FailedCall, progress: Progress) -> Generator[FixDraft | Waiting, None, None]:
+        """Yield candidates; each is gated and proven before the next is asked for, and closed when one has healed.
 
         Args:
             call: what failed.
-            decisions: what was decided so far about fixes of this call; it grows while candidates are asked for.
+            progress: what was decided so far about fixes of this call; it grows while candidates are asked for.
         """
 
 
@@ -82,7 +82,11 @@ class Playbooks:
     name = "playbook"
     composes = True
 
-    def candidates(self, call: FailedCall, decisions: Sequence[Decision] = ()) -> Iterator[FixDraft]:  # noqa: ARG002
+    def candidates(
+        self,
+        call: FailedCall,
+        progress: Progress,  # noqa: ARG002 - the table has one answer, whatever was tried
+    ) -> Generator[FixDraft | Waiting, None, None]:
         """Yield candidates for the call."""
         kinds = {
             Answer.RETRY: self._retries,

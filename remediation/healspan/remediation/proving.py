@@ -6,6 +6,7 @@ that one before the next candidate is looked at.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -112,13 +113,14 @@ class Prover:
         """Try the candidates of one diagnoser; return the first that heals the call and may serve."""
         composer = Composer(call, diagnoser, until=self._clock() + self._search_seconds, clock=self._clock)
         turned_down: set[tuple[object, ...]] = set()
-        for draft in diagnoser.candidates(call, progress.decisions):
-            if isinstance(draft, Waiting):
-                yield call.pause(draft.event, draft.seconds)
-                continue
-            success = yield from self._candidate(call, progress, draft, composer.first, composer, turned_down)
-            if success is not None:
-                return success
+        with contextlib.closing(diagnoser.candidates(call, progress)) as candidates:
+            for draft in candidates:
+                if isinstance(draft, Waiting):
+                    yield call.pause(draft.event, draft.seconds)
+                    continue
+                success = yield from self._candidate(call, progress, draft, composer.first, composer, turned_down)
+                if success is not None:
+                    return success
         return None
 
     def _candidate(
@@ -216,6 +218,7 @@ class Prover:
         # This incident has shown the way that an approval would cover.
         paths = (call.path, *lead.paths) if _places(fix) else ()
         if self._preset == "suggest":
+            progress.proposed.append(fix.fix_id)
             progress.facts += self._adoption.propose(fix, paths)
             return None
         unapproved = tuple(one for one in GATES if one[0] != "policy")

@@ -27,7 +27,7 @@ class Asked(Record):
     """One request."""
 
     sent: str
-    """What was said to the model in this turn, as it was sent; the texts that are alike for all failures are left out."""
+    """What was said to the model in this turn, as sent; the texts that are alike for all failures are left out."""
     answer: Answer | None = None
     failed: FailureKind | None = None
     """Why there is no answer."""

@@ -2,7 +2,7 @@
 
 from healspan.remediation.repair.enclosed import enclosed
 from healspan.remediation.repair.enclosure import Enclosure, enclose, held
-from healspan.remediation.repair.expression import Location, locate
+from healspan.remediation.repair.expression import Location, locate, source_lines
 from healspan.remediation.repair.guard import Probe, current_probe, resting_fixes
 from healspan.remediation.repair.handled import way_unhandled
 from healspan.remediation.repair.operands import failure_at
@@ -44,6 +44,7 @@ __all__ = [
     "register_hook",
     "resting_fixes",
     "source_hash",
+    "source_lines",
     "take_fired",
     "untaken",
     "way_down",

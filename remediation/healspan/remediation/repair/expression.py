@@ -35,6 +35,7 @@ __all__ = [
     "kind_of",
     "locate",
     "position_of",
+    "source_lines",
     "span_of",
 ]
 
@@ -129,6 +130,23 @@ def _located(code: CodeType, module: str, position: Span) -> Location:
         expression=source.segment(found[0]),
         span=(line - start, end_line - start, column, end_column),
     )
+
+
+def source_lines(code: CodeType, module: str) -> tuple[int, tuple[str, ...]] | None:
+    """Return the source of the function that a code object is, or is inside of; None where it is not what runs.
+
+    Returns:
+        The number of its first line in the file, and the lines.
+    """
+    code = unguarded(bare_code(code))
+    try:
+        function = find_function(module, outermost(code.co_qualname), lambda each: _holds(each.__code__, code))
+        source = function_source(function)
+        node = definition(source)
+    except (StaleFix, RepairDeclined):
+        return None
+    first, last = first_line(node), node.end_lineno or node.lineno
+    return first, tuple(source.line(number) for number in range(first, last + 1))
 
 
 def expression_of(step: RepairStep, source: FunctionSource, node: FunctionNode) -> Guardable:

@@ -1,0 +1,281 @@
+"""The diagnoser that asks Claude: at most three proposals for one failure, each told what came of the one before it.
+
+Whatever blocks (the gateway, the server) happens in a thread of its own; the failing call waits for it as it waits for
+anything else, without blocking a loop. A proposal is a candidate like any other: it passes the same gates.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal, Protocol, TypeVar
+
+from healspan.remediation.boundary import FailedCall
+from healspan.remediation.claude.ask import Asker, AskFailed, FailureKind, Prompt, Reply, Usage
+from healspan.remediation.claude.consultation import Asked, Consultation, ConsultationState
+from healspan.remediation.claude.drafting import draft_of
+from healspan.remediation.claude.prompt import Prompter
+from healspan.remediation.diagnosis import Waiting
+from healspan.remediation.errors import HealspanError
+from healspan.remediation.fix import FixDraft
+from healspan.remediation.ids import uuid7
+from healspan.remediation.progress import Progress
+
+__all__ = ["MOST_PROPOSALS", "ClaudeDiagnoser"]
+
+MOST_PROPOSALS = 3
+"""For one failure."""
+
+_Found = TypeVar("_Found")
+
+_AGAIN: frozenset[FailureKind] = frozenset({"malformed", "truncated"})
+"""Failures after which the same question may be answered better; the others speak of the server, or were meant."""
+
+
+class Refusal(Protocol):
+    """Why the gateway lets nobody through."""
+
+    @property
+    def state(self) -> Literal["diagnosing", "budget", "breaker_open", "cooldown", "busy", "store_away"]:
+        """What a consultation says of it."""
+
+    @property
+    def reason(self) -> str:
+        """What to do, and until when."""
+
+
+class Admission(AbstractContextManager["Admission"], Protocol):
+    """A way through the gateway, for one diagnosis."""
+
+    def reserve(self, input_tokens: int, most_output_tokens: int, model: str) -> Refusal | None:
+        """Set aside what the next request may cost."""
+
+    def settle(
+        self, usage: Usage | None, failed: FailureKind | None, retry_after: float | None, seconds: float
+    ) -> None:
+        """Put what it has cost in the place of that."""
+
+    def end(self, state: Literal["proposed", "healed", "refused", "failed"]) -> None:
+        """Say what came of it."""
+
+
+class Gateway(Protocol):
+    """Stands before the server: breaker, cooldown, single flight, budgets."""
+
+    def enter(self, pattern: str, boundary: str) -> Admission | Refusal:
+        """Let a diagnosis through, or not."""
+
+
+class ClaudeDiagnoser:
+    """Asks Claude for a fix.
+
+    Args:
+        asker: asks the server.
+        prompter: makes the questions.
+        gateway: stands before the server.
+        keep: makes a consultation durable.
+        cost: of a usage of a model, in USD; None where the price is not known.
+        most_output: tokens that an answer may have.
+        wait_seconds: how long a failing call waits for one answer.
+        now: the wall clock, in UTC.
+        clock: monotonic, in seconds.
+    """
+
+    name = "claude"
+    composes = False
+
+    def __init__(
+        self,
+        asker: Asker,
+        prompter: Prompter,
+        gateway: Gateway,
+        *,
+        keep: Callable[[Consultation], object],
+        cost: Callable[[Usage, str], Decimal | None],
+        most_output: int,
+        wait_seconds: float,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._asker = asker
+        self._prompter = prompter
+        self._gateway = gateway
+        self._keep = keep
+        self._cost = cost
+        self._most_output = most_output
+        self._wait_seconds = wait_seconds
+        self._now = now
+        self._clock = clock
+
+    def candidates(self, call: FailedCall, progress: Progress) -> Generator[FixDraft | Waiting, None, None]:
+        """Yield what Claude proposes, one at a time; what came of it is read from the progress of the call."""
+        pattern, boundary = call.incident.pattern.exact, call.boundary.name
+        entered = yield from self._aside(lambda: self._gateway.enter(pattern, boundary))
+        story = _Story()
+        try:
+            if isinstance(entered, AbstractContextManager):
+                with entered as admission:
+                    try:
+                        yield from self._proposals(call, progress, admission, story)
+                    finally:
+                        story.look(progress)
+                        if story.state in ("proposed", "healed", "refused", "failed"):
+                            admission.end(story.state)
+            else:
+                story.state, story.reason = entered.state, entered.reason
+        finally:
+            self._keep(self._consultation(call, story))
+
+    def _proposals(
+        self,
+        call: FailedCall,
+        progress: Progress,
+        admission: Admission,
+        story: _Story,
+    ) -> Generator[FixDraft | Waiting, None, None]:
+        prompt = self._prompter.first(call, progress.decisions)
+        for _ in range(MOST_PROPOSALS):
+            story.begin(prompt, len(progress.decisions), len(progress.proposed))
+            came = yield from self._aside(lambda asked=prompt: self._ask(asked, admission))  # type: ignore[misc]
+            story.came(came, self._cost)
+            if isinstance(came, AskFailed) and came.kind in _AGAIN:
+                continue
+            if not isinstance(came, Reply):
+                return
+            if not came.answer.steps:
+                story.state, story.reason = "refused", came.answer.instruction
+                return
+            verdict = ""
+            try:
+                draft = draft_of(came.answer, call, origin=f"{came.model}:{prompt.version}")
+            except HealspanError as refusal:
+                verdict = f"it can be no fix here: {refusal}"
+            else:
+                yield draft
+                verdict = story.look(progress)
+                if story.state != "failed":
+                    return
+            story.told(verdict)
+            prompt = self._prompter.again(prompt, came.answer, verdict)
+
+    def _ask(self, prompt: Prompt, admission: Admission) -> Reply | AskFailed | Refusal:
+        """Ask once, within the budgets; in a thread of its own."""
+        started = self._clock()
+        try:
+            refusal = admission.reserve(self._asker.count(prompt), self._most_output, self._asker.model)
+        except AskFailed as failed:
+            admission.settle(Usage(), failed.kind, failed.retry_after, self._clock() - started)
+            return failed
+        if refusal is not None:
+            return refusal
+        try:
+            reply = self._asker.ask(prompt)
+        except AskFailed as failed:
+            admission.settle(failed.usage, failed.kind, failed.retry_after, self._clock() - started)
+            return failed
+        except BaseException:
+            admission.settle(None, "server_error", None, self._clock() - started)
+            raise
+        admission.settle(reply.usage, None, None, reply.seconds)
+        return reply
+
+    def _aside(self, job: Callable[[], _Found]) -> Generator[Waiting, None, _Found]:
+        """Do something that blocks in a thread of its own; whoever made the call waits.
+
+        Raises:
+            AskFailed: it took too long; the thread goes on to its own end, and settles what it costs.
+        """
+        ended = threading.Event()
+        found: list[_Found] = []
+        wrong: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                found.append(job())
+            except BaseException as error:
+                wrong.append(error)
+            finally:
+                ended.set()
+
+        threading.Thread(target=run, name="healspan-claude", daemon=True).start()
+        yield Waiting(ended, self._wait_seconds)
+        if wrong:
+            raise wrong[0]
+        if not found:
+            raise AskFailed("timeout", f"no answer within {self._wait_seconds:g} s")
+        return found[0]
+
+    def _consultation(self, call: FailedCall, story: _Story) -> Consultation:
+        return Consultation(
+            consultation_id=uuid7(),
+            error_id=call.incident.error_id,
+            pattern=call.incident.pattern.exact,
+            boundary=call.boundary.name,
+            at=self._now(),
+            model=self._asker.model,
+            prompt_version=self._prompter.version,
+            values=self._prompter.values,
+            state=story.state,
+            reason=story.reason,
+            asked=tuple(story.asked),
+        )
+
+
+class _Story:
+    """What has come of one diagnosis so far."""
+
+    def __init__(self) -> None:
+        self.state: ConsultationState = "failed"
+        self.reason = "it was interrupted"
+        self.asked: list[Asked] = []
+        self._decided = self._proposed = 0
+
+    def begin(self, prompt: Prompt, decided: int, proposed: int) -> None:
+        """A question is about to be asked."""
+        self.asked.append(Asked(sent=prompt.turns[-1].text))
+        self._decided, self._proposed = decided, proposed
+
+    def came(self, came: Reply | AskFailed | Refusal, cost: Callable[[Usage, str], Decimal | None]) -> None:
+        """Take in what came of the question."""
+        last = self.asked[-1]
+        if isinstance(came, Reply):
+            self.reason = "none of its proposals held"
+            paid = cost(came.usage, came.model)
+            self.asked[-1] = last.model_copy(
+                update={
+                    "answer": came.answer,
+                    "usage": came.usage,
+                    "cost_usd": paid,
+                    "seconds": came.seconds,
+                    "request_id": came.request_id,
+                },
+            )
+        elif isinstance(came, AskFailed):
+            self.state = "refused" if came.kind == "refused" else "failed"
+            self.reason = str(came)
+            self.asked[-1] = last.model_copy(update={"failed": came.kind, "detail": came.detail, "usage": came.usage})
+        else:
+            self.state, self.reason = came.state, came.reason
+            del self.asked[-1]
+
+    def told(self, verdict: str) -> None:
+        """Note what came of the proposal."""
+        self.asked[-1] = self.asked[-1].model_copy(update={"verdict": verdict})
+
+    def look(self, progress: Progress) -> str:
+        """Read from a call's progress what came of the last proposal."""
+        since = progress.decisions[self._decided :]
+        self._decided = len(progress.decisions)
+        verdict = "; ".join(f"{one.gate}: {one.reason}" for one in since)
+        if any(one.gate == "verified" for one in since):
+            self.state, self.reason, verdict = "healed", "", "healed"
+        elif len(progress.proposed) > self._proposed:
+            self.state, self.reason = "proposed", "a human has to approve it: 'healspan review list'"
+            verdict = "proposed to a human"
+        if since and self.asked:
+            self.told(verdict)
+        return verdict

@@ -1,0 +1,273 @@
+"""Material: what of one failure is shown to Claude, under the policy for values, without secrets.
+
+Every text goes through the scrubber again, source code included: a key in a source file is as secret as one in a
+document. Everything is one JSON object; nothing that a document says can end it early.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import JsonValue, TypeAdapter
+
+from healspan.remediation.boundary import UNSET, Between, FailedCall, FailingFrame, Tunable
+from healspan.remediation.claude.drafting import failing_location
+from healspan.remediation.diagnosis import failing_frame
+from healspan.remediation.errors import HealspanError
+from healspan.remediation.fingerprint import mask_message
+from healspan.remediation.incident import Decision, Frame
+from healspan.remediation.plain import encode
+from healspan.remediation.repair import source_lines
+from healspan.remediation.repairers import catalogue
+from healspan.remediation.scrubbing import Scrubber, ScrubSession
+
+__all__ = ["Values", "catalogue_text", "failure_text"]
+
+Values = Literal["skeleton", "scrubbed", "full"]
+"""Types and shapes only; values as an incident keeps them; whole values. Never secrets."""
+
+MOST_SOURCE = 200
+"""Lines of one function that are shown, around the failing one."""
+
+MOST_FUNCTIONS = 6
+"""Functions whose source is shown, the innermost first."""
+
+MOST_VALUES = 32_000
+"""Characters of all whole values."""
+
+MOST_TEXT = 60_000
+"""Characters of the whole failure; beyond it values and outer functions are left out, and it is said that they were."""
+
+_MARKS = ">>>", "<<<"
+
+
+def catalogue_text() -> str:
+    """Return the catalogue of repairers with the schemas of their parameters: alike for every failure of a process."""
+    entries = [
+        {
+            "repairer": one.name,
+            "does": one.summary,
+            "acts_on": one.domain,
+            "losses": [str(loss) for loss in one.losses],
+            "parameters": _parameters(one.parameters.model_json_schema()),
+        }
+        for one in sorted(catalogue().values(), key=lambda one: one.name)
+    ]
+    return "The catalogue of repairers:\n" + _json(entries)
+
+
+def failure_text(call: FailedCall, decisions: Sequence[Decision], *, values: Values, scrubber: Scrubber) -> str:
+    """Return one failure as a JSON text.
+
+    Args:
+        call: what failed.
+        decisions: what was decided so far about fixes of it.
+        values: how much of the values is shown.
+        scrubber: removes secrets.
+    """
+    session = scrubber.session()
+    shown: dict[str, JsonValue] = {
+        "failure": _failure(call, values, session),
+        "boundary": _boundary(call),
+        "arguments": _arguments(call, values, session),
+        "source": [*_sources(call)],
+        "tried_on_this_call": [_decision(one) for one in decisions],
+        "tried_before": [attempt.model_dump(mode="json") for attempt in call.incident.prior_fix_attempts],
+    }
+    # Again, and the names with the values: what was harmless where it stood may not be harmless here.
+    shown = {name: session.value(part) for name, part in shown.items()}
+    text = _json(shown)
+    for name in ("arguments", "source"):
+        if len(text) <= MOST_TEXT:
+            break
+        shown[name] = "left out: the failure is too large"
+        text = _json(shown)
+    return text if len(text) <= MOST_TEXT else _json({"failure": shown["failure"], "note": "all else is too large"})
+
+
+def _json(value: object) -> str:
+    # No "<" survives, so no text in it can look like a tag around it.
+    return json.dumps(value, ensure_ascii=False, indent=1).replace("<", "\\u003c")
+
+
+def _parameters(schema: dict[str, Any]) -> dict[str, JsonValue]:
+    kept = {name: each for name, each in schema.get("properties", {}).items() if name != "accept"}
+    return {"properties": kept, **({"$defs": schema["$defs"]} if "$defs" in schema else {})}
+
+
+def _failure(call: FailedCall, values: Values, session: ScrubSession) -> JsonValue:
+    incident = call.incident
+    skeleton = values == "skeleton"
+    return {
+        "error_type": incident.error_type,
+        "message": mask_message(incident.error_message) if skeleton else incident.error_message,
+        "pattern": incident.pattern.error_pattern,
+        "frames": [_frame(frame, skeleton=skeleton) for frame in incident.frames[-MOST_FUNCTIONS * 2 :]],
+        "causes": [
+            {
+                "error_type": cause.error_type,
+                "message": mask_message(cause.error_message) if skeleton else cause.error_message,
+                "relation": cause.relation,
+            }
+            for cause in incident.cause_chain
+        ],
+        "context": {name: session.text(value) for name, value in incident.context_keys.items()},
+        "partial_output": _shape(incident.input_context.partial_output)
+        if skeleton
+        else incident.input_context.partial_output,
+        "system_state": incident.system_state,
+    }
+
+
+def _frame(frame: Frame, *, skeleton: bool) -> JsonValue:
+    shown: dict[str, JsonValue] = {
+        "module": frame.module,
+        "function": frame.function,
+        "line": frame.line,
+        "source": frame.source_line,
+        "in_app": frame.in_app,
+    }
+    if frame.expression is not None:
+        shown["expression"] = frame.expression.text
+    if frame.variables is not None:
+        shown["variables"] = _shape(frame.variables) if skeleton else frame.variables
+    return shown
+
+
+def _boundary(call: FailedCall) -> JsonValue:
+    boundary = call.boundary
+    shown: dict[str, JsonValue] = {
+        "name": boundary.name,
+        "function": boundary.target,
+        "retry_safe": call.repeatable is None,
+        "why_not_retry_safe": call.repeatable,
+        "has_fallback": boundary.has_fallback,
+        "has_checks": boundary.has_checks,
+        "strategies": [
+            {
+                "name": one.name,
+                "function": (one.function.__doc__ or "").strip()[:500],
+                "keyword_only": {
+                    name: str(adapter.core_schema.get("type")) for name, adapter in one.tunables().items()
+                },
+            }
+            for one in boundary.strategies.values()
+            if one.automatic
+        ],
+        "tunable": {name: _bounds(bounds) for name, bounds in boundary.tunable.items()},
+        "contract": _contract(call),
+    }
+    try:
+        shown["expression"] = failing_location(call).expression
+    except HealspanError as declined:
+        shown["no_repair"] = f"the failing expression cannot be repaired: {declined}"
+    return shown
+
+
+def _bounds(bounds: Tunable) -> JsonValue:
+    return {"between": [bounds.low, bounds.high]} if isinstance(bounds, Between) else {"one_of": [*bounds.values]}
+
+
+def _contract(call: FailedCall) -> JsonValue:
+    if call.output is UNSET:
+        return None
+    try:
+        schema: dict[str, JsonValue] = TypeAdapter(call.output).json_schema()
+    except Exception:
+        # Classes of the application may have no schema, or raise at being asked for one.
+        return str(call.output)[:500]
+    return schema
+
+
+def _arguments(call: FailedCall, values: Values, session: ScrubSession) -> JsonValue:
+    pictured = call.incident.input_context.arguments
+    if values == "skeleton":
+        return {name: _shape(value) for name, value in pictured.items()}
+    if values == "scrubbed":
+        return pictured
+    whole: dict[str, JsonValue] = {}
+    left = MOST_VALUES
+    for name, pictured_value in pictured.items():
+        value = _whole(call.arguments, name)
+        text = None if value is None else _json(session.value(value, name))
+        if text is None or len(text) > left:
+            whole[name] = pictured_value
+            continue
+        left -= len(text)
+        whole[name] = value if not session.scrubber.convicts(name, value) else pictured_value
+    return whole
+
+
+def _whole(arguments: Mapping[str, Any], name: str) -> JsonValue:
+    """Return an argument as it is stored without loss; None where it cannot be, and for None."""
+    try:
+        return encode(arguments[name])
+    except Exception:
+        # What is no plain value stays as the incident pictured it.
+        return None
+
+
+def _shape(value: JsonValue) -> JsonValue:
+    """Return types, sizes and names in the place of values."""
+    match value:
+        case None | bool():
+            return type(value).__name__
+        case int() | float():
+            return type(value).__name__
+        case str():
+            # The picture of an object is its type already.
+            return (
+                value if value.startswith("<") and value.endswith(">") and " " not in value else f"str of {len(value)}"
+            )
+        case list():
+            kinds = list(dict.fromkeys(json.dumps(_shape(item)) for item in value))
+            return {"list of": len(value), "items": [json.loads(kind) for kind in kinds[:5]]}
+        case dict():
+            return {name: _shape(item) for name, item in value.items()}
+
+
+def _sources(call: FailedCall) -> list[JsonValue]:
+    """Return the source of the failing function and of its callers inside the boundary, innermost first."""
+    failing = failing_frame(call.frames)
+    shown: list[JsonValue] = []
+    seen: set[int] = set()
+    for frame in reversed(call.frames):
+        if len(shown) >= MOST_FUNCTIONS:
+            break
+        if not frame.in_app or id(frame.code) in seen:
+            continue
+        seen.add(id(frame.code))
+        lines = source_lines(frame.code, frame.module)
+        if lines is not None:
+            shown.append(_marked(frame, *lines, failing=frame is failing))
+    return shown
+
+
+def _marked(frame: FailingFrame, first: int, lines: Sequence[str], *, failing: bool) -> JsonValue:
+    text = list(lines)
+    at = 0
+    if frame.position is not None:
+        line, end_line, column, end_column = frame.position
+        at = line - first
+        if 0 <= at < len(text) and 0 <= end_line - first < len(text):
+            text[end_line - first] = _insert(text[end_line - first], end_column, _MARKS[1])
+            text[at] = _insert(text[at], column, _MARKS[0])
+    start = max(0, min(at - MOST_SOURCE // 2, len(text) - MOST_SOURCE))
+    return {
+        "module": frame.module,
+        "function": frame.qualname,
+        "failing": failing,
+        "first_line": first + start,
+        "text": "\n".join(text[start : start + MOST_SOURCE]),
+    }
+
+
+def _insert(line: str, column: int, mark: str) -> str:
+    raw = line.encode()
+    return (raw[:column] + mark.encode() + raw[column:]).decode(errors="replace")
+
+
+def _decision(decision: Decision) -> JsonValue:
+    return {"what": decision.what, "applied": decision.applied, "gate": decision.gate, "reason": decision.reason}

@@ -1,0 +1,60 @@
+"""The prompt: the reviewed text, the catalogue, and one failure; then answers and their verdicts in turn."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from importlib import resources
+
+from healspan.remediation.boundary import FailedCall
+from healspan.remediation.claude.answer import Answer
+from healspan.remediation.claude.ask import Prompt, Turn
+from healspan.remediation.claude.material import Values, catalogue_text, failure_text
+from healspan.remediation.incident import Decision
+from healspan.remediation.scrubbing import Scrubber
+
+__all__ = ["VERSION", "Prompter"]
+
+VERSION = "diagnose-1"
+"""Of the reviewed text. Another text is another file with another number: fixes name the one they come from."""
+
+_MOST_VERDICT = 2_000
+
+
+class Prompter:
+    """Makes prompts.
+
+    Args:
+        scrubber: removes secrets from everything that is sent.
+        values: how much of the values of a failure is shown.
+    """
+
+    version = VERSION
+
+    def __init__(self, scrubber: Scrubber, values: Values) -> None:
+        self._scrubber = scrubber
+        self.values = values
+
+    def first(self, call: FailedCall, decisions: Sequence[Decision]) -> Prompt:
+        """Return the first question about a failure."""
+        text = failure_text(call, decisions, values=self.values, scrubber=self._scrubber)
+        turn = Turn(role="user", text=f"<failure>\n{text}\n</failure>\n\nDiagnose this failure.")
+        return Prompt(version=VERSION, system=(_reviewed(VERSION), catalogue_text()), turns=(turn,))
+
+    def again(self, prompt: Prompt, answer: Answer, verdict: str) -> Prompt:
+        """Return the question after a proposal that did not hold."""
+        told = self._scrubber.scrub_text(verdict, _MOST_VERDICT).replace("<", "\\u003c")
+        turns = (
+            Turn(role="assistant", text=answer.model_dump_json()),
+            Turn(
+                role="user",
+                text=f"<verdict>\n{told}\n</verdict>\n\nThe proposal did not hold. Answer again, with another fix, or "
+                "with no steps if none is sure to be right.",
+            ),
+        )
+        return prompt.model_copy(update={"turns": (*prompt.turns, *turns)})
+
+
+@functools.cache
+def _reviewed(version: str) -> str:
+    return resources.files(__package__).joinpath("prompts", f"{version}.txt").read_text(encoding="utf-8")
