@@ -6,6 +6,7 @@ anything else, without blocking a loop. A proposal is a candidate like any other
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -26,6 +27,8 @@ from healspan.remediation.ids import uuid7
 from healspan.remediation.progress import Progress
 
 __all__ = ["MOST_PROPOSALS", "ClaudeDiagnoser"]
+
+logger = logging.getLogger("healspan.claude")
 
 MOST_PROPOSALS = 3
 """For one failure."""
@@ -113,22 +116,32 @@ class ClaudeDiagnoser:
 
     def candidates(self, call: FailedCall, progress: Progress) -> Generator[FixDraft | Waiting, None, None]:
         """Yield what Claude proposes, one at a time; what came of it is read from the progress of the call."""
-        pattern, boundary = call.incident.pattern.exact, call.boundary.name
-        entered = yield from self._aside(lambda: self._gateway.enter(pattern, boundary))
         story = _Story()
         try:
-            if isinstance(entered, AbstractContextManager):
-                with entered as admission:
-                    try:
-                        yield from self._proposals(call, progress, admission, story)
-                    finally:
-                        story.look(progress)
-                        if story.state in ("proposed", "healed", "refused", "failed"):
-                            admission.end(story.state)
-            else:
-                story.state, story.reason = entered.state, entered.reason
+            yield from self._consulted(call, progress, story)
+        except Exception as own:
+            # The fault is healspan's or the server's; the failure goes on to a human like any that nobody could answer.
+            story.state, story.reason = "failed", str(own) if isinstance(own, AskFailed) else "a fault of healspan's"
+            if not isinstance(own, AskFailed):
+                logger.warning("a diagnosis by Claude failed: %s; please report this", type(own).__qualname__)
         finally:
             self._keep(self._consultation(call, story))
+
+    def _consulted(
+        self, call: FailedCall, progress: Progress, story: _Story
+    ) -> Generator[FixDraft | Waiting, None, None]:
+        pattern, boundary = call.incident.pattern.exact, call.boundary.name
+        entered = yield from self._aside(lambda: self._gateway.enter(pattern, boundary))
+        if not isinstance(entered, AbstractContextManager):
+            story.state, story.reason = entered.state, entered.reason
+            return
+        with entered as admission:
+            try:
+                yield from self._proposals(call, progress, admission, story)
+            finally:
+                story.look(progress)
+                if story.state in ("proposed", "healed", "refused", "failed"):
+                    admission.end(story.state)
 
     def _proposals(
         self,

@@ -16,7 +16,6 @@ from healspan.remediation.boundary import UNSET, Between, FailedCall, FailingFra
 from healspan.remediation.claude.drafting import failing_location
 from healspan.remediation.diagnosis import failing_frame
 from healspan.remediation.errors import HealspanError
-from healspan.remediation.fingerprint import mask_message
 from healspan.remediation.incident import Decision, Frame
 from healspan.remediation.plain import encode
 from healspan.remediation.repair import source_lines
@@ -40,7 +39,7 @@ MOST_VALUES = 32_000
 MOST_TEXT = 60_000
 """Characters of the whole failure; beyond it values and outer functions are left out, and it is said that they were."""
 
-_MARKS = ">>>", "<<<"
+_MARKS = "⟪", "⟫"
 
 
 def catalogue_text() -> str:
@@ -102,13 +101,13 @@ def _failure(call: FailedCall, values: Values, session: ScrubSession) -> JsonVal
     skeleton = values == "skeleton"
     return {
         "error_type": incident.error_type,
-        "message": mask_message(incident.error_message) if skeleton else incident.error_message,
+        "message": _shape(incident.error_message) if skeleton else incident.error_message,
         "pattern": incident.pattern.error_pattern,
         "frames": [_frame(frame, skeleton=skeleton) for frame in incident.frames[-MOST_FUNCTIONS * 2 :]],
         "causes": [
             {
                 "error_type": cause.error_type,
-                "message": mask_message(cause.error_message) if skeleton else cause.error_message,
+                "message": _shape(cause.error_message) if skeleton else cause.error_message,
                 "relation": cause.relation,
             }
             for cause in incident.cause_chain
@@ -117,7 +116,7 @@ def _failure(call: FailedCall, values: Values, session: ScrubSession) -> JsonVal
         "partial_output": _shape(incident.input_context.partial_output)
         if skeleton
         else incident.input_context.partial_output,
-        "system_state": incident.system_state,
+        "system_state": _shape(incident.system_state) if skeleton else incident.system_state,
     }
 
 
