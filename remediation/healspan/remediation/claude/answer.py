@@ -1,0 +1,104 @@
+"""What Claude answers: a diagnosis with one fix as typed steps, in the form that structured output can promise.
+
+Structured output promises names, types and choices, and nothing else: no bounds, no free mappings. So a value with a
+name is an item of a list here, and what the numbers may be is checked where a fix is made of it (`drafting`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "Answer",
+    "ProposedAdapter",
+    "ProposedFallback",
+    "ProposedParameters",
+    "ProposedRepair",
+    "ProposedRetry",
+    "ProposedStep",
+    "ProposedStrategy",
+    "Setting",
+]
+
+
+class _Part(BaseModel):
+    # Frozen and closed like a record; no default, since a structured answer names every field.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Setting(_Part):
+    """One value by name."""
+
+    name: str
+    value: str | int | float | bool | None
+
+
+class ProposedRetry(_Part):
+    """Make the same call again."""
+
+    kind: Literal["retry"]
+    attempts: int
+
+
+class ProposedRepair(_Part):
+    """Run a repairer of the catalogue on the operands of the marked expression."""
+
+    kind: Literal["repair"]
+    repairer: str
+    accept: Literal["none", "normalised"]
+    """The most loss that the reading may have."""
+    parameters: list[Setting]
+
+
+class ProposedAdapter(_Part):
+    """Run a text of Python, ``def heal(call, arguments, error)``, in the sandbox."""
+
+    kind: Literal["adapter"]
+    text: str
+    strategies: list[str]
+    """The alternatives it uses."""
+    repairers: list[str]
+    """The repairers it uses."""
+
+
+class ProposedStrategy(_Part):
+    """Call an alternative that the application registered."""
+
+    kind: Literal["strategy"]
+    strategy: str
+    arguments: list[Setting]
+
+
+class ProposedParameters(_Part):
+    """Make the call with other values for arguments that are declared tunable."""
+
+    kind: Literal["parameters"]
+    arguments: list[Setting]
+
+
+class ProposedFallback(_Part):
+    """Return the declared fallback."""
+
+    kind: Literal["fallback"]
+
+
+ProposedStep = (
+    ProposedRetry | ProposedRepair | ProposedAdapter | ProposedStrategy | ProposedParameters | ProposedFallback
+)
+
+
+class Answer(_Part):
+    """A diagnosis of one failure."""
+
+    root_cause: str = Field(description="What is wrong, and why this input met it, in two or three sentences.")
+    evidence: list[str] = Field(description="What in the material shows it; name the part: error, frame, argument.")
+    disproof: str = Field(description="What would show that this diagnosis is wrong.")
+    steps: list[ProposedStep] = Field(
+        description="The fix, from the innermost step outwards. Empty if no fix is sure to be right: a human decides.",
+    )
+    instruction: str = Field(description="The fix in one sentence for a human; or what the human should look at.")
+    risk_level: Literal["low", "medium", "high"]
+    risk_assessment: str = Field(description="What could go wrong with the fix, and who would notice.")
+    confidence: float = Field(description="Between 0 and 1: that the fix gives the right result, not only a result.")

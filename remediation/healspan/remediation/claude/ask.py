@@ -1,0 +1,114 @@
+"""Asking: one question to a server that speaks the Messages API, and what can come of it.
+
+`messages` asks a real server with the SDK; whoever asks (`diagnoser`) knows these types only.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from healspan.remediation.claude.answer import Answer
+from healspan.remediation.errors import HealspanError
+from healspan.remediation.record import Record
+
+__all__ = ["AskFailed", "Asker", "FailureKind", "Prompt", "Reply", "Turn", "Usage"]
+
+FailureKind = Literal[
+    "unauthorized",
+    "rate_limited",
+    "overloaded",
+    "timeout",
+    "unreachable",
+    "server_error",
+    "bad_request",
+    "refused",
+    "truncated",
+    "malformed",
+]
+"""Why no answer came: the key is not accepted (401, 403); 429; 529; no answer in time; no connection, or one that broke
+in the middle; another 5xx; another 4xx; the model refused; the answer was cut off at its limit; it does not fit the
+schema."""
+
+
+class Turn(Record):
+    """One turn of the conversation."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+class Prompt(Record):
+    """One question."""
+
+    version: str
+    """Of the reviewed text it was made from, e.g. ``diagnose-1``."""
+    system: tuple[str, ...]
+    """Blocks that are alike for every failure of a process, the most stable first; the last one ends what is cached."""
+    turns: tuple[Turn, ...]
+    """The failure, then answers and their verdicts in turn; the last one is the user's."""
+
+
+class Usage(Record):
+    """Tokens that one request was charged for."""
+
+    input_tokens: int = Field(default=0, ge=0)
+    """Neither read from the cache nor written to it."""
+    output_tokens: int = Field(default=0, ge=0)
+    cache_read_tokens: int = Field(default=0, ge=0)
+    cache_write_tokens: int = Field(default=0, ge=0)
+
+
+class Reply(Record):
+    """An answer that fits the schema."""
+
+    answer: Answer
+    usage: Usage
+    model: str
+    """As the server names it."""
+    request_id: str = ""
+    seconds: float = Field(ge=0)
+
+
+class AskFailed(HealspanError):
+    """No answer came that can be used.
+
+    Args:
+        kind: why.
+        detail: in words, without anything secret.
+        usage: what it cost all the same; None where the server did not say.
+        retry_after: seconds that the server asks to wait; None where it does not say.
+    """
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        detail: str,
+        *,
+        usage: Usage | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail
+        self.usage = usage
+        self.retry_after = retry_after
+
+
+class Asker(Protocol):
+    """Asks a server."""
+
+    @property
+    def model(self) -> str:
+        """The model that is asked."""
+
+    def count(self, prompt: Prompt) -> int:
+        """Return how many input tokens a prompt has, asking the server, or an upper bound where it cannot say."""
+
+    def ask(self, prompt: Prompt) -> Reply:
+        """Return the answer.
+
+        Raises:
+            AskFailed: none came that can be used.
+        """
