@@ -1,0 +1,149 @@
+"""One call in a thread of its own: whatever a server, a resolver or the SDK does, the caller is back in time.
+
+The thread ends soon after its caller has gone, and nobody waits for it at the end of the process.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from healspan.remediation.claude.ask import AskFailed
+from healspan.remediation.store.forks import no_fork_meanwhile
+
+if TYPE_CHECKING:
+    import httpx2
+    from anthropic import Anthropic
+
+    from healspan.remediation.claude.connection import Connection
+
+__all__ = ["Call", "Response"]
+
+_CONNECTION = "healspan.remediation.claude.connection"
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a server answered, whether it is a success or not."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By their names in lower case."""
+    body: bytes
+
+    @property
+    def request_id(self) -> str:
+        """The server's name for the request, "" if it gives none."""
+        return self.headers.get("request-id", "")
+
+    @property
+    def is_success(self) -> bool:
+        """Whether it holds what was asked for."""
+        return 200 <= self.status < 300
+
+
+class Call:
+    """A call to a server.
+
+    Args:
+        connect: makes the connection; run in the thread, since it imports the SDK.
+        send: makes the call with a client, and returns the response to it.
+        seconds: that it may take from now on.
+    """
+
+    def __init__(
+        self, connect: Callable[[float], Connection], send: Callable[[Anthropic], httpx2.Response], seconds: float
+    ) -> None:
+        self._connect = connect
+        self._send = send
+        self._until = time.monotonic() + seconds
+        self._seconds = seconds
+        self._done = threading.Event()
+        self._connection: Connection | None = None
+        self._abandoned = False
+        self._outcome: Response | AskFailed | BaseException | None = None
+
+    def response(self) -> Response:
+        """Make the call and return what came of it.
+
+        Raises:
+            AskFailed: nothing came, or not in time.
+        """
+        try:
+            self._start()
+            self._done.wait(max(0.0, self._until - time.monotonic()))
+            outcome = self._outcome
+        finally:
+            self._abandon()
+        if isinstance(outcome, Response):
+            return outcome
+        # Outside of any `except`, so that no error of the SDK, which knows the key, hangs on to ours.
+        if outcome is not None:
+            raise outcome
+        raise AskFailed("timeout", f"no answer within {self._seconds:g} s; raise the time-out or lower the effort")
+
+    def _start(self) -> None:
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._run,), name="healspan-ask", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._outcome = AskFailed("unreachable", "no thread can be started here")
+            self._done.set()
+
+    def _abandon(self) -> None:
+        self._abandoned = True
+        if self._connection is not None:
+            self._connection.abandon()
+
+    def _run(self) -> None:
+        try:
+            self._outcome = self._exchange()
+        except BaseException as error:
+            # A host may have its own code in here, as a processor of spans. What means to end a thread ends the
+            # caller's.
+            self._outcome = _explained(error)
+        finally:
+            self._done.set()
+
+    def _exchange(self) -> Response:
+        if _CONNECTION not in sys.modules:
+            with no_fork_meanwhile():
+                __import__(_CONNECTION)
+        connection = self._connect(self._until)
+        self._connection = connection
+        if self._abandoned:
+            connection.abandon()
+        from anthropic import APIStatusError
+
+        with connection.used() as client:
+            try:
+                response = self._send(client)
+            except APIStatusError as error:
+                response = error.response
+        return Response(response.status_code, dict(response.headers), response.content)
+
+
+def _explained(error: BaseException) -> AskFailed | BaseException:
+    """Return the reason in an error; its own text stays behind, as it may hold what was sent, and the key."""
+    if not isinstance(error, Exception):
+        return error
+    if isinstance(error, ImportError):
+        return AskFailed("unreachable", f"the SDK cannot be imported ({error.name}); install healspan[claude] anew")
+    import anthropic
+
+    from healspan.remediation.claude.connection import Stopped
+
+    cause = type(error.__cause__ or error).__name__
+    if isinstance(error, Stopped):
+        return AskFailed(error.kind, error.detail)
+    if isinstance(error, anthropic.APIConnectionError):
+        return AskFailed(
+            "unreachable", f"no connection, or one that broke ({cause}); check the address and the network"
+        )
+    return AskFailed("unreachable", f"the SDK failed ({cause})")
