@@ -148,10 +148,8 @@ class _Bounded(httpx2.BaseTransport):
             "timeout": dict.fromkeys(("connect", "read", "write", "pool"), left),
             "trace": connection.observe,
         }
-        try:
+        with _ended_for_good():
             response = self._inner.handle_request(request)
-        except httpx2.TimeoutException:
-            raise _late() from None
         try:
             self._judge(response)
         except Stopped:
@@ -187,17 +185,28 @@ class _BoundedStream(httpx2.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         size = 0
-        try:
+        with _ended_for_good():
             for part in self._inner:
                 size += len(part)
                 self._connection.check_size(size)
                 _ = self._connection.left
                 yield part
-        except httpx2.TimeoutException:
-            raise _late() from None
 
     def close(self) -> None:
         self._inner.close()
+
+
+@contextlib.contextmanager
+def _ended_for_good() -> Iterator[None]:
+    """Have nothing repeated that the server may have begun to answer, and so to charge for."""
+    try:
+        yield
+    except httpx2.TimeoutException:
+        raise _late() from None
+    except (httpx2.ConnectError, httpx2.ProxyError):
+        raise
+    except httpx2.TransportError as error:
+        raise Stopped("unreachable", f"the connection broke ({type(error).__name__})") from None
 
 
 def _late() -> Stopped:

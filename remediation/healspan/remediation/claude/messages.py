@@ -69,7 +69,8 @@ class MessagesAsker:
         effort: how hard the model thinks; None where the server knows no such thing.
         max_tokens: that an answer may have, thinking included.
         timeout: seconds for a call as a whole, from its beginning to its last byte, with its retries.
-        retries: attempts that may follow the first one, within the time-out.
+        retries: attempts that may follow one that was turned away or found nobody, within the time-out. What a server
+            may have begun to answer is not asked again: it may have been charged for.
         most_bytes: that the server may send as an answer.
         scrub: removes secrets from what a server says.
 

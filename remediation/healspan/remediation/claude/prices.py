@@ -90,7 +90,8 @@ PRICES: Final[Prices] = {
     ),
     "claude-haiku-4-5": _price("1", "5", "0.10", "1.25"),
 }
-"""Taken from the published list and pages of the models; `AS_OF` says how old it is."""
+"""Taken from the published list and the pages of the models, but for two figures that are reported by others only: the
+0.10 of claude-sonnet-5-5 (its page of September says 0.20) and the cache writes of claude-haiku-5-5."""
 
 _TABLE = TypeAdapter(dict[str, Price])
 
@@ -99,7 +100,7 @@ def with_prices(text: str, prices: Prices = PRICES) -> Prices:
     """Return the table with the prices of a setting in the place of its own.
 
     Args:
-        text: JSON by model, ``{"my-model": {"input": "1", "output": "5", "cache_read": "0.1", "cache_write": "1.25"}}``;
+        text: JSON by model, ``{"mine": {"input": "1", "output": "5", "cache_read": "0.1", "cache_write": "1.25"}}``;
             empty: nothing is replaced.
         prices: the table.
 
