@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Response"]
 
 _CONNECTION = "healspan.remediation.claude.connection"
+_GLANCE = 0.5
+"""Seconds between two looks whether the process is ending."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Call:
         """
         try:
             self._start()
-            self._done.wait(max(0.0, self._until - time.monotonic()))
+            is_ending = self._wait()
             outcome = self._outcome
         finally:
             self._abandon()
@@ -85,6 +87,8 @@ class Call:
         # Outside of any `except`, so that no error of the SDK, which knows the key, hangs on to ours.
         if outcome is not None:
             raise outcome
+        if is_ending:
+            raise AskFailed("unreachable", "the process is ending")
         raise AskFailed("timeout", f"no answer within {self._seconds:g} s; raise the time-out or lower the effort")
 
     def _start(self) -> None:
@@ -95,6 +99,16 @@ class Call:
         except RuntimeError:
             self._outcome = AskFailed("unreachable", "no thread can be started here")
             self._done.set()
+
+    def _wait(self) -> bool:
+        """Wait for the call or the end of its time; True if the process began to end, which waits for its threads."""
+        main = threading.main_thread()
+        is_watched = main.is_alive()  # where Python is a guest, it may have ended long ago
+        while not self._done.is_set() and (left := self._until - time.monotonic()) > 0:
+            self._done.wait(min(left, _GLANCE))
+            if is_watched and not main.is_alive():
+                return True
+        return False
 
     def _abandon(self) -> None:
         self._abandoned = True

@@ -30,6 +30,8 @@ _ADVICE: dict[FailureKind, str] = {
     "bad_request": "check the model, the address and the settings of the request",
 }
 _NAME = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
+_PART = 8
+"""As many characters of the question in a row are recognisable."""
 _WORD = re.compile(r"[\w-]{8,}")
 _MOST_MESSAGE = 200
 _MOST_TOKENS = 10**9
@@ -131,7 +133,7 @@ def failure(
         body: its bytes.
         request_id: as the server names it.
         retry_after: seconds that its headers ask to wait.
-        question: all that was sent, key included; no word of it is repeated.
+        question: all that was sent, key included; no longer word of it is repeated, nor a word that holds part of one.
         scrub: removes secrets from a text.
     """
     error_type, message = _error(body)
@@ -146,7 +148,7 @@ def failure(
     if status < HTTPStatus.BAD_REQUEST:
         detail += ", sending us elsewhere, which is not followed; set the address to where it leads"
     elif message and kind == "bad_request":
-        clean = scrub(_WORD.sub(lambda word: "…" if word[0] in question else word[0], message))
+        clean = scrub(_WORD.sub(lambda word: "…" if _is_of(word[0], question) else word[0], message))
         detail += f" ({' '.join(clean.split())[:_MOST_MESSAGE]})"
     if kind in _ADVICE:
         detail += f"; {_ADVICE[kind]}"
@@ -212,8 +214,12 @@ def _error(body: bytes) -> tuple[str, str]:
     return (
         _known(kind, re.compile("[a-z_]{1,64}")) if isinstance(kind, str) else "",
         # A word that this cuts is still one of the question's, if it was.
-        message[: 10 * _MOST_MESSAGE] if isinstance(message, str) else "",
+        message[: 3 * _MOST_MESSAGE] if isinstance(message, str) else "",
     )
+
+
+def _is_of(word: str, question: str) -> bool:
+    return any(word[start : start + _PART] in question for start in range(len(word) - _PART + 1))
 
 
 def _known(text: str, form: re.Pattern[str]) -> str:
