@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from healspan.remediation.claude.answer import Answer, ProposedRepair
 from healspan.remediation.claude.ask import Asker, AskFailed, Prompt, Turn
 from healspan.remediation.claude.messages import MessagesAsker
-from healspan.remediation.testing import FakeClaude
+from healspan.remediation.testing import FakeClaude, an_answer
 
 __all__ = ["KEY", "answer", "asker", "failure_of", "prompt"]
 
@@ -25,18 +25,8 @@ def prompt(
 
 def answer(**changes: Any) -> Answer:
     """Return an answer, with changes."""
-    step = ProposedRepair(kind="repair", repairer="number", accept="none", parameters=[])
-    whole = Answer(
-        root_cause="The amount is written for people.",
-        evidence=["the argument of the marked expression"],
-        disproof="An amount in this notation that means something else.",
-        steps=[step],
-        instruction="Read the amount as people write it.",
-        risk_level="low",
-        risk_assessment="None that I see.",
-        confidence=0.9,
-    )
-    return Answer.model_validate({**whole.model_dump(), **changes})
+    repair = ProposedRepair(kind="repair", repairer="number", accept="none", parameters=[])
+    return Answer.model_validate({**an_answer(repair).model_dump(), **changes})
 
 
 def asker(server: FakeClaude, **changes: Any) -> MessagesAsker:

@@ -148,12 +148,13 @@ def _explained(error: BaseException) -> AskFailed | BaseException:
     if not isinstance(error, Exception):
         return error
     if isinstance(error, ImportError):
-        return AskFailed("unreachable", f"the SDK cannot be imported ({error.name}); install healspan[claude] anew")
+        what = "the SDK" if _CONNECTION not in sys.modules else "what the proxy needs"
+        return AskFailed("unreachable", f"{what} cannot be imported ({error.name or error.msg}); install it anew")
     import anthropic
 
     from healspan.remediation.claude.connection import Stopped
 
-    cause = type(error.__cause__ or error).__name__
+    cause = type(_first(error)).__name__
     if isinstance(error, Stopped):
         return AskFailed(error.kind, error.detail)
     if isinstance(error, anthropic.APIConnectionError):
@@ -161,3 +162,10 @@ def _explained(error: BaseException) -> AskFailed | BaseException:
             "unreachable", f"no connection, or one that broke ({cause}); check the address and the network"
         )
     return AskFailed("unreachable", f"the SDK failed ({cause})")
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the error at the beginning of a chain, which says most: a name that resolves to nothing, a certificate."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return error

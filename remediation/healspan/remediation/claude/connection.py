@@ -206,7 +206,7 @@ def _ended_for_good() -> Iterator[None]:
     except (httpx2.ConnectError, httpx2.ProxyError):
         raise
     except httpx2.TransportError as error:
-        raise Stopped("unreachable", f"the connection broke ({type(error).__name__})") from None
+        raise Stopped("unreachable", f"the connection broke ({type(error).__name__}); look at the network") from None
 
 
 def _late() -> Stopped:

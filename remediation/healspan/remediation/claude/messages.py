@@ -224,6 +224,8 @@ def _usable(base_url: str) -> str:
             f"the address of {parts.hostname} holds more than a host and a path; give a key as the key, since "
             "addresses get into logs and traces",
         )
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise ConfigurationError(f"the address of {parts.hostname} ends with /v1, which the SDK adds; leave it out")
     return base_url
 
 

@@ -19,6 +19,7 @@ from healspan.remediation.testing.script import (
     Says,
     Script,
     Truncates,
+    an_answer,
     read_script,
 )
 
@@ -39,5 +40,6 @@ __all__ = [
     "Says",
     "Script",
     "Truncates",
+    "an_answer",
     "read_script",
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from healspan.remediation.claude.answer import Answer
+from healspan.remediation.claude.answer import Answer, ProposedStep
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.record import Record
 from healspan.remediation.testing.received import Received
@@ -24,6 +24,7 @@ __all__ = [
     "Says",
     "Script",
     "Truncates",
+    "an_answer",
     "read_script",
 ]
 
@@ -105,6 +106,26 @@ Script = Move | Answer | Sequence[Move | Answer] | Callable[[Received], Move | A
 """One move for every request; a list, a move for each request in turn; or a function that decides, or has none."""
 
 _MOVES = TypeAdapter(tuple[Annotated[Move, Field(discriminator="do")], ...])
+
+
+def an_answer(
+    *steps: ProposedStep,
+    confidence: float = 0.9,
+    risk_level: Literal["low", "medium", "high"] = "low",
+    root_cause: str = "The input is written for people.",
+    instruction: str = "Read it as people write it.",
+) -> Answer:
+    """Return an answer that proposes these steps; none: that a human should look."""
+    return Answer(
+        root_cause=root_cause,
+        evidence=["the argument of the marked expression"],
+        disproof="An input in this notation that means something else.",
+        steps=list(steps),
+        instruction=instruction,
+        risk_level=risk_level,
+        risk_assessment="A misread input would be seen in the result.",
+        confidence=confidence,
+    )
 
 
 def read_script(text: str | bytes) -> tuple[Move, ...]:

@@ -11,24 +11,18 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from healspan.remediation.claude.answer import Answer
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.testing.fake_claude import FakeClaude
 from healspan.remediation.testing.received import Received
-from healspan.remediation.testing.script import Answers, Move, read_script
+from healspan.remediation.testing.script import Answers, Move, an_answer, read_script
 
 __all__ = ["FakeClaude", "main"]
 
 _UNSURE = Answers(
-    answer=Answer(
-        root_cause="This is a fake server without a script.",
-        evidence=[],
-        disproof="A real model.",
-        steps=[],
-        instruction="Look at the failure yourself.",
-        risk_level="low",
-        risk_assessment="None: nothing is done.",
+    answer=an_answer(
         confidence=0.0,
+        root_cause="This is a fake server without a script.",
+        instruction="Look at the failure yourself.",
     )
 )
 _EXAMPLE = """\
