@@ -151,9 +151,10 @@ def test_the_timeout_holds_for_the_whole_call(move: Move) -> None:
 
 
 def test_a_call_that_timed_out_leaves_nothing_behind() -> None:
-    with FakeClaude(Drips(of="headers", every=0.01)) as server:
+    # The headers alone take longer than this test waits.
+    with FakeClaude(Drips(of="headers", every=0.3)) as server:
         asker(server).count(prompt())
-        failure_of(asker(server, timeout=0.3))
+        failure_of(asker(server, timeout=0.7))
         until = time.monotonic() + 20
         while _asking_threads() and time.monotonic() < until:
             time.sleep(0.02)
@@ -243,7 +244,7 @@ class TestEncryption:
         assert "SSLCertVerificationError" in failed.detail
 
     def test_one_that_the_environment_vouches_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with _Encrypted([answer(), Drips(of="headers"), Hangs()], tmp_path) as server:
+        with _Encrypted([answer(), Drips(of="headers", every=0.3), Hangs()], tmp_path) as server:
             monkeypatch.setenv("SSL_CERT_FILE", str(server.certificate))
             assert asker(server).ask(prompt()).answer == answer()
             for _ in range(2):
