@@ -65,6 +65,7 @@ def test_an_exhausted_limit_counts_and_no_other(requests: int, tokens: int) -> N
         "anthropic-ratelimit-tokens-reset": str(tokens),
     }
     assert asked_to_wait(headers, NOW) == requests
+    assert asked_to_wait({**headers, "anthropic-ratelimit-requests-remaining": "1"}, NOW) is None
     headers["anthropic-ratelimit-tokens-remaining"] = "0"
     assert asked_to_wait(headers, NOW) == max(requests, tokens)
 

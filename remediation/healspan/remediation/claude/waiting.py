@@ -70,20 +70,20 @@ def _seconds_between(when: datetime, now: datetime) -> float:
 
 
 def _until_reset(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Wait for the last of the exhausted limits; where it is not said which are, for the first of all."""
+    """Wait for the last of the exhausted limits; where it is not said what remains, for the first of those."""
     resets = list(_resets(headers, now))
-    exhausted = [wait for wait, is_exhausted in resets if is_exhausted]
+    exhausted = [wait for wait, remaining in resets if remaining == 0]
     if exhausted:
         return max(exhausted)
-    return min((wait for wait, _ in resets), default=None)
+    return min((wait for wait, remaining in resets if remaining is None), default=None)
 
 
-def _resets(headers: Mapping[str, str], now: datetime) -> Iterator[tuple[float, bool]]:
+def _resets(headers: Mapping[str, str], now: datetime) -> Iterator[tuple[float, float | None]]:
+    """Yield when each limit is whole again, and what remains of it."""
     for name, text in headers.items():
-        match = _RESET.fullmatch(name)
-        wait = _wait(text.strip(), now) if match else None
+        wait = _wait(text.strip(), now) if _RESET.fullmatch(name) else None
         if wait is not None:
-            yield wait, _number(headers.get(name.replace("reset", "remaining"))) == 0
+            yield wait, _number(headers.get(name.replace("reset", "remaining")))
 
 
 def _wait(text: str, now: datetime) -> float | None:
