@@ -229,6 +229,34 @@ class TestForks:
             _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
 
+    def test_a_fork_while_the_sdk_is_brought_waits_for_it(self) -> None:
+        program = """
+            import os, signal, sys, threading, time
+            from pydantic import SecretStr
+            from healspan.remediation.claude.ask import Prompt, Turn
+            from healspan.remediation.claude.messages import MessagesAsker
+            from healspan.remediation.store.forks import WAIT_SECONDS
+            asking = MessagesAsker(model="m", api_key=SecretStr("k"), base_url=sys.argv[1], timeout=30.0)
+            question = Prompt(version="1", system=(), turns=(Turn(role="user", text="x"),))
+            thread = threading.Thread(target=asking.ask, args=(question,))
+            thread.start()
+            time.sleep(float(sys.argv[2]))
+            began = time.monotonic()
+            child = os.fork()
+            waited = time.monotonic() - began
+            if child == 0:
+                signal.alarm(60)
+                asking.ask(question)
+                os._exit(0)
+            thread.join()
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            print(code if waited < WAIT_SECONDS else "the fork has waited as long as it may")
+        """
+        with FakeClaude(answer()) as server:
+            for wait in ("0.02", "0.4"):
+                done = _run(program, server.url, wait, seconds=120)
+                assert done.stdout in {"0\n", "the fork has waited as long as it may\n"}, done.stderr
+
 
 def _run(program: str, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -6,7 +6,6 @@ The thread ends soon after its caller has gone, and nobody waits for it at the e
 from __future__ import annotations
 
 import contextvars
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,13 +17,13 @@ from healspan.remediation.store.forks import no_fork_meanwhile
 
 if TYPE_CHECKING:
     import httpx2
-    from anthropic import Anthropic
+    from anthropic.resources import MessagesWithRawResponse
 
     from healspan.remediation.claude.connection import Connection
 
 __all__ = ["Call", "Response"]
 
-_CONNECTION = "healspan.remediation.claude.connection"
+_is_prepared = False
 _GLANCE = 0.5
 """Seconds between two looks whether the process is ending."""
 
@@ -54,12 +53,15 @@ class Call:
 
     Args:
         connect: makes the connection; run in the thread, since it imports the SDK.
-        send: makes the call with a client, and returns the response to it.
+        send: makes the call, and returns the response to it.
         seconds: that it may take from now on.
     """
 
     def __init__(
-        self, connect: Callable[[float], Connection], send: Callable[[Anthropic], httpx2.Response], seconds: float
+        self,
+        connect: Callable[[float], Connection],
+        send: Callable[[MessagesWithRawResponse], httpx2.Response],
+        seconds: float,
     ) -> None:
         self._connect = connect
         self._send = send
@@ -126,21 +128,30 @@ class Call:
             self._done.set()
 
     def _exchange(self) -> Response:
-        if _CONNECTION not in sys.modules:
-            with no_fork_meanwhile():
-                __import__(_CONNECTION)
+        _prepare()
         connection = self._connect(self._until)
         self._connection = connection
         if self._abandoned:
             connection.abandon()
         from anthropic import APIStatusError
 
-        with connection.used() as client:
+        with connection.used() as messages:
             try:
-                response = self._send(client)
+                response = self._send(messages)
             except APIStatusError as error:
                 response = error.response
         return Response(response.status_code, dict(response.headers), response.content)
+
+
+def _prepare() -> None:
+    """Bring the SDK, once; a fork waits for it, since a child would inherit the locks of half an import."""
+    global _is_prepared
+    if not _is_prepared:
+        with no_fork_meanwhile():
+            from healspan.remediation.claude.connection import prepare
+
+            prepare()
+            _is_prepared = True
 
 
 def _explained(error: BaseException) -> AskFailed | BaseException:
@@ -148,7 +159,7 @@ def _explained(error: BaseException) -> AskFailed | BaseException:
     if not isinstance(error, Exception):
         return error
     if isinstance(error, ImportError):
-        what = "the SDK" if _CONNECTION not in sys.modules else "what the proxy needs"
+        what = "what the proxy needs" if _is_prepared else "the SDK"
         return AskFailed("unreachable", f"{what} cannot be imported ({error.name or error.msg}); install it anew")
     import anthropic
 

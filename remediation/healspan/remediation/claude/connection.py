@@ -23,11 +23,12 @@ from urllib.parse import urlsplit
 
 import httpx2
 from anthropic import Anthropic, AnthropicError
+from anthropic.resources import Messages, MessagesWithRawResponse
 
 from healspan.remediation.claude.ask import FailureKind
 from healspan.remediation.claude.waiting import asked_to_wait
 
-__all__ = ["Connection", "Stopped", "template"]
+__all__ = ["Connection", "Stopped", "prepare", "template"]
 
 _ERROR = 400
 _MUTED = ("anthropic", "httpx2", "httpcore2")
@@ -43,7 +44,7 @@ class Stopped(AnthropicError):
 
 
 class Connection:
-    """A client for one call.
+    """What one call is made with.
 
     Args:
         client: what it is a copy of; it has the key, the address and the retries.
@@ -58,7 +59,7 @@ class Connection:
         self._abandoned = False
         transport = httpx2.HTTPTransport(verify=_tls(), proxy=_proxy(str(client.base_url)))
         self._http = httpx2.Client(transport=_Bounded(transport, self), follow_redirects=False, trust_env=False)
-        self.client = client.with_options(
+        self._client = client.with_options(
             http_client=self._http,
             # The host's traces name the call; they get neither its content, whatever the environment says, nor does
             # the server get anything of them.
@@ -84,11 +85,12 @@ class Connection:
         return left
 
     @contextlib.contextmanager
-    def used(self) -> Iterator[Anthropic]:
-        """Use the client, silently, and close the connection."""
+    def used(self) -> Iterator[MessagesWithRawResponse]:
+        """Use the connection for a call, silently, and close it."""
         token = _asking.set(True)
         try:
-            yield self.client
+            # Not `client.messages`, which takes a lock of the SDK; a fork at that moment would leave it taken.
+            yield MessagesWithRawResponse(Messages(self._client))
         finally:
             try:
                 self._http.close()
@@ -251,6 +253,14 @@ class _Mute(logging.Filter):
         return not _asking.get()
 
 
+def prepare() -> None:
+    """Do what is done once in a process, imports that are left for later above all."""
+    import encodings.idna  # noqa: F401 - for names of servers
+
+    httpx2.HTTPTransport(verify=_tls()).close()
+    _mute()
+
+
 def _mute() -> None:
     """Have the SDK and its HTTP client log nothing of our calls: at DEBUG they log the whole question.
 
@@ -261,6 +271,3 @@ def _mute() -> None:
     for name in {*logging.root.manager.loggerDict, *later}:
         if name.partition(".")[0] in _MUTED:
             logging.getLogger(name).addFilter(mute)
-
-
-_mute()

@@ -30,6 +30,7 @@ from healspan.remediation.scrubbing import Scrubber
 if TYPE_CHECKING:
     import httpx2
     from anthropic import Anthropic
+    from anthropic.resources import MessagesWithRawResponse
     from anthropic.types import MessageParam, OutputConfigParam, TextBlockParam
 
     from healspan.remediation.claude.connection import Connection
@@ -125,8 +126,8 @@ class MessagesAsker:
         """
         began = time.monotonic()
         response = self._response(
-            lambda client: (
-                client.messages.with_raw_response.create(
+            lambda messages: (
+                messages.create(
                     model=self._model,
                     max_tokens=self._max_tokens,
                     system=_system(prompt),
@@ -157,8 +158,8 @@ class MessagesAsker:
         if not self._counts:
             return self.bound(prompt)
         response = self._response(
-            lambda client: (
-                client.messages.with_raw_response.count_tokens(
+            lambda messages: (
+                messages.count_tokens(
                     model=self._model,
                     system=_system(prompt),
                     messages=_turns(prompt),
@@ -187,7 +188,7 @@ class MessagesAsker:
             config["effort"] = self._effort
         return config
 
-    def _response(self, send: Callable[[Anthropic], httpx2.Response]) -> Response:
+    def _response(self, send: Callable[[MessagesWithRawResponse], httpx2.Response]) -> Response:
         return Call(self._connect, send, self._timeout).response()
 
     def _connect(self, until: float) -> Connection:
