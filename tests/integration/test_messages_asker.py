@@ -41,7 +41,7 @@ from healspan.remediation.testing import (
     Truncates,
 )
 from healspan.remediation.testing.checks import problems_of_schema
-from healspan.remediation.testing.fake_claude import Reaction
+from healspan.remediation.testing.serving import Reaction
 
 
 def test_an_answer_comes_with_its_usage_and_its_model() -> None:

@@ -6,17 +6,11 @@ is real but the wire: what a client of it sends is what would have left.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import itertools
 import json
 import secrets
-import socket
-import socketserver
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, assert_never
 
@@ -36,15 +30,14 @@ from healspan.remediation.testing.script import (
     Script,
     Truncates,
 )
+from healspan.remediation.testing.serving import Reaction, Server
 
 __all__ = ["FakeClaude"]
 
 _MESSAGES, _COUNT = "/v1/messages", "/v1/messages/count_tokens"
-_MOST_BODY = 32 * 1024 * 1024
 _BYTES_PER_TOKEN = 4
 _LEAST_CACHED = 1_024
 """Tokens; a shorter beginning is not cached."""
-_CHUNK = 64 * 1024
 _ERRORS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -92,14 +85,14 @@ class FakeClaude:
         self._received: list[Received] = []
         self._cached: set[str] = set()
         self._failed: list[Exception] = []
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self.closing = threading.Event()
 
     # Its life
 
     def __enter__(self) -> Self:
-        self._server = _Server(self._place, self)
+        self._server = Server(self._place, self)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="fake-claude", daemon=True
         )
@@ -239,16 +232,6 @@ class FakeClaude:
         }
 
 
-@dataclass(frozen=True)
-class Reaction:
-    """What is done about a request."""
-
-    move: Move
-    body: bytes
-    status: int = 200
-    headers: dict[str, str] | None = None
-
-
 def _player(script: Script) -> Callable[[Received], Move | Answer | None]:
     if isinstance(script, Move | Answer):
         return lambda _: script
@@ -285,109 +268,3 @@ def _cached_beginning(body: dict[str, Any]) -> str:
         return ""
     ends = [place for place, block in enumerate(system) if block.get("cache_control")]
     return "\n".join(block["text"] for block in system[: ends[-1] + 1]) if ends else ""
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    request_queue_size = 256
-
-    def __init__(self, place: tuple[str, int], claude: FakeClaude) -> None:
-        self.claude = claude
-        self._open: set[socket.socket] = set()
-        self._guard = threading.Lock()
-        super().__init__(place, _Handler)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        with self._guard:
-            self._open.add(request)
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            with self._guard:
-                self._open.discard(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that goes away is what many tests are about."""
-
-    def hang_up(self) -> None:
-        """Wake every thread that waits for a client."""
-        with self._guard:
-            connections = list(self._open)
-        for each in connections:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "FakeClaude", ""
-
-    def do_POST(self) -> None:
-        length = max(0, int(self.headers.get("content-length") or 0))
-        if length > _MOST_BODY:
-            self.close_connection = True
-            self._write(_error(413, "the request is too large"))
-            return
-        request = Received(self.path.partition("?")[0], tuple(self.headers.items()), self.rfile.read(length))
-        claude = self.server.claude
-        reaction = claude.reaction(request)
-        if not claude.closing.wait(reaction.move.latency):
-            self._write(reaction)
-
-    def _write(self, reaction: Reaction) -> None:
-        move = reaction.move
-        match move:
-            case Hangs():
-                self._hang()
-            case Drips(of="headers"):
-                self._drip(self._head(reaction, len(reaction.body)) + reaction.body, move.every)
-            case Drips():
-                self.wfile.write(self._head(reaction, len(reaction.body)))
-                self._drip(reaction.body, move.every)
-            case BreaksOff():
-                self.wfile.write(self._head(reaction, len(reaction.body)))
-                self.wfile.write(reaction.body[: len(reaction.body) // 2])
-                self.close_connection = True
-            case Floods():
-                self._flood(reaction, move)
-            case _:
-                self.wfile.write(self._head(reaction, len(reaction.body)) + reaction.body)
-
-    def _head(self, reaction: Reaction, length: int | None) -> bytes:
-        headers = {
-            "content-type": "application/json",
-            "request-id": f"req_{secrets.token_hex(12)}",
-            **({"connection": "close"} if length is None else {"content-length": f"{length}"}),
-            **(reaction.headers or {}),
-        }
-        lines = [f"HTTP/1.1 {reaction.status} Scripted", *(f"{name}: {value}" for name, value in headers.items())]
-        return "".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1", "replace")
-
-    def _hang(self) -> None:
-        self.close_connection = True
-        # Until the client goes, which reads as the end of its stream, or the server closes, which breaks it off.
-        self.rfile.read(1)
-
-    def _drip(self, data: bytes, every: float) -> None:
-        self.close_connection = True
-        for byte in data:
-            self.wfile.write(bytes((byte,)))
-            if self.server.claude.closing.wait(every):
-                return
-
-    def _flood(self, reaction: Reaction, move: Floods) -> None:
-        self.close_connection = True
-        self.wfile.write(self._head(reaction, move.size if move.announced else None))
-        for size in _chunks(move.size):
-            self.wfile.write(b" " * size)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Log nothing: what a test wants to know is in `received`."""
-
-
-def _chunks(size: int) -> Iterator[int]:
-    yield from itertools.repeat(_CHUNK, size // _CHUNK)
-    if size % _CHUNK:
-        yield size % _CHUNK
