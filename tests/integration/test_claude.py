@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from tests.asking import USAGE, No, Open, Told, adapter, answer, consult
+from tests.consulting import USAGE, No, Open, Told, adapter, answer, consult
 from tests.observe import facts
 
 from healspan.instrumentation import error_boundary

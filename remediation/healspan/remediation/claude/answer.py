@@ -24,8 +24,9 @@ __all__ = [
 
 
 class _Part(BaseModel):
-    # Frozen and closed like a record; no default, since a structured answer names every field.
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Frozen and closed like a record; no default, since a structured answer names every field. A NaN would pass every
+    # comparison that is meant to refuse it.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Setting(_Part):

@@ -104,7 +104,11 @@ class Asker(Protocol):
         """The model that is asked."""
 
     def count(self, prompt: Prompt) -> int:
-        """Return how many input tokens a prompt has, asking the server, or an upper bound where it cannot say."""
+        """Return how many input tokens a prompt has, asking the server, or an upper bound where it cannot say.
+
+        Raises:
+            AskFailed: the server was asked and failed otherwise than by not counting.
+        """
 
     def ask(self, prompt: Prompt) -> Reply:
         """Return the answer.

@@ -1,0 +1,502 @@
+"""Asking over a real connection: what is sent, what comes back, and every way in which nothing does."""
+
+from __future__ import annotations
+
+import dataclasses
+import email.utils
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import SecretStr
+from tests.asking import KEY, answer, asker, failure_of, prompt
+
+from healspan.remediation.claude.answer import Answer
+from healspan.remediation.claude.ask import FailureKind, Prompt, Turn
+from healspan.remediation.claude.messages import MessagesAsker
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.testing import (
+    BreaksOff,
+    Drips,
+    Fails,
+    FakeClaude,
+    Floods,
+    Hangs,
+    Move,
+    Received,
+    Refuses,
+    Says,
+    Script,
+    Truncates,
+)
+from healspan.remediation.testing.checks import problems_of_schema
+from healspan.remediation.testing.serving import Reaction
+
+
+def test_an_answer_comes_with_its_usage_and_its_model() -> None:
+    with FakeClaude(answer(), model="claude-opus-5-5-20260922") as server:
+        reply = asker(server).ask(prompt())
+    assert reply.answer == answer()
+    assert reply.model == "claude-opus-5-5-20260922"
+    assert reply.usage.input_tokens > 0
+    assert reply.usage.output_tokens > 0
+    assert reply.request_id.startswith("req_")
+    assert reply.seconds > 0
+
+
+def test_the_request_is_what_the_api_documents() -> None:
+    with FakeClaude(answer()) as server:
+        asker(server, effort="high", max_tokens=1_234).ask(prompt("the failure"))
+    (request,) = server.asked
+    body = request.json
+    assert request.key == KEY
+    assert request.header("anthropic-version")
+    assert not request.header("anthropic-beta")
+    assert body["model"] == "claude-opus-5-5"
+    assert body["max_tokens"] == 1_234
+    assert body["messages"] == [{"role": "user", "content": "the failure"}]
+    assert [block.get("cache_control") for block in body["system"]] == [None, {"type": "ephemeral"}]
+    assert body["output_config"]["effort"] == "high"
+    assert problems_of_schema(body["output_config"]["format"]["schema"]) == []
+
+
+def test_turns_keep_their_order_and_their_roles() -> None:
+    turns = (Turn(role="user", text="a"), Turn(role="assistant", text="b"), Turn(role="user", text="c"))
+    with FakeClaude(answer()) as server:
+        asker(server).ask(Prompt(version="1", system=(), turns=turns))
+    assert [(each["role"], each["content"]) for each in server.asked[0].json["messages"]] == [
+        ("user", "a"),
+        ("assistant", "b"),
+        ("user", "c"),
+    ]
+
+
+def test_a_server_without_effort_is_not_told_of_it() -> None:
+    with FakeClaude(answer()) as server:
+        asker(server, effort=None).ask(prompt())
+    assert "effort" not in server.asked[0].json["output_config"]
+
+
+def test_the_beginning_is_cached_from_the_second_time_on() -> None:
+    question = prompt(system=("what is alike for every failure. " * 400,))
+    with FakeClaude(answer()) as server:
+        asking = asker(server)
+        first, second = (asking.ask(question).usage for _ in range(2))
+    assert first.cache_write_tokens == second.cache_read_tokens > 1_024
+    assert first.cache_read_tokens == second.cache_write_tokens == 0
+    assert first.input_tokens == second.input_tokens
+
+
+@pytest.mark.parametrize(
+    ("move", "kind"),
+    [
+        (Fails(status=400), "bad_request"),
+        (Fails(status=401), "unauthorized"),
+        (Fails(status=402), "bad_request"),
+        (Fails(status=403), "unauthorized"),
+        (Fails(status=404), "bad_request"),
+        (Fails(status=408), "timeout"),
+        (Fails(status=413), "bad_request"),
+        (Fails(status=422), "bad_request"),
+        (Fails(status=429), "rate_limited"),
+        (Fails(status=500), "server_error"),
+        (Fails(status=502), "server_error"),
+        (Fails(status=503), "server_error"),
+        (Fails(status=529), "overloaded"),
+        (Fails(status=307, headers={"location": "http://127.0.0.1:9/"}), "bad_request"),
+        (Refuses(), "refused"),
+        (Truncates(), "truncated"),
+        (Says(text='{"root_cause": '), "malformed"),
+        (Says(text=""), "malformed"),
+        (Says(text="null"), "malformed"),
+        (Says(text="[" * 100_000), "malformed"),
+        (Says(text=answer().model_dump_json().replace("0.9", "NaN")), "malformed"),
+        (BreaksOff(), "unreachable"),
+        (Floods(), "malformed"),
+        (Floods(announced=True), "malformed"),
+        (Fails(status=500, headers={"content-encoding": "gzip"}), "malformed"),
+    ],
+    ids=lambda value: value.model_dump_json(exclude_defaults=True)[:60] if isinstance(value, Move) else value,
+)
+def test_each_failure_has_its_kind(move: Move, kind: FailureKind) -> None:
+    with FakeClaude([move, answer()]) as server:
+        asking = asker(server)
+        failed = failure_of(asking)
+        assert failed.kind == kind, failed
+        assert asking.ask(prompt()).answer == answer(), "and the next one is asked as if nothing had been"
+
+
+@pytest.mark.parametrize("move", [Hangs(), Drips(), Drips(of="headers"), Hangs(latency=0.1)], ids=lambda move: move.do)
+def test_the_timeout_holds_for_the_whole_call(move: Move) -> None:
+    with FakeClaude(move) as server:
+        asker(server).count(prompt())  # brings the SDK
+        began = time.monotonic()
+        failed = failure_of(asker(server, timeout=0.6))
+        took = time.monotonic() - began
+    assert failed.kind == "timeout"
+    assert failed.usage is None
+    # A drip of 4 KB would take minutes, a read time-out of its own would never come.
+    assert took < 20
+
+
+def test_a_call_that_timed_out_leaves_nothing_behind() -> None:
+    # The headers alone take longer than this test waits.
+    with FakeClaude(Drips(of="headers", every=0.3)) as server:
+        asker(server).count(prompt())
+        failure_of(asker(server, timeout=0.7))
+        until = time.monotonic() + 20
+        while _asking_threads() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not _asking_threads()
+
+
+def _asking_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "healspan-ask"]
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=address, retries=0)
+        failed = failure_of(asking)
+    assert failed.kind == "unreachable"
+    assert "ConnectionRefusedError" in failed.detail
+
+
+def test_a_name_that_nobody_has() -> None:
+    failed = failure_of(MessagesAsker(model="m", api_key=SecretStr(KEY), base_url="http://claude.invalid", retries=0))
+    assert failed.kind == "unreachable"
+    assert "gaierror" in failed.detail
+
+
+def test_a_resolver_that_hangs_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = threading.Event()
+    with FakeClaude(answer()) as server:
+        asker(server).count(prompt())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: let_go.wait(60))
+        asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url="http://claude.invalid", timeout=0.5)
+        failed = failure_of(asking)
+        assert not let_go.is_set()
+        let_go.set()
+    assert failed.kind == "timeout"
+
+
+class _Encrypted(FakeClaude):
+    """With a certificate of its own."""
+
+    def __init__(self, script: Script, folder: Path) -> None:
+        super().__init__(script)
+        self.certificate = folder / "certificate.pem"
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        written = folder / "key.pem"
+        plain = serialization.NoEncryption()
+        form = serialization.PrivateFormat.PKCS8
+        written.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
+        self.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(self.certificate, written)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        assert self._server is not None
+        self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
+        return self
+
+    @property
+    def url(self) -> str:
+        return super().url.replace("http://", "https://")
+
+
+class TestEncryption:
+    @pytest.fixture(autouse=True)
+    def fresh(self) -> Iterator[None]:
+        from healspan.remediation.claude.connection import _tls
+
+        _tls.cache_clear()
+        yield
+        _tls.cache_clear()
+
+    def test_a_certificate_that_nobody_vouches_for(self, tmp_path: Path) -> None:
+        with _Encrypted(answer(), tmp_path) as server:
+            failed = failure_of(asker(server))
+        assert failed.kind == "unreachable"
+        assert "SSLCertVerificationError" in failed.detail
+
+    def test_one_that_the_environment_vouches_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with _Encrypted([answer(), Drips(of="headers", every=0.3), Hangs()], tmp_path) as server:
+            monkeypatch.setenv("SSL_CERT_FILE", str(server.certificate))
+            assert asker(server).ask(prompt()).answer == answer()
+            for _ in range(2):
+                assert failure_of(asker(server, timeout=0.7)).kind == "timeout"
+            until = time.monotonic() + 20
+            while _asking_threads() and time.monotonic() < until:
+                time.sleep(0.02)
+            assert not _asking_threads(), "a call that was left ends, encrypted or not"
+
+
+def test_what_is_no_messages_api_says_so() -> None:
+    with FakeClaude(lambda _: None) as server:
+        asking = asker(server)
+        asking._base_url += "/elsewhere"
+        assert failure_of(asking).kind == "bad_request"
+
+
+@pytest.mark.parametrize(
+    ("move", "seconds"),
+    [
+        (Fails(status=429, retry_after=7), 7.0),
+        (Fails(status=429, retry_after=0.25), 0.25),
+        (Fails(status=529, retry_after=3_600), 3_600.0),
+        (Fails(status=503, retry_after="inf"), 86_400.0),
+        (Fails(status=429, retry_after="soon"), None),
+        (Fails(status=429, headers={"retry-after-ms": "1500"}), 1.5),
+        (Fails(status=429, headers={"x-ratelimit-reset-requests": "6m0s"}), 360.0),
+        (Fails(status=500), None),
+    ],
+)
+def test_a_server_is_heard_when_it_asks_to_wait(move: Fails, seconds: float | None) -> None:
+    with FakeClaude(move) as server:
+        assert failure_of(asker(server)).retry_after == seconds
+
+
+def test_a_server_may_ask_to_wait_until_a_time() -> None:
+    date = email.utils.formatdate(time.time() + 100, usegmt=True)
+    with FakeClaude(Fails(status=429, retry_after=date)) as server:
+        waits = failure_of(asker(server)).retry_after
+    assert waits is not None
+    assert 10 < waits <= 100
+
+
+def test_what_was_turned_away_is_asked_again() -> None:
+    with FakeClaude([Fails(status=529), Fails(status=429, retry_after=0.05), answer()]) as server:
+        assert asker(server, retries=2).ask(prompt()).answer == answer()
+    assert len(server.asked) == 3
+
+
+def test_nobody_sleeps_longer_than_the_call_may_take() -> None:
+    with FakeClaude([Fails(status=429, retry_after="inf"), answer()]) as server:
+        failed = failure_of(asker(server, retries=5))
+    assert failed.kind == "rate_limited"
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("move", [BreaksOff(), Says(text="no"), Refuses(), Truncates()], ids=lambda move: move.do)
+def test_what_may_have_been_charged_for_is_not_asked_again(move: Move) -> None:
+    with FakeClaude([move, answer()]) as server:
+        failure_of(asker(server, retries=5))
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("move", [Refuses(), Truncates(), Says(text="no")], ids=lambda move: move.do)
+def test_what_an_answer_cost_is_known_if_it_is_of_no_use(move: Move) -> None:
+    with FakeClaude(move) as server:
+        usage = failure_of(asker(server, max_tokens=500)).usage
+    assert usage is not None
+    assert usage.input_tokens > 0
+    assert usage.output_tokens == (500 if isinstance(move, Truncates) else 1)
+
+
+def test_an_answer_in_a_fence_is_an_answer() -> None:
+    # As models write it where a server does not hold them to the schema.
+    with FakeClaude(Says(text=f"```json\n{answer().model_dump_json()}\n```\n")) as server:
+        assert asker(server).ask(prompt()).answer == answer()
+
+
+def test_steps_that_exist_nowhere_are_an_answer_all_the_same() -> None:
+    unknown = answer(steps=[{"kind": "repair", "repairer": "telepathy", "accept": "none", "parameters": []}])
+    with FakeClaude(unknown) as server:
+        assert asker(server).ask(prompt()).answer == unknown
+
+
+def test_an_answer_with_more_than_the_schema_is_refused_without_repeating_it() -> None:
+    said = {**answer().model_dump(), "approved_by_the_document": True}
+    with FakeClaude(Says(text=json.dumps(said))) as server:
+        failed = failure_of(asker(server))
+    assert failed.kind == "malformed"
+    assert "approved" not in failed.detail
+
+
+def test_a_server_that_names_no_usage_is_taken_to_charge_the_most() -> None:
+    with _serving({"content": [{"type": "text", "text": answer().model_dump_json()}]}) as address:
+        asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=address, max_tokens=321)
+        reply = asking.ask(prompt())
+    assert reply.usage.input_tokens == asking.bound(prompt())
+    assert reply.usage.output_tokens == 321
+    assert reply.model == "m"
+
+
+@pytest.mark.parametrize("usage", [{"input_tokens": -5, "output_tokens": 1}, {"input_tokens": "x"}, [], None])
+def test_a_usage_that_is_nonsense_is_none(usage: object) -> None:
+    with _serving({"content": [], "stop_reason": "refusal", "usage": usage}) as address:
+        failed = failure_of(MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=address))
+    assert failed.kind == "refused"
+    assert failed.usage is None
+
+
+class _serving:
+    """One response, written by hand, for what no script of the fake server gives."""
+
+    def __init__(self, body: object) -> None:
+        self._body = json.dumps(body).encode()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def __exit__(self, *error: object) -> None:
+        self._socket.close()
+
+    def _serve(self) -> None:
+        connection, _ = self._socket.accept()
+        with connection, connection.makefile("rb") as file:
+            length = 0
+            while (line := file.readline().strip()) != b"":
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            file.read(length)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(self._body), self._body))
+
+
+class TestCounting:
+    def test_the_server_counts(self) -> None:
+        with FakeClaude() as server:
+            asking = asker(server)
+            tokens = asking.count(prompt())
+        assert 0 < tokens < asking.bound(prompt())
+        assert [each.path for each in server.received] == ["/v1/messages/count_tokens"]
+
+    def test_a_count_is_of_the_same_prompt_as_the_question(self) -> None:
+        with FakeClaude(answer()) as server:
+            asking = asker(server)
+            asking.count(prompt())
+            asking.ask(prompt())
+        counted, asked = (each.json for each in server.received)
+        assert counted == {name: asked[name] for name in ("model", "system", "messages", "output_config")}
+
+    @pytest.mark.parametrize("status", [404, 405, 501])
+    def test_where_nobody_counts_the_bytes_are_the_bound(self, status: int) -> None:
+        with FakeClaude(counts=False) if status == 404 else _Uncounted(status) as server:
+            asking = asker(server)
+            assert asking.count(prompt("ü" * 1_000)) == asking.bound(prompt("ü" * 1_000)) > 2_000
+            asking.count(prompt())
+        assert len(server.received) == 1, "it is not asked again"
+
+    def test_no_count_of_the_server_exceeds_the_bound(self) -> None:
+        with FakeClaude() as server:
+            asking = asker(server)
+            for question in (prompt("a"), prompt("日本語" * 3_000), prompt('"\\\n' * 2_000)):
+                assert asking.count(question) <= asking.bound(question)
+
+    @pytest.mark.parametrize(("status", "kind"), [(401, "unauthorized"), (429, "rate_limited"), (500, "server_error")])
+    def test_another_failure_is_one(self, status: int, kind: str) -> None:
+        with _Uncounted(status) as server, pytest.raises(Exception, match=kind):
+            asker(server).count(prompt())
+
+
+class _Uncounted(FakeClaude):
+    """A server whose count fails with a status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self._status = status
+
+    def reaction(self, request: Received) -> Reaction:
+        return dataclasses.replace(super().reaction(request), status=self._status)
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "api.anthropic.com",
+            "ftp://host",
+            "https://",
+            "https://user:secret-4711@host",
+            "https://host?key=secret-4711",
+        ],
+    )
+    def test_an_address_that_cannot_be_used_is_refused_without_its_secret(self, address: str) -> None:
+        with pytest.raises(ConfigurationError) as refused:
+            MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=address)
+        assert "4711" not in str(refused.value)
+
+    def test_a_key_from_a_file_may_end_with_a_line_break(self) -> None:
+        with FakeClaude(answer(), keys=frozenset({KEY})) as server:
+            assert asker(server, api_key=SecretStr(f"{KEY}\n")).ask(prompt()).answer == answer()
+
+    @pytest.mark.parametrize("key", ["", "two\nlines"])
+    def test_a_key_that_no_header_can_hold_is_a_failure_like_any(self, key: str) -> None:
+        with FakeClaude(answer()) as server:
+            failed = failure_of(asker(server, api_key=SecretStr(key)))
+        assert failed.kind in {"unreachable", "unauthorized"}
+        assert not key or key not in str(failed)
+
+    def test_the_environment_names_the_server_where_no_setting_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with FakeClaude(answer()) as server:
+            monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
+            assert MessagesAsker(model="m", api_key=SecretStr(KEY)).ask(prompt()).answer == answer()
+
+    def test_no_proxy_is_asked_for_this_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        with FakeClaude(answer()) as server:
+            assert asker(server).ask(prompt()).answer == answer()
+
+    def test_a_proxy_is_used_for_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with FakeClaude(answer()) as proxy:
+            monkeypatch.setenv("http_proxy", proxy.url)
+            asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url="http://claude.invalid", retries=0)
+            failure_of(asking)
+        assert [each.path for each in proxy.received] == ["http://claude.invalid/v1/messages"]
+
+
+def test_a_prompt_with_halves_of_characters_is_sent_without_them() -> None:
+    with FakeClaude(answer()) as server:
+        asker(server).ask(prompt("a\ud800b"))
+    assert server.asked[0].json["messages"][0]["content"] == "a?b"
+
+
+def test_empty_blocks_are_not_sent() -> None:
+    with FakeClaude(answer()) as server:
+        asker(server).ask(prompt(system=("", "what is alike", " \n")))
+    assert [block["text"] for block in server.asked[0].json["system"]] == ["what is alike"]
+
+
+@pytest.mark.parametrize("leave", [KeyboardInterrupt, SystemExit])
+def test_what_is_no_exception_passes(leave: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: object, seconds: float | None = None) -> bool:
+        raise leave
+
+    with FakeClaude(Hangs()) as server:
+        asker(server).count(prompt())
+        monkeypatch.setattr("healspan.remediation.claude.call.threading.Event.wait", interrupted)
+        with pytest.raises(leave):
+            asker(server).ask(prompt())
+        monkeypatch.undo()
+
+
+def test_the_schema_is_one_that_structured_output_takes() -> None:
+    from anthropic import transform_schema
+
+    assert problems_of_schema(transform_schema(Answer)) == []
