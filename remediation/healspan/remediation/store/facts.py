@@ -15,6 +15,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 from pydantic_core import PydanticSerializationError
 
+from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.fix import Fix, StateChange
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.outcome import Application, Exposure, Judgement, RunFact
@@ -54,6 +55,7 @@ class Kind(StrEnum):
     REFUSAL = "refusal"
     GOLDEN = "golden"
     VALIDATION = "validation"
+    CONSULTATION = "consultation"
 
 
 class AuditEntry(Record):
@@ -129,6 +131,7 @@ RECORD_OF: dict[Kind, type[Record]] = {
     Kind.REFUSAL: Refusal,
     Kind.GOLDEN: GoldenSample,
     Kind.VALIDATION: Validation,
+    Kind.CONSULTATION: Consultation,
 }
 """The record each kind holds."""
 

@@ -8,15 +8,17 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, func, select
 
+from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.incident import Decision, Incident, IncidentStatus, Resolution
 from healspan.remediation.store.database import Database
-from healspan.remediation.store.tables import IncidentRow, ResolutionRow, table_of
+from healspan.remediation.store.tables import ConsultationRow, IncidentRow, ResolutionRow, table_of
 from healspan.remediation.store.views import IncidentFilter, IncidentView
 
 __all__ = ["Incidents"]
 
 _INCIDENT, _RESOLUTION = table_of(IncidentRow), table_of(ResolutionRow)
 _WITH_RESOLUTION = _INCIDENT.outerjoin(_RESOLUTION, _RESOLUTION.c.error_id == _INCIDENT.c.error_id)
+_CONSULTATION = table_of(ConsultationRow)
 _EVERY = IncidentFilter()
 
 
@@ -75,6 +77,13 @@ class Incidents:
             (each.error_id, one) for each in resolutions for one in each.decisions if one.fix_id.startswith(fix_id)
         )
         return next(found, None)
+
+    def consultations(self, error_id: UUID) -> tuple[Consultation, ...]:
+        """Return what Claude was asked about one incident, in order."""
+        query = select(_CONSULTATION.c.body).where(_CONSULTATION.c.error_id == str(error_id))
+        with self._database.reading() as connection:
+            bodies = connection.execute(query.order_by(_CONSULTATION.c.position)).scalars().all()
+        return tuple(Consultation.model_validate_json(body) for body in bodies)
 
     def count(self, wanted: IncidentFilter = _EVERY) -> int:
         """Return how many incidents there are."""

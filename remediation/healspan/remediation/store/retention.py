@@ -17,6 +17,7 @@ from healspan.remediation.store.fix_evidence import rebuild
 from healspan.remediation.store.tables import (
     ApplicationRow,
     AuditRow,
+    ConsultationRow,
     DeadLetterRow,
     FixEvidenceRow,
     GoldenRow,
@@ -39,11 +40,12 @@ _EVIDENCE = table_of(FixEvidenceRow)
 _PLAN, _PLAN_OUTCOME = table_of(PlanRow), table_of(PlanOutcomeRow)
 _LETTER, _AUDIT = table_of(DeadLetterRow), table_of(AuditRow)
 _GOLDEN, _VALIDATION = table_of(GoldenRow), table_of(ValidationRow)
+_CONSULTATION = table_of(ConsultationRow)
 _CHUNK = 500
 
 
 def purge_before(database: Database, before: datetime, *, actor: str, now: datetime | None = None) -> Purged:
-    """Erase incidents, runs, golden samples and dead letters from before a moment.
+    """Erase incidents, consultations, runs, golden samples and dead letters from before a moment.
 
     Outcomes and validations stay with their fixes; they hold no payload.
 
@@ -57,6 +59,7 @@ def purge_before(database: Database, before: datetime, *, actor: str, now: datet
             runs=_delete(connection, _RUN, _RUN.c.closed_at < before),
             dead_letters=_delete(connection, _LETTER, _LETTER.c.at < before),
             golden_samples=_delete(connection, _GOLDEN, _GOLDEN.c.at < before),
+            consultations=_delete(connection, _CONSULTATION, _CONSULTATION.c.at < before),
         )
         _note(connection, actor, {"before": before.isoformat()}, purged, now)
     database.settle()
@@ -102,6 +105,7 @@ def purge_subject(database: Database, subject: str, *, actor: str, now: datetime
             audits=_delete(connection, _AUDIT, _contains(_AUDIT, subject)),
             golden_samples=_delete(connection, _GOLDEN, _contains(_GOLDEN, subject)),
             validations=_delete(connection, _VALIDATION, _contains(_VALIDATION, subject)),
+            consultations=_delete(connection, _CONSULTATION, _contains(_CONSULTATION, subject)),
         )
         _delete(connection, _RESOLUTION, _contains(_RESOLUTION, subject))
         # What those outcomes said of a fix, and the contexts by which it is told, go with them.

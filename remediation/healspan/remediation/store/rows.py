@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
+from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.fix import Fix, StateChange
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.outcome import Application, Exposure, Judgement, RunFact
@@ -199,6 +200,17 @@ def _validation(record: Validation) -> Values:
     }
 
 
+def _consultation(record: Consultation) -> Values:
+    return {
+        "consultation_id": str(record.consultation_id),
+        "error_id": str(record.error_id),
+        "pattern": record.pattern,
+        "boundary": record.boundary,
+        "at": record.at,
+        "state": record.state,
+    }
+
+
 _ROWS: dict[type[Record], tuple[type[tables.Row], Callable[[Any], Values]]] = {
     Incident: (tables.IncidentRow, _incident),
     Resolution: (tables.ResolutionRow, _resolution),
@@ -214,6 +226,7 @@ _ROWS: dict[type[Record], tuple[type[tables.Row], Callable[[Any], Values]]] = {
     Refusal: (tables.RefusalRow, _refusal),
     GoldenSample: (tables.GoldenRow, _golden),
     Validation: (tables.ValidationRow, _validation),
+    Consultation: (tables.ConsultationRow, _consultation),
 }
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "TABLES",
     "ApplicationRow",
     "AuditRow",
+    "ConsultationRow",
     "ControlRow",
     "DeadLetterRow",
     "ExposureRow",
@@ -390,6 +391,20 @@ class ValidationRow(Fact, table=True):
     boundary: str
     at: datetime = _time(index=True)
     passed: bool
+    body: str = _body()
+
+
+class ConsultationRow(Fact, table=True):
+    """One diagnosis by Claude: what was sent, answered and paid."""
+
+    __tablename__ = "consultation"
+    __table_args__ = _fact(UniqueConstraint("consultation_id"))
+    consultation_id: str = Field(max_length=36)
+    error_id: str = Field(max_length=36, index=True)
+    pattern: str
+    boundary: str
+    at: datetime = _time(index=True)
+    state: str
     body: str = _body()
 
 

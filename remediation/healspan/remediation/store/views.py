@@ -137,4 +137,5 @@ class Purged(Record):
     audits: int = Field(default=0, ge=0)
     golden_samples: int = Field(default=0, ge=0)
     validations: int = Field(default=0, ge=0)
+    consultations: int = Field(default=0, ge=0)
     plans: int = Field(default=0, ge=0)
