@@ -12,6 +12,7 @@ import secrets
 import socket
 import stat
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -207,6 +208,44 @@ class Settings(BaseSettings):
 
     sandbox_workers: int = Field(default=2, ge=0, le=64)
     """Adapters at once in one process, each in a process of its own; 0 turns adapters off."""
+
+    # What Claude may cost. A request is one question to the server; a diagnosis may make a few. Days are days in UTC
+
+    claude_tokens_per_request: int = Field(default=100_000, ge=0)
+    """Tokens of one request: its prompt, cached or not, and the longest answer that it allows. 0 turns Claude off."""
+
+    claude_tokens_per_pattern: int = Field(default=500_000, ge=0)
+    """Tokens that one kind of failure may use in a day, in all processes."""
+
+    claude_tokens_per_day: int = Field(default=5_000_000, ge=0)
+    """Tokens that all processes of this store may use in a day."""
+
+    claude_usd_per_request: Decimal = Field(default=Decimal(1), ge=0, le=1_000_000)
+    """US dollars; holds, as those below, where the price of the model is known. Tokens are limited always."""
+
+    claude_usd_per_pattern: Decimal = Field(default=Decimal(3), ge=0, le=1_000_000)
+    """US dollars that one kind of failure may cost in a day."""
+
+    claude_usd_per_day: Decimal = Field(default=Decimal(20), ge=0, le=1_000_000)
+    """US dollars that all processes of this store may spend in a day."""
+
+    # When Claude is left alone
+
+    claude_concurrent: int = Field(default=2, ge=1, le=64)
+    """Diagnoses with Claude at once in one process."""
+
+    claude_breaker_failures: int = Field(default=5, ge=1, le=1_000)
+    """After so many failures of the server in a row it is left alone for a while; after a refused key at once."""
+
+    claude_breaker_seconds: float = Field(default=60.0, gt=0, le=3_600)
+    """How long a failing server is left alone, unless it says how long; then one request tries whether it is back."""
+
+    claude_cooldown_minutes: float = Field(default=60.0, ge=0, le=10_080)
+    """How long a kind of failure is not diagnosed again after a diagnosis that nothing came of."""
+
+    claude_lease_seconds: float = Field(default=300.0, ge=1, le=3_600)
+    """How long a process that was killed while diagnosing keeps the others from diagnosing that kind of failure. Each
+    request begins it anew: give it more than a request and the trial of its answer can take."""
 
     # Where it listens
 

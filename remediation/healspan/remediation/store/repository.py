@@ -16,6 +16,7 @@ from healspan.remediation.store.outcomes import Outcomes
 from healspan.remediation.store.plans import Plans
 from healspan.remediation.store.projections import Projections
 from healspan.remediation.store.retention import purge_before, purge_subject
+from healspan.remediation.store.spending import Spending
 from healspan.remediation.store.views import Purged
 
 __all__ = ["Store"]
@@ -37,6 +38,7 @@ class Store:
         self.projections = Projections(database)
         self.controls = Controls(database)
         self.goldens = Goldens(database)
+        self.spending = Spending(database)
 
     @classmethod
     def open(cls, settings: Settings) -> Store:

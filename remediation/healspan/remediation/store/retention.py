@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, or_, select
 
 from healspan.remediation.ids import uuid7
 from healspan.remediation.store.changes import next_revision
@@ -17,6 +17,9 @@ from healspan.remediation.store.fix_evidence import rebuild
 from healspan.remediation.store.tables import (
     ApplicationRow,
     AuditRow,
+    ClaudePatternRow,
+    ClaudeRefusalRow,
+    ClaudeRequestRow,
     ConsultationRow,
     DeadLetterRow,
     FixEvidenceRow,
@@ -41,13 +44,16 @@ _PLAN, _PLAN_OUTCOME = table_of(PlanRow), table_of(PlanOutcomeRow)
 _LETTER, _AUDIT = table_of(DeadLetterRow), table_of(AuditRow)
 _GOLDEN, _VALIDATION = table_of(GoldenRow), table_of(ValidationRow)
 _CONSULTATION = table_of(ConsultationRow)
+_REQUEST = table_of(ClaudeRequestRow)
+_SPENDING = tuple(table_of(row) for row in (ClaudePatternRow, ClaudeRefusalRow))
 _CHUNK = 500
 
 
 def purge_before(database: Database, before: datetime, *, actor: str, now: datetime | None = None) -> Purged:
-    """Erase incidents, consultations, runs, golden samples and dead letters from before a moment.
+    """Erase incidents, consultations, runs, golden samples, dead letters and what Claude cost from before a moment.
 
-    Outcomes and validations stay with their fixes; they hold no payload.
+    Outcomes and validations stay with their fixes; they hold no payload. What Claude cost today stays as well, since
+    it counts against today's budgets.
 
     Raises:
         StoreUnavailable, StoreCorrupt: nothing was erased.
@@ -60,6 +66,7 @@ def purge_before(database: Database, before: datetime, *, actor: str, now: datet
             dead_letters=_delete(connection, _LETTER, _LETTER.c.at < before),
             golden_samples=_delete(connection, _GOLDEN, _GOLDEN.c.at < before),
             consultations=_delete(connection, _CONSULTATION, _CONSULTATION.c.at < before),
+            claude_requests=_spending(connection, before, now or datetime.now(UTC)),
         )
         _note(connection, actor, {"before": before.isoformat()}, purged, now)
     database.settle()
@@ -132,6 +139,15 @@ def _incidents(connection: Connection, condition: ColumnElement[bool]) -> int:
         connection.execute(delete(_RESOLUTION).where(_RESOLUTION.c.error_id.in_(chunk)))
         connection.execute(delete(_INCIDENT).where(_INCIDENT.c.error_id.in_(chunk)))
     return len(ids)
+
+
+def _spending(connection: Connection, before: datetime, now: datetime) -> int:
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    for table in _SPENDING:
+        _delete(connection, table, table.c.at < min(before, today))
+    # By the day that it counts for: the clock may have been set.
+    request = _REQUEST.c
+    return _delete(connection, _REQUEST, and_(request.at < before, request.day < today.date()))
 
 
 def _delete(connection: Connection, table: Table, condition: ColumnElement[bool]) -> int:

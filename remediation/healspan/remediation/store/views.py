@@ -13,6 +13,8 @@ from healspan.remediation.plan import Plan, PlanReward
 from healspan.remediation.record import Record
 
 __all__ = [
+    "Amount",
+    "BreakerReport",
     "DeadLetter",
     "FixView",
     "IncidentFilter",
@@ -116,6 +118,19 @@ class PlanView(Record):
         return self.successes > 0 and self.failures == 0
 
 
+class BreakerReport(Record):
+    """What a process has last said of its circuit breaker before Claude; only one that is not closed is spoken of."""
+
+    instance: str
+    """As the resource names it."""
+    until: datetime
+    """It asks nobody until then; from then on one request tries whether the server is back."""
+    failures: int
+    """In a row."""
+    last: str
+    """Why the last one failed."""
+
+
 class DeadLetter(Record):
     """A spooled row that could not be taken in."""
 
@@ -125,6 +140,14 @@ class DeadLetter(Record):
     reason: str
     spool: str
     body: str
+
+
+class Amount(Record):
+    """What requests to Claude cost, or may cost."""
+
+    tokens: int = Field(default=0, ge=0)
+    micro_usd: int | None = Field(default=0, ge=0)
+    """Millionths of a US dollar; None where the price of the model is not known."""
 
 
 class Purged(Record):
@@ -139,3 +162,4 @@ class Purged(Record):
     validations: int = Field(default=0, ge=0)
     consultations: int = Field(default=0, ge=0)
     plans: int = Field(default=0, ge=0)
+    claude_requests: int = Field(default=0, ge=0)
