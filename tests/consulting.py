@@ -15,6 +15,7 @@ from healspan.remediation.claude.prompt import Prompter
 from healspan.remediation.diagnosis import Playbooks
 from healspan.remediation.runtime import Runtime
 
+WORDS = 'words = {"one": 1.0, "two": 2.0}\nreturn words[arguments["text"]]'
 USAGE = Usage(input_tokens=1_000, output_tokens=200)
 
 

@@ -9,15 +9,13 @@ import time
 from typing import Any
 
 import pytest
-from tests.consulting import USAGE, No, Open, Told, adapter, answer, consult
+from tests.consulting import USAGE, WORDS, No, Open, Told, adapter, answer, consult
 from tests.observe import facts
 
 from healspan.instrumentation import error_boundary
 from healspan.remediation.claude.answer import ProposedFallback, ProposedRepair, ProposedRetry, ProposedStrategy
 from healspan.remediation.claude.ask import AskFailed
 from healspan.remediation.runtime import Runtime
-
-WORDS = 'words = {"one": 1.0, "two": 2.0}\nreturn words[arguments["text"]]'
 
 
 @error_boundary("claude_amount", output=float, retry_safe=True)

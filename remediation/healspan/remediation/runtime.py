@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from healspan.remediation.boundary import boundaries
-from healspan.remediation.diagnosis import Playbooks
+from healspan.remediation.diagnosis import Diagnoser, Playbooks
 from healspan.remediation.engine import Engine
-from healspan.remediation.errors import HealspanError
+from healspan.remediation.errors import ConfigurationError, HealspanError
 from healspan.remediation.fix import FixState
 from healspan.remediation.golden import Exchange
 from healspan.remediation.incident import IncidentStatus, Tier
@@ -41,6 +42,9 @@ from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Drainer, FixIndex, RunHistory, Snapshot, Spool
 from healspan.remediation.switch import obeyed
 from healspan.remediation.tally import Tallied, Tally, rows
+
+if TYPE_CHECKING:
+    from healspan.remediation.claude.service import Claude
 
 __all__ = ["Runtime", "internal_error", "report", "runtime", "shut_down", "start_soon", "switched_off", "when_flushing"]
 
@@ -106,7 +110,7 @@ class Runtime:
             index=self.index,
             keys=self.keys,
             repairs=self.repairs,
-            diagnosers=(Playbooks(),),
+            diagnosers=(Playbooks(), *self._with_claude()),
             probation=self.probation,
             preset=settings.policy,
             adoptions_per_day=settings.adoptions_per_day,
@@ -120,6 +124,22 @@ class Runtime:
         self.exchange = Exchange(
             settings, keys=self.keys, scrubber=self.scrubber, append=self.spool.append, boundaries=boundaries
         )
+
+    def _with_claude(self) -> tuple[Diagnoser, ...]:
+        """Return Claude as a diagnoser, where the settings name a model; a wrong setting costs no more than that."""
+        self.claude: Claude | None = None
+        if not self.settings.claude_model:
+            return ()
+        from healspan.remediation.claude.service import Claude
+
+        try:
+            self.claude = Claude(
+                self.settings, scrubber=self.scrubber, keep=lambda one: self.spool.append("consultation", one)
+            )
+        except ConfigurationError as error:
+            logger.warning("%s", error)
+            return ()
+        return (self.claude.diagnoser,)
 
     def start(self) -> None:
         """Load what other processes have learned and start the helper threads."""
@@ -146,6 +166,9 @@ class Runtime:
             self.exchange.close()
         self.drainer.stop(timeout)
         self.sandbox.close()
+        if self.claude is not None:
+            with internal_error("claude"):
+                self.claude.close()
         self.spool.close()
 
     def _serve(self, snapshot: Snapshot) -> None:

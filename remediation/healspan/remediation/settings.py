@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from healspan.remediation.errors import ConfigurationError, StoreUnavailable
@@ -209,6 +209,44 @@ class Settings(BaseSettings):
     sandbox_workers: int = Field(default=2, ge=0, le=64)
     """Adapters at once in one process, each in a process of its own; 0 turns adapters off."""
 
+    # Claude, and whoever else speaks the Messages API
+
+    claude_model: str = ""
+    """The model that is asked about failures nothing else can fix, e.g. ``claude-opus-5-5``; empty: nobody is asked,
+    and nothing of a failure leaves this machine."""
+
+    claude_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("HEALSPAN_CLAUDE_API_KEY", "ANTHROPIC_API_KEY"),
+    )
+    """Sent to the server and shown to nobody."""
+
+    claude_base_url: str = Field(
+        default="",
+        validation_alias=AliasChoices("HEALSPAN_CLAUDE_BASE_URL", "ANTHROPIC_BASE_URL"),
+    )
+    """Of a gateway or a local server, without ``/v1``; empty: Anthropic's own."""
+
+    claude_values: Literal["skeleton", "scrubbed", "full"] = "scrubbed"
+    """What is shown of the values of a failure: their types and sizes; as an incident keeps them; whole ones. Source
+    text of the functions that failed is shown always; secrets never are."""
+
+    claude_effort: Literal["low", "medium", "high", "xhigh", "max"] | None = "medium"
+    """How hard the model thinks; empty where the server knows no such thing."""
+
+    claude_max_tokens: int = Field(default=16_000, ge=256, le=128_000)
+    """Tokens that one answer may have, thinking included."""
+
+    claude_timeout_seconds: float = Field(default=60.0, gt=0, le=600)
+    """For one request as a whole. A failing call of a boundary in mode ``heal`` waits so long; where it must not, the
+    mode is ``background``."""
+
+    claude_retries: int = Field(default=1, ge=0, le=5)
+    """Attempts after one that was turned away, within that time."""
+
+    claude_prices: str = ""
+    """JSON of prices in US dollars per million tokens by model, e.g. for a gateway; see ``docs/asking.md``."""
+
     # What Claude may cost. A request is one question to the server; a diagnosis may make a few. Days are days in UTC
 
     claude_tokens_per_request: int = Field(default=100_000, ge=0)
@@ -253,6 +291,11 @@ class Settings(BaseSettings):
     console_port: int = Field(default=8501, ge=0, le=65_535)
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9464, ge=0, le=65_535)
+
+    @field_validator("claude_effort", "claude_api_key", mode="before")
+    @classmethod
+    def _nothing(cls, value: Any) -> Any:
+        return None if value == "" else value
 
     @field_validator("in_app", "safe_keys", "disabled_patterns", mode="before")
     @classmethod

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from healspan.remediation.adoption import DAY
 from healspan.remediation.boundary import Boundary
+from healspan.remediation.claude.service import price_is_known, why_off
 from healspan.remediation.errors import HealspanError, SignatureRefused
 from healspan.remediation.fix import SERVING_STATES, SignedRecord
 from healspan.remediation.golden import UNSTORED
@@ -94,6 +95,7 @@ def run_checks(
     yield from _boundaries(boundaries)
     yield from _extras()
     yield from _sandbox(settings)
+    yield _claude(settings)
 
 
 def _environment(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
@@ -120,6 +122,25 @@ def _environment(settings: Settings, environment: Mapping[str, str]) -> Iterator
             detail="'suggest' applies no fix: failures are captured, fixes are proposed; "
             "HEALSPAN_POLICY=guarded applies those of low risk",
         )
+
+
+def _claude(settings: Settings) -> Check:
+    off = why_off(settings)
+    if off is not None:
+        return Check(name="Claude", status="warning" if settings.claude_model else "note", detail=off)
+    try:
+        known = price_is_known(settings)
+    except HealspanError as error:
+        return Check(name="Claude", status="problem", detail=str(error))
+    shown = f"values: {settings.claude_values}"
+    told = f"{settings.claude_model} is asked ({shown}); 'healspan claude budget' says what is left"
+    if not known:
+        return Check(
+            name="Claude",
+            status="warning",
+            detail=f"{told}; its price is not known, so budgets in money do not hold: set HEALSPAN_CLAUDE_PRICES",
+        )
+    return Check(name="Claude", status="ok", detail=told)
 
 
 def _data_directory(path: Path) -> Iterator[Check]:

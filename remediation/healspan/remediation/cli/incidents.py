@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from healspan.remediation.cli.consulted import print_consultations
 from healspan.remediation.cli.output import (
     AsJson,
     clean,
@@ -142,6 +143,7 @@ def show(
         print_line(
             "  'healspan fixes explain FIX' says more of a fix, and of a candidate why it was not kept.", style="dim"
         )
+    print_consultations(view.consultations)
     for one in plans:
         if incident.module in {link.boundary for link in one.plan.links}:
             print_line(f"  part of a cascade of {len(one.plan.links)}: {one.plan.in_words}")

@@ -50,7 +50,10 @@ class Incidents:
         )
         with self._database.reading() as connection:
             rows = connection.execute(query.limit(2)).fetchall()
-        return _view(rows[0]) if len(rows) == 1 else None
+        if len(rows) != 1:
+            return None
+        view = _view(rows[0])
+        return view.model_copy(update={"consultations": self.consultations(view.incident.error_id)})
 
     def list(
         self,

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.fix import Fix, FixState, StateChange
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 from healspan.remediation.outcome import Application, Judgement
@@ -53,6 +54,8 @@ class IncidentView(Record):
     """Order of arrival; the next page is `before` the last one's."""
     incident: Incident
     resolution: Resolution | None = None
+    consultations: tuple[Consultation, ...] = ()
+    """What Claude was asked about it; in the view of one incident only."""
 
     @property
     def status(self) -> IncidentStatus:

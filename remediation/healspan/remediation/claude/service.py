@@ -1,0 +1,94 @@
+"""Claude as a service has it: put together from the settings, or a sentence that says why it is not there."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from pydantic import SecretStr
+
+from healspan.remediation.claude.consultation import Consultation
+from healspan.remediation.claude.diagnoser import ClaudeDiagnoser
+from healspan.remediation.claude.gateway import Gateway
+from healspan.remediation.claude.messages import MessagesAsker, is_installed
+from healspan.remediation.claude.prices import Prices, cost, price_of, with_prices
+from healspan.remediation.claude.prompt import Prompter
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.scrubbing import Scrubber
+from healspan.remediation.settings import Settings
+
+__all__ = ["Claude", "price_is_known", "prices", "why_off"]
+
+_SLACK_SECONDS = 10.0
+"""What a failing call waits beyond the time of its request: for the count before it, and for the store."""
+
+
+class Claude:
+    """Tier 2 with Claude, in one process.
+
+    Args:
+        settings: with a model.
+        scrubber: removes secrets from what is sent and from what comes back.
+        keep: makes a consultation durable.
+
+    Raises:
+        ConfigurationError: it cannot be asked; the message says what to do.
+    """
+
+    def __init__(self, settings: Settings, *, scrubber: Scrubber, keep: Callable[[Consultation], object]) -> None:
+        reason = why_off(settings)
+        if reason is not None:
+            raise ConfigurationError(reason)
+        known = prices(settings)
+        timeout = settings.claude_timeout_seconds
+        asker = MessagesAsker(
+            model=settings.claude_model,
+            api_key=settings.claude_api_key or SecretStr("none"),
+            base_url=settings.claude_base_url,
+            effort=settings.claude_effort,
+            max_tokens=settings.claude_max_tokens,
+            timeout=timeout,
+            retries=settings.claude_retries,
+            scrub=scrubber.scrub_text,
+        )
+        self.gateway = Gateway.open(settings, cost=functools.partial(cost, prices=known))
+        self.diagnoser = ClaudeDiagnoser(
+            asker,
+            Prompter(scrubber, settings.claude_values),
+            self.gateway,
+            keep=keep,
+            cost=functools.partial(cost, prices=known),
+            most_output=settings.claude_max_tokens,
+            wait_seconds=2 * timeout + _SLACK_SECONDS,
+        )
+
+    def close(self) -> None:
+        """Write down what was not yet, within a bound."""
+        self.gateway.close()
+
+
+def prices(settings: Settings) -> Prices:
+    """Return the price table with what the settings say.
+
+    Raises:
+        ConfigurationError: they cannot be read.
+    """
+    return with_prices(settings.claude_prices) if settings.claude_prices else with_prices("{}")
+
+
+def why_off(settings: Settings) -> str | None:
+    """Say in one line why Claude is not asked; None if it is."""
+    if not settings.claude_model:
+        return "Claude is not asked: HEALSPAN_CLAUDE_MODEL names no model"
+    if not is_installed():
+        return "Claude is not asked: pip install 'healspan[claude]' brings the SDK"
+    if settings.claude_api_key is None and not settings.claude_base_url:
+        return "Claude is not asked: set ANTHROPIC_API_KEY, or HEALSPAN_CLAUDE_BASE_URL for a server that needs no key"
+    if not settings.claude_tokens_per_request:
+        return "Claude is not asked: HEALSPAN_CLAUDE_TOKENS_PER_REQUEST is 0"
+    return None
+
+
+def price_is_known(settings: Settings) -> bool:
+    """Whether the budgets in money hold for the model of the settings."""
+    return price_of(settings.claude_model, prices(settings)) is not None
