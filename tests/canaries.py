@@ -23,6 +23,9 @@ _ALNUM = string.ascii_letters + string.digits
 _PART = 8
 """A piece of a secret this long, left anywhere, is a leak."""
 
+_DIGITS = 12
+"""Likewise of digits alone: eight of them stand by chance among the times and durations of a store."""
+
 
 @dataclass(frozen=True)
 class Canary:
@@ -55,7 +58,12 @@ def _parts(secret: str) -> Iterator[str]:
     if len(secret) <= _PART:
         yield secret
     for start in range(len(secret) - _PART + 1):
-        yield secret[start : start + _PART]
+        part = secret[start : start + _PART]
+        if not part.isdigit():
+            yield part
+    longer = min(_DIGITS, len(secret))
+    for start in range(len(secret) - longer + 1):
+        yield secret[start : start + longer]
 
 
 def _cases(rng: random.Random) -> Iterator[Case]:

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,14 @@ class TestUsage:
         ran = run(*command.split(), "--help")
         assert ran.code == 0
         assert len(ran.out) > 200
+
+    @pytest.mark.parametrize("command", ["", "fixes explain", "uninstall"])
+    def test_a_help_is_as_wide_as_the_terminal(self, run: Run, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        told, _, _ = run(*command.split(), "--help").out.partition("╭")
+        lines = [line.strip() for line in told.splitlines()]
+        for line, following in pairwise(lines):
+            assert not line or not following or len(f"{line} {following.split()[0]}") > 78, line
 
     def test_a_setting_that_cannot_be_used_is_named(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HEALSPAN_POLICY", "yolo")

@@ -257,29 +257,29 @@ def deep_bare(levels: int):
     return levels and 1 + deep_bare(levels - 1)
 
 
-@error_boundary("deep")
+@error_boundary("host_deep")
 def deep(levels: int):
     return levels and 1 + deep(levels - 1)
 
 
-@error_boundary("deep_async")
+@error_boundary("host_deep_async")
 async def deep_async(levels: int):
     return levels and 1 + await deep_async(levels - 1)
 
 
-@error_boundary("deep_even")
+@error_boundary("host_deep_even")
 def deep_even(levels: int):
     return levels and 1 + deep_odd(levels - 1)
 
 
-@error_boundary("deep_odd")
+@error_boundary("host_deep_odd")
 def deep_odd(levels: int):
     return levels and 1 + deep_even(levels - 1)
 
 
-@error_boundary("deep_blocks")
+@error_boundary("host_deep_blocks")
 def deep_blocks(levels: int):
-    with pipeline("inner", checks=[lambda results: results["deep_blocks"] == levels - 1] if levels else ()):
+    with pipeline("inner", checks=[lambda results: results["host_deep_blocks"] == levels - 1] if levels else ()):
         return levels and 1 + deep_blocks(levels - 1)
 
 
@@ -293,25 +293,25 @@ class TestARunWithChecksTakesNoDepth:
     def test_of_a_recursion(self, live: Runtime) -> None:
         levels = _levels()
         assert deep_bare(levels) == levels
-        with pipeline("p", checks=[lambda results: results["deep"] == levels]):
+        with pipeline("p", checks=[lambda results: results["host_deep"] == levels]):
             assert deep(levels) == levels
 
     def test_of_one_that_awaits(self, live: Runtime) -> None:
         async def main() -> None:
             levels = _levels() - 10
-            with pipeline("p", checks=[lambda results: results["deep_async"] == levels]):
+            with pipeline("p", checks=[lambda results: results["host_deep_async"] == levels]):
                 assert await deep_async(levels) == levels
 
         asyncio.run(main())
 
     def test_of_boundaries_that_call_each_other(self, live: Runtime) -> None:
         levels = _levels()
-        seen = {"deep_even": levels, "deep_odd": levels - 1}
+        seen = {"host_deep_even": levels, "host_deep_odd": levels - 1}
         with pipeline("p", checks=[lambda results: dict(results) == seen]):
             assert deep_even(levels) == levels
 
     def test_and_each_block_in_one_has_its_own_results(self, live: Runtime) -> None:
-        with pipeline("p", checks=[lambda results: results["deep_blocks"] == 5]):
+        with pipeline("p", checks=[lambda results: results["host_deep_blocks"] == 5]):
             assert deep_blocks(5) == 5
 
     def test_and_what_outlives_it_is_seen(self, live: Runtime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -242,3 +242,17 @@ def test_a_declaration_says_where_its_boundary_is(
         assert said.endswith(": compiled into its function")
     else:
         assert said.endswith(": in a wrapper, because HEALSPAN_COMPILED_BOUNDARIES is off")
+
+
+def test_a_generator_is_not_told_to_declare_what_it_may_not(live: Runtime) -> None:
+    @error_boundary("numbers", retry_safe=True)
+    def numbers(texts: list[str]) -> Iterator[float]:
+        yield from map(float, texts)
+
+    [said] = [
+        check.detail
+        for check in run_checks(live.settings, {"numbers": numbers.boundary}, {})
+        if "declares no contract" in check.detail
+    ]
+    assert "output=" not in said
+    assert "consumes this generator" in said

@@ -113,6 +113,17 @@ def test_another_declared_value_is_tried(live: Runtime) -> None:
     assert one.resolution.decisions[-1].what == "parameters encoding='latin-1'"
 
 
+def test_the_value_that_failed_is_not_tried_again(live: Runtime) -> None:
+    @error_boundary("read_text", retry_safe=True, tunable={"encoding": OneOf(("utf-8", "ascii"))})
+    def read(data: list[int], encoding: str = "utf-8") -> str:
+        raise LookupError("no such text")
+
+    with pytest.raises(LookupError):
+        read([1])
+    [one] = facts(live)
+    assert [each.what for each in one.resolution.decisions] == ["parameters encoding='ascii'"]
+
+
 def test_a_value_out_of_bounds_is_refused() -> None:
     assert Between(1, 10).holds(10)
     assert not Between(1, 10).holds(11)

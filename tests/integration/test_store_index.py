@@ -351,3 +351,23 @@ def test_a_store_that_is_replaced_is_read_from_its_beginning(settings: Settings)
     index.refresh()
     assert found(index) == []
     assert found(index, "b") == [new.fix_id]
+
+
+def test_a_process_that_goes_on_without_the_known_fixes_says_so(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, go_on = FixIndex(load_settings(start_wait_ms=1), trust=believe), threading.Event()
+    look = index.refresh
+
+    def slow() -> bool:
+        go_on.wait(60)
+        return look()
+
+    monkeypatch.setattr(index, "refresh", slow)
+    try:
+        with caplog.at_level(logging.WARNING, logger="healspan"):
+            index.start()
+        assert "not loaded after 1 ms (HEALSPAN_START_WAIT_MS)" in caplog.text
+    finally:
+        go_on.set()
+        index.stop(60)

@@ -174,6 +174,11 @@ def test_a_strategy_or_fallback_that_is_not_declared_is_refused() -> None:
     assert gate_of(make_fix(FallbackStep()), call=make_call(fallback=None)) is None
 
 
+def test_a_repairer_that_is_not_installed_is_refused(approve: Callable[[StateChange], StateChange]) -> None:
+    fix = make_fix(make_repair().model_copy(update={"repairer": "of_a_package_that_is_gone"}))
+    assert gate_of(fix, approve(make_change(fix))) == "declared"
+
+
 def test_a_strategy_kept_for_humans_needs_one(approve: Callable[[StateChange], StateChange]) -> None:
     fix = make_fix(StrategyStep(strategy="last"))
     assert gate_of(fix) == "declared"

@@ -332,6 +332,29 @@ def test_a_frame_that_cannot_be_found_is_refused(app: Application) -> None:
             way_unhandled((path_entry(module.__name__, qualname, "return read(text)"),), "builtins.ValueError")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "def inner(one=read(text)): return one",
+        "def inner(one: read(text)): return one",
+        "class Inner(read(text)): pass",
+    ],
+)
+def test_what_a_definition_evaluates_at_once_is_judged_with_the_function_around_it(app: Application, line: str) -> None:
+    judge(app, line, line=line)
+    with pytest.raises(RepairDeclined, match="handles this itself"):
+        judge(app, f"try:\n    {line}\nexcept ValueError:\n    pass", line=line)
+
+
+def test_so_is_a_decorator_though_it_stands_before_the_definition(app: Application) -> None:
+    judge(app, "@read(text)\ndef inner():\n    return 1", line="@read(text)")
+
+
+def test_the_body_of_a_definition_is_not(app: Application) -> None:
+    with pytest.raises(StaleFix):
+        judge(app, "def inner():\n    return read(text)")
+
+
 def test_functions_made_inside_others_and_comprehensions_are_judged_where_they_stand(app: Application) -> None:
     module = app.module(
         """

@@ -13,7 +13,8 @@ from sqlalchemy import text
 from tests import shop
 from tests.world import World
 
-from healspan.remediation.errors import ConfigurationError, SignatureRefused, StateConflict
+from healspan.remediation.drafts import read_draft
+from healspan.remediation.errors import ConfigurationError, InvalidFix, SignatureRefused, StateConflict
 from healspan.remediation.fix import Fix, FixState, RiskLevel
 from healspan.remediation.incident import Decision, IncidentStatus
 from healspan.remediation.review import (
@@ -253,6 +254,18 @@ class TestImport:
         [second] = bring(world, ann, directory, now=world.now + timedelta(days=1))
         assert (second.outcome, second.fix_id) == (ImportOutcome.UNCHANGED, first.fix_id)
         assert len(world.store.controls.audits(subject=first.fix_id)) == 2
+
+    def test_a_refused_adapter_is_told_once_and_in_its_own_words(self, tmp_path: Path) -> None:
+        broken = draft(steps=[{"kind": "adapter", "text": "def heal(call, arguments, error)\n    return 1\n"}])
+        with pytest.raises(InvalidFix) as refused:
+            read_draft(write(tmp_path / "d", bad=broken) / "bad.json")
+        assert str(refused.value) == (
+            "is no draft of a fix: steps.0.adapter.text: adapter, line 1: expected ':'; correct it"
+        )
+
+    def test_further_mistakes_are_counted(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidFix, match=r"confidence: .* \(and 1 more\); correct it$"):
+            read_draft(write(tmp_path / "d", bad=draft(confidence=2, risk_level="none")) / "bad.json")
 
     @pytest.mark.parametrize(
         ("payload", "said"),

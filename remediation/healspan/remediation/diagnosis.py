@@ -162,7 +162,10 @@ class Playbooks:
             if not isinstance(bounds, OneOf):
                 # Which number within bounds might help is not for a table to say.
                 continue
+            given = call.arguments.get(name)
             for value in bounds.values:
+                if type(value) is type(given) and value == given:
+                    continue
                 yield self._draft(
                     call,
                     ParametersStep(arguments={name: value}),

@@ -111,10 +111,21 @@ def read_draft(path: Path) -> DraftFile:
     try:
         return DraftFile(FixDraft.model_validate(payload), decision)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "draft"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise InvalidFix(f"is no draft of a fix: {where}: {first['msg']}{more}; correct it") from error
+        raise InvalidFix(f"is no draft of a fix: {_told(error)}; correct it") from error
+
+
+def _told(error: ValidationError) -> str:
+    """Say what the first mistake is, and how many there are besides."""
+    found = error.errors(include_url=False, include_input=False)
+    # Of a list with a wrong part pydantic says as well that it is too short.
+    own = [one for one in found if not any(_is_inside(other["loc"], one["loc"]) for other in found)]
+    where = ".".join(str(part) for part in own[0]["loc"]) or "draft"
+    what = own[0]["msg"].removeprefix("Value error, ").removesuffix("; correct it")
+    return f"{where}: {what}" + (f" (and {len(own) - 1} more)" if len(own) > 1 else "")
+
+
+def _is_inside(place: tuple[int | str, ...], whole: tuple[int | str, ...]) -> bool:
+    return len(place) > len(whole) and place[: len(whole)] == whole
 
 
 def complete_draft(draft: FixDraft, known: Mapping[str, Boundary] | None = None) -> FixDraft:

@@ -22,7 +22,10 @@ from healspan.remediation.step import (
     ParametersStep,
     RepairStep,
     RetryStep,
+    Step,
     StrategyStep,
+    used_repairers,
+    used_strategies,
 )
 
 __all__ = ["ADAPTER_CONFIDENCE", "GATES", "Preset", "Refusal", "Request", "first_refusal"]
@@ -118,48 +121,51 @@ def _scope(request: Request) -> str | None:
 
 
 def _declared(request: Request) -> str | None:
+    return next((reason for step in request.fix.steps if (reason := _undeclared(step, request)) is not None), None)
+
+
+def _undeclared(step: Step, request: Request) -> str | None:
+    """Say what a step needs and this process does not have."""
     boundary = request.call.boundary
-    for step in request.fix.steps:
-        match step:
-            case StrategyStep():
-                strategy = boundary.strategies.get(step.strategy)
-                if strategy is None:
-                    return f"boundary {boundary.name!r} registers no strategy {step.strategy!r} in this process"
-                if not strategy.automatic and not request.approved:
-                    return f"strategy {step.strategy!r} is declared automatic=False: a human must approve it"
-            case FallbackStep():
-                if not boundary.has_fallback:
-                    return f"boundary {boundary.name!r} declares no fallback"
-            case ParametersStep():
-                try:
-                    boundary.tuned(step.arguments)
-                except StepInapplicable as refusal:
-                    return str(refusal)
-            case AdapterStep():
-                reason = _adapter_declared(step, request)
-                if reason is not None:
-                    return reason
-            case RepairStep() | RetryStep():
-                pass
-            case _:
-                assert_never(step)
+    match step:
+        case StrategyStep():
+            return _strategies(step, request)
+        case FallbackStep():
+            return None if boundary.has_fallback else f"boundary {boundary.name!r} declares no fallback"
+        case ParametersStep():
+            try:
+                boundary.tuned(step.arguments)
+            except StepInapplicable as refusal:
+                return str(refusal)
+        case AdapterStep():
+            try:
+                read_text(step.text)
+            except InvalidFix as refusal:
+                return str(refusal)
+            return _strategies(step, request) or _repairers(step)
+        case RepairStep():
+            return _repairers(step)
+        case RetryStep():
+            pass
+        case _:
+            assert_never(step)
     return None
 
 
-def _adapter_declared(step: AdapterStep, request: Request) -> str | None:
-    try:
-        read_text(step.text)
-    except InvalidFix as refusal:
-        return str(refusal)
+def _strategies(step: Step, request: Request) -> str | None:
     boundary = request.call.boundary
-    for name in step.strategies:
+    for name in used_strategies(step):
         strategy = boundary.strategies.get(name)
         if strategy is None:
             return f"boundary {boundary.name!r} registers no strategy {name!r} in this process"
         if not strategy.automatic and not request.approved:
             return f"strategy {name!r} is declared automatic=False: a human must approve it"
-    missing = [name for name in step.repairers if name not in catalogue()]
-    return f"repairer {missing[0]!r} is not installed in this process" if missing else None
+    return None
+
+
+def _repairers(step: Step) -> str | None:
+    gone = [name for name in used_repairers(step) if name not in catalogue()]
+    return f"repairer {gone[0]!r} is not installed in this process" if gone else None
 
 
 def _repetition(request: Request) -> str | None:

@@ -25,6 +25,7 @@ __all__ = [
     "StepKind",
     "StrategyStep",
     "in_words",
+    "used_repairers",
     "used_strategies",
 ]
 
@@ -147,6 +148,16 @@ Step = Annotated[
     RetryStep | RepairStep | AdapterStep | ParametersStep | StrategyStep | FallbackStep,
     Field(discriminator="kind"),
 ]
+
+
+def used_repairers(step: Step) -> tuple[str, ...]:
+    """Return the names of the repairers that a step may ask."""
+    match step:
+        case RepairStep():
+            return (step.repairer,)
+        case AdapterStep():
+            return step.repairers
+    return ()
 
 
 def used_strategies(step: Step) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import cleandoc
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +42,11 @@ _STANDARD_ERROR = 2
 class _Commands(TyperGroup):
     """Imports the module of a command when the command is asked for."""
 
+    def __init__(self, **declared: Any) -> None:
+        """Take what Typer declares, with a help that flows."""
+        super().__init__(**declared)
+        self.help = _flowing(self.help)
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of the help."""
         return [*_COMMANDS, *sorted(_plugins().keys() - _COMMANDS.keys())]
@@ -71,7 +77,14 @@ def _as_command(name: str, found: typer.Typer | Callable[..., Any]) -> Any:
         found = holder
     command = typer.main.get_command(found)
     command.name = name
+    for each in (command, *getattr(command, "commands", {}).values()):
+        each.help = _flowing(each.help)
     return command
+
+
+def _flowing(text: str | None) -> str:
+    """Return a help whose paragraphs are one line each: Typer breaks them again, as wide as the terminal is."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in cleandoc(text or "").split("\n\n"))
 
 
 def _unavailable(name: str, error: Exception) -> Callable[[], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 import sqlite3
 import stat
@@ -23,11 +24,12 @@ from healspan.remediation.fix import SERVING_STATES, SignedRecord
 from healspan.remediation.golden import UNSTORED
 from healspan.remediation.modules import NAMELESS, live_module
 from healspan.remediation.record import Record
+from healspan.remediation.repairers import catalogue
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.settings import Settings
 from healspan.remediation.signing import KeyRing, Reviewer
 from healspan.remediation.staleness import why_stale
-from healspan.remediation.step import RepairStep
+from healspan.remediation.step import RepairStep, used_repairers
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.migrate import HEAD, VERSION_TABLE
 from healspan.remediation.store.repository import Store
@@ -329,10 +331,18 @@ def _fixes(store: Store, settings: Settings, boundaries: Mapping[str, Boundary])
                 "move the boundary into a module, or start it by its name ('python -m')",
             )
             continue
+        short = view.fix.fix_id[:12]
+        gone = sorted({name for step in view.fix.steps for name in used_repairers(step)} - catalogue().keys())
+        if gone:
+            yield Check(
+                name="missing repairer",
+                status="warning",
+                detail=f"{short} reads by {', '.join(gone)}, which is not installed here, so it does not act; install "
+                "the package that brings it",
+            )
         imported = all(live_module(module) is not None for module in modules)
         stale = why_stale(view.fix, boundary) if boundary is not None and imported else None
         if stale is not None:
-            short = view.fix.fix_id[:12]
             yield Check(
                 name="stale fix",
                 status="problem",
@@ -438,11 +448,15 @@ def _boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
                 "adapter can heal it",
             )
         if boundary.mode == "heal" and not boundary.has_contract:
+            remedy = (
+                "give one to a boundary around the function that consumes this generator"
+                if inspect.isgeneratorfunction(boundary.function) or inspect.isasyncgenfunction(boundary.function)
+                else "give it output=... or checks=[...]"
+            )
             yield Check(
                 name="boundary",
                 status="note",
-                detail=f"{boundary.name} declares no contract, so no verdict on its fixes can be complete; give it "
-                "output=... or checks=[...]",
+                detail=f"{boundary.name} declares no contract, so no verdict on its fixes can be complete; {remedy}",
             )
 
 

@@ -145,8 +145,9 @@ def _print_escalated(one: EscalatedPattern) -> None:
     print_line(f"{summary.incidents} x {summary.error_pattern}", style="bold")
     if summary.contexts:
         print_line(f"  in {'; '.join(summary.contexts)}")
+    error_type = latest.error_type.removeprefix("builtins.")
     message = latest.error_message.split("\n", 1)[0][:200]
-    print_line(f"  latest {short(latest.error_id)} on {when(latest.timestamp)} UTC: {latest.error_type}: {message}")
+    print_line(f"  latest {short(latest.error_id)} on {when(latest.timestamp)} UTC: {error_type}: {message}")
     if one.bucket is not None:
         print_line(f"  probably: {one.bucket}; healing was stopped, see why below", style="yellow")
     print_decisions(() if one.resolution is None else one.resolution.decisions)

@@ -336,15 +336,28 @@ class _Judge:
 def _chains(statements: Iterable[ast.stmt], number: int) -> Iterator[list[ast.stmt]]:
     """Yield the statements around a line, outermost first, unless it belongs to a function made there."""
     for statement in statements:
-        if not statement.lineno <= number <= (statement.end_lineno or statement.lineno):
+        makes = isinstance(statement, FunctionNode | ast.ClassDef)
+        in_head = makes and _in_head(statement, number)
+        if not in_head and not statement.lineno <= number <= (statement.end_lineno or statement.lineno):
             continue
         inside = [block for block in _blocks(statement) if _spans(block, number)]
-        if not inside:
+        if in_head or not inside:
             yield [statement]
-        elif not isinstance(statement, FunctionNode | ast.ClassDef):
+        if not makes:
             for block in inside:
                 for chain in _chains(block, number):
                     yield [statement, *chain]
+
+
+def _in_head(statement: ast.stmt, number: int) -> bool:
+    """Whether decorators, defaults, annotations or bases stand in a line: they run where the name is bound."""
+    return any(
+        node.lineno <= number <= (node.end_lineno or node.lineno)
+        for child in ast.iter_child_nodes(statement)
+        if not isinstance(child, ast.stmt)
+        for node in ast.walk(child)
+        if isinstance(node, ast.expr)
+    )
 
 
 def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:

@@ -210,7 +210,12 @@ class FixIndex:
             self._history = history
         self._thread = threading.Thread(target=self._run, name="healspan-index", daemon=True)
         self._thread.start()
-        self._loaded.wait(self._settings.start_wait_ms / 1_000)
+        if not self._loaded.wait(self._settings.start_wait_ms / 1_000):
+            logger.warning(
+                "the known fixes are not loaded after %d ms (HEALSPAN_START_WAIT_MS): failures are handled "
+                "without them until they are",
+                self._settings.start_wait_ms,
+            )
 
     def stop(self, timeout: float = 1.0) -> None:
         """Stop looking; what serves stays as it is."""
