@@ -490,6 +490,18 @@ def test_a_request_that_cost_more_than_it_could_is_written_down_as_it_was(proces
     assert one.spend().total.tokens == 500
 
 
+def test_a_server_that_says_what_cannot_be_is_taken_at_its_word_as_far_as_it_can_be_stored(
+    processes: list[Process],
+) -> None:
+    one = start(processes)
+    for pattern in ("a", "b"):
+        with one.admitted(pattern) as admission:
+            if admission.reserve(1, 0, MODEL) is None:
+                admission.settle(Usage(input_tokens=10**40), None, None, 1.0)
+    assert one.spend().total.tokens == 10**12
+    assert [each.state for each in one.spend().refusals] == ["budget"]
+
+
 # The store is away
 
 
