@@ -67,7 +67,7 @@ class TestUsage:
     @pytest.mark.parametrize(
         "command",
         ["", "incidents", "incidents show", "fixes", "fixes explain", "review", "review import", "replay", "scrub",
-         "doctor", "uninstall", "enable", "purge", "demo"],
+         "doctor", "uninstall", "enable", "purge", "demo", "claude", "claude budget"],
     )  # fmt: skip
     def test_every_command_explains_itself(self, run: Run, command: str) -> None:
         ran = run(*command.split(), "--help")

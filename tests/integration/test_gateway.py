@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import Connection
 
 from healspan.remediation.claude.ask import FailureKind, Usage
 from healspan.remediation.claude.gateway import Admission, Ended, Gateway, Limits, Refusal
@@ -266,6 +268,21 @@ def test_an_outage_of_the_server_is_no_fault_of_the_pattern(processes: list[Proc
         pass
 
 
+def test_a_rest_that_begins_while_another_waits_for_its_turn_holds_for_it(
+    processes: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = start(processes), start(processes, "two")
+    turn = one.ledger._database.writing
+
+    def wait() -> AbstractContextManager[Connection]:
+        other.ask(failed="malformed")
+        return turn()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one.ledger._database, "writing", wait)
+        assert one.refused().state == "cooldown"
+
+
 # The breaker
 
 
@@ -308,6 +325,7 @@ def test_who_is_refused_for_another_reason_is_no_probe(processes: list[Process])
     with other.admitted("b"):
         assert one.refused("b").state == "diagnosing"
         assert one.refused("rests").state == "cooldown"
+        assert one.refused("rests").state == "cooldown"  # by now it is known here as well
         one.ask("c")
 
 
@@ -344,6 +362,16 @@ def test_an_admission_from_before_may_not_ask_while_it_is_open(processes: list[P
         refusal = early.reserve(1, 1, MODEL)
         assert refusal is not None
         assert refusal.state == "breaker_open"
+
+
+def test_an_answer_that_was_under_way_when_it_opened_does_not_close_it(processes: list[Process]) -> None:
+    one = start(processes, claude_breaker_failures=1)
+    with one.admitted("a") as early:
+        assert early.reserve(1, 1, MODEL) is None
+        one.ask("b", "server_error")
+        early.settle(Usage(), None, None, 30.0)
+        early.end("healed")
+    assert one.refused("c").state == "breaker_open"
 
 
 def test_people_see_an_open_breaker_and_that_it_closed(processes: list[Process]) -> None:
@@ -488,6 +516,18 @@ def test_a_request_that_cost_more_than_it_could_is_written_down_as_it_was(proces
         admission.settle(Usage(input_tokens=500), None, None, 1.0)
         assert admission.reserve(1, 0, MODEL) is not None
     assert one.spend().total.tokens == 500
+
+
+def test_a_server_that_says_what_cannot_be_is_taken_at_its_word_as_far_as_it_can_be_stored(
+    processes: list[Process],
+) -> None:
+    one = start(processes)
+    for pattern in ("a", "b"):
+        with one.admitted(pattern) as admission:
+            if admission.reserve(1, 0, MODEL) is None:
+                admission.settle(Usage(input_tokens=10**40), None, None, 1.0)
+    assert one.spend().total.tokens == 10**12
+    assert [each.state for each in one.spend().refusals] == ["budget"]
 
 
 # The store is away

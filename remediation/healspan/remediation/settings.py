@@ -249,13 +249,13 @@ class Settings(BaseSettings):
 
     # What Claude may cost. A request is one question to the server; a diagnosis may make a few. Days are days in UTC
 
-    claude_tokens_per_request: int = Field(default=100_000, ge=0)
+    claude_tokens_per_request: int = Field(default=100_000, ge=0, le=10**12)
     """Tokens of one request: its prompt, cached or not, and the longest answer that it allows. 0 turns Claude off."""
 
-    claude_tokens_per_pattern: int = Field(default=500_000, ge=0)
+    claude_tokens_per_pattern: int = Field(default=500_000, ge=0, le=10**12)
     """Tokens that one kind of failure may use in a day, in all processes."""
 
-    claude_tokens_per_day: int = Field(default=5_000_000, ge=0)
+    claude_tokens_per_day: int = Field(default=5_000_000, ge=0, le=10**12)
     """Tokens that all processes of this store may use in a day."""
 
     claude_usd_per_request: Decimal = Field(default=Decimal(1), ge=0, le=1_000_000)

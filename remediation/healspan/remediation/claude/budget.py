@@ -20,6 +20,8 @@ Cost = Callable[[Usage, str], Decimal | None]
 """What a model's usage costs in US dollars; None where its price is not known."""
 
 _MICRO = Decimal(1_000_000)
+_MOST = 10**12
+"""Beyond every budget, and sums of it are still whole numbers to a database: a server may say anything."""
 
 
 class Limits(Record):
@@ -67,14 +69,14 @@ def reservation(input_tokens: int, most_output_tokens: int, model: str, cost: Co
         Usage(cache_write_tokens=prompt, output_tokens=most),
     )
     prices = [price for way in ways if (price := cost(way, model)) is not None]
-    return Amount(tokens=prompt + most, micro_usd=_micro(max(prices)) if prices else None)
+    return _bounded(prompt + most, _micro(max(prices)) if prices else None)
 
 
 def charge(usage: Usage, model: str, cost: Cost) -> Amount:
     """Return what a request has cost; all its tokens count, cached ones included."""
     tokens = usage.input_tokens + usage.output_tokens + usage.cache_read_tokens + usage.cache_write_tokens
     price = cost(usage, model)
-    return Amount(tokens=tokens, micro_usd=None if price is None else _micro(price))
+    return _bounded(tokens, None if price is None else _micro(price))
 
 
 def why_over(limits: Limits, need: Amount, *, pattern: Amount, day: Amount, now: datetime) -> str | None:
@@ -122,6 +124,10 @@ def left_of(budget: Amount, spent: Amount) -> Amount:
 def end_of_day(now: datetime) -> datetime:
     """Return when the day of a moment ends, in UTC."""
     return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+
+
+def _bounded(tokens: int, micro_usd: int | None) -> Amount:
+    return Amount(tokens=min(tokens, _MOST), micro_usd=None if micro_usd is None else min(micro_usd, _MOST))
 
 
 def _micro(usd: Decimal) -> int:

@@ -30,6 +30,7 @@ _COMMANDS = {
     "uninstall": "switch:uninstall",
     "enable": "switch:enable",
     "purge": "purge:purge",
+    "claude": "claude:app",
 }
 """Our own, in the order of the help; those of other parts follow."""
 

@@ -29,6 +29,8 @@ def purge(
 ) -> None:
     """Erase incidents, runs, golden samples and dead letters, for good. Without options: older than the retention.
 
+    So also what Claude cost, but never what counts against today's budgets.
+
     The bytes are overwritten. What a living process has not handed over yet is erased by running this again; backups
     are yours to erase. Who erased what is written down, without the subject.
 

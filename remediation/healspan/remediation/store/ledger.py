@@ -244,7 +244,8 @@ class Ledger:
                 for what, (times, at, reason) in owed.refusals.items():
                     _count(connection, what, times, at, reason)
                 yield connection
-        except BaseException:
+        except StoreError:
+            # After another error it is dropped: something in it that no store takes must not spoil whatever follows.
             with self._lock:
                 self._owed.add(owed)
             raise

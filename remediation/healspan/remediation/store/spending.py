@@ -26,6 +26,17 @@ __all__ = ["PatternSpend", "RefusalCount", "Spend", "Spending", "Spent", "amount
 _REQUEST, _PATTERN, _REFUSAL = (table_of(row) for row in (ClaudeRequestRow, ClaudePatternRow, ClaudeRefusalRow))
 _CONTROL, _LEASE = table_of(ControlRow), table_of(LeaseRow)
 
+_MOST_NAMED = 500
+"""Values in one statement."""
+
+_AMOUNTS = (total(_REQUEST.c.tokens).label("tokens"), total(_REQUEST.c.micro_usd).label("micro_usd"))
+_SUMS = (
+    *_AMOUNTS,
+    func.count().label("requests"),
+    number_of(_REQUEST.c.state != "settled").label("unsettled"),
+    number_of(_REQUEST.c.micro_usd.is_(None)).label("unpriced"),
+)
+
 BREAKER = "claude.breaker."
 """Begins the names of the controls with which processes say that their breaker is not closed."""
 
@@ -95,7 +106,7 @@ class Spending:
         with self._database.reading() as connection:
             return Spend(
                 day=day,
-                total=amounts_of(connection, day),
+                total=_spent(connection.execute(select(*_SUMS).where(_REQUEST.c.day == day)).one()),
                 patterns=_patterns(connection, day, moment, limit),
                 boundaries={row.boundary: _spent(row) for row in _grouped(connection, day, "boundary")},
                 refusals=_refusals(connection, day, limit),
@@ -103,24 +114,13 @@ class Spending:
             )
 
 
-def amounts_of(connection: Connection, day: date, exact: str | None = None) -> Spent:
+def amounts_of(connection: Connection, day: date, exact: str | None = None) -> Amount:
     """Return what is spent and reserved in a day, for one pattern or in all."""
-    query = select(*_SUMS).where(_REQUEST.c.day == day)
+    query = select(*_AMOUNTS).where(_REQUEST.c.day == day)
     if exact is not None:
         query = query.where(_REQUEST.c.exact == exact)
-    return _spent(connection.execute(query).one())
-
-
-_MOST_NAMED = 500
-"""Values in one statement."""
-
-_SUMS = (
-    func.count().label("requests"),
-    total(_REQUEST.c.tokens).label("tokens"),
-    total(_REQUEST.c.micro_usd).label("micro_usd"),
-    number_of(_REQUEST.c.state != "settled").label("unsettled"),
-    number_of(_REQUEST.c.micro_usd.is_(None)).label("unpriced"),
-)
+    row = connection.execute(query).one()
+    return Amount(tokens=row.tokens, micro_usd=row.micro_usd)
 
 
 def _spent(row: Any) -> Spent:

@@ -490,7 +490,8 @@ class ClaudeRequestRow(Fact, table=True):
         CheckConstraint("state IN ('reserved', 'settled', 'unknown')", name="state"),
         CheckConstraint("reserved_tokens >= 0 AND tokens >= 0", name="tokens"),
         CheckConstraint("reserved_micro_usd >= 0 AND micro_usd >= 0", name="micro_usd"),
-        Index(None, "day", "exact"),
+        # With what is added up before every request, so that only the index is read.
+        Index(None, "day", "exact", "tokens", "micro_usd"),
     )
     request_id: str = Field(max_length=36)
     day: date

@@ -39,7 +39,9 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_claude_request_at"), "claude_request", ["at"])
-    op.create_index(op.f("ix_claude_request_day_exact"), "claude_request", ["day", "exact"])
+    op.create_index(
+        op.f("ix_claude_request_day_exact_tokens_micro_usd"), "claude_request", ["day", "exact", "tokens", "micro_usd"]
+    )
 
     op.create_table(
         "claude_pattern",

@@ -1,0 +1,97 @@
+"""``healspan claude budget``: what people see of budgets, refusals and breakers, and what programs do."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from tests.command import Run, one_line
+
+from healspan.remediation.claude.ask import Usage
+from healspan.remediation.claude.gateway import Admission, Gateway, Refusal
+from healspan.remediation.settings import load_settings
+
+
+def cost(usage: Usage, model: str) -> Decimal | None:
+    return Decimal(usage.input_tokens + usage.output_tokens) / 1_000 if model == "known" else None
+
+
+def ask(gateway: Gateway, pattern: str, *, tokens: int, model: str = "known") -> None:
+    with entered(gateway, pattern) as admission:
+        assert admission.reserve(tokens, 0, model) is None
+        admission.settle(Usage(input_tokens=tokens), None, None, 1.0)
+        admission.end("failed")
+
+
+def entered(gateway: Gateway, pattern: str) -> Admission:
+    found = gateway.enter(pattern, "revenue")
+    assert isinstance(found, Admission)
+    return found
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    monkeypatch.setenv("HEALSPAN_CLAUDE_TOKENS_PER_DAY", "1000")
+    monkeypatch.setenv("HEALSPAN_CLAUDE_TOKENS_PER_PATTERN", "600")
+    monkeypatch.setenv("HEALSPAN_CLAUDE_USD_PER_DAY", "10.5")
+    monkeypatch.setenv("HEALSPAN_CLAUDE_BREAKER_FAILURES", "1")
+    return Gateway.open(load_settings(), cost=cost)
+
+
+def test_before_anything_was_asked_the_budgets_are_shown_and_nothing_is_created(run: Run, data_dir: Path) -> None:
+    ran = run("claude", "budget")
+    assert ran.code == 0
+    assert "5,000,000" in ran.out
+    assert "closed in every process" in ran.out
+    assert not data_dir.exists()
+
+
+def test_what_is_spent_left_and_refused_is_shown(run: Run, gateway: Gateway) -> None:
+    ask(gateway, "a" * 64, tokens=400)
+    ask(gateway, "b" * 64, tokens=100, model="mine")
+    with entered(gateway, "c" * 64) as admission:
+        refusal = admission.reserve(501, 0, "mine")
+    assert isinstance(refusal, Refusal)
+    with entered(gateway, "d" * 64) as admission:
+        assert admission.reserve(50, 0, "known") is None
+        admission.settle(None, "timeout", None, 1.0)
+    gateway.close()
+
+    shown = run("claude", "budget", "--json").json
+    assert (shown["spent"]["tokens"], shown["left"]["tokens"]) == (550, 450)
+    assert (shown["spent"]["micro_usd"], shown["left"]["micro_usd"]) == (450_000, 10_050_000)
+    assert (shown["spent"]["unpriced"], shown["spent"]["unsettled"]) == (1, 1)
+    assert datetime.fromisoformat(shown["until"]).date() > datetime.fromisoformat(shown["day"]).date()
+    first = shown["patterns"][0]
+    assert (first["exact"], first["left"]["tokens"], first["state"]) == ("a" * 64, 200, "failed")
+    (budget,) = (one for one in shown["refusals"] if one["state"] == "budget")
+    assert budget["reason"] == refusal.reason
+    (breaker,) = shown["breakers"]
+    assert (breaker["state"], breaker["last"]) == ("open", "timeout")
+
+    out = run("claude", "budget").out
+    for part in ("450", "10.0500", "aaaaaaaaaaaa", "HEALSPAN_CLAUDE_TOKENS_PER_DAY", "timeout", "open", "00:00:00 UTC"):
+        assert part in out
+
+
+def test_a_purge_of_everything_gives_nobody_todays_budget_back(run: Run, gateway: Gateway) -> None:
+    ask(gateway, "a" * 64, tokens=400)
+    gateway.close()
+    ran = run("purge", "--before", "2999-01-01", "--yes", "--json")
+    assert ran.json["claude_requests"] == 0
+    assert run("claude", "budget", "--json").json["spent"]["tokens"] == 400
+
+
+def test_a_budget_that_is_no_number_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_CLAUDE_USD_PER_DAY", "much")
+    ran = run("claude", "budget")
+    assert ran.code == 1
+    assert one_line(ran.err)
+    assert "HEALSPAN_CLAUDE_USD_PER_DAY='much'" in ran.err
+
+
+def test_a_budget_of_nothing_says_that_claude_is_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_CLAUDE_TOKENS_PER_DAY", "0")
+    assert "turns Claude off" in run("claude", "budget").out
