@@ -209,6 +209,21 @@ def test_nor_does_what_a_check_or_a_context_function_raises(live: Runtime) -> No
     assert [one.resolution.status for one in facts(live)] == [IncidentStatus.ESCALATED] * 2
 
 
+class Uncopied:
+    def __deepcopy__(self, _: object) -> Uncopied:
+        sys.exit(3)
+
+
+@error_boundary("copied_by_an_exit", retry_safe="snapshot")
+def copied(_: Uncopied) -> int:
+    return 1
+
+
+@pytest.mark.usefixtures("live")
+def test_nor_does_what_a_copy_of_its_arguments_raises() -> None:
+    assert copied(Uncopied()) == 1
+
+
 class JobTimeout(Exception):
     """As the signal of a job queue raises it."""
 
