@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, NoReturn
 
 import pytest
@@ -208,6 +209,39 @@ def test_nor_does_what_a_check_or_a_context_function_raises(live: Runtime) -> No
     assert [one.resolution.status for one in facts(live)] == [IncidentStatus.ESCALATED] * 2
 
 
+class Uncopied:
+    def __deepcopy__(self, _: object) -> Uncopied:
+        sys.exit(3)
+
+
+@error_boundary("copied_by_an_exit", retry_safe="snapshot")
+def copied(_: Uncopied) -> int:
+    return 1
+
+
+@pytest.mark.usefixtures("live")
+def test_nor_does_what_a_copy_of_its_arguments_raises() -> None:
+    assert copied(Uncopied()) == 1
+
+
+class JobTimeout(Exception):
+    """As the signal of a job queue raises it."""
+
+
+def _time_out(number: int, frame: FrameType | None) -> None:
+    raise JobTimeout
+
+
+def takes_too_long(result: object, arguments: object) -> bool:
+    signal.raise_signal(signal.SIGUSR1)
+    return True
+
+
+@error_boundary("checked_for_too_long", checks=[takes_too_long])
+def checked_for_too_long() -> int:
+    return 1
+
+
 class TestWhatIsSentToTheHostReachesIt:
     def test_a_keyboard_interrupt(self, live: Runtime) -> None:
         global again
@@ -230,6 +264,14 @@ class TestWhatIsSentToTheHostReachesIt:
         finally:
             signal.signal(signal.SIGTERM, before)
         assert exited.value.code == 7
+
+    def test_the_timeout_of_a_job_queue(self, live: Runtime) -> None:
+        before = signal.signal(signal.SIGUSR1, _time_out)
+        try:
+            with pytest.raises(JobTimeout):
+                checked_for_too_long()
+        finally:
+            signal.signal(signal.SIGUSR1, before)
 
     def test_the_cancellation_of_its_task(self, live: Runtime) -> None:
         async def main() -> Any:

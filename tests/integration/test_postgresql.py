@@ -5,10 +5,13 @@ That the rest holds there as well is shown by the same tests that show it of SQL
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -108,6 +111,79 @@ def test_a_writer_waits_for_another_one_no_longer_than_it_may(on_postgresql: str
         with pytest.raises(StoreUnavailable, match="lock"), impatient.writing():
             pass
         impatient.close()
+
+
+def test_a_writer_that_says_nothing_loses_its_turn(on_postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("healspan.remediation.store.database.SILENCE_SECONDS", 1)
+    stuck, other = Database(on_postgresql, busy_ms=1_000), Database(on_postgresql, busy_ms=30_000)
+    taken = threading.Event()
+    with pytest.raises(StoreUnavailable), stuck.writing(), other.writing():
+        taken.set()
+    assert taken.is_set()
+    stuck.close()
+    other.close()
+
+
+@pytest.fixture
+def silent_server() -> Iterator[tuple[str, threading.Event]]:
+    """A server that takes connections and never answers; the event is set once it has given up."""
+    gone = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken: list[socket.socket] = []
+
+        def give_up() -> None:
+            gone.set()
+            server.shutdown(socket.SHUT_RDWR)
+
+        def take() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(server.accept()[0])
+            for connection in taken:
+                connection.close()
+
+        timer, thread = threading.Timer(30, give_up), threading.Thread(target=take)
+        timer.start()
+        thread.start()
+        yield f"postgresql+psycopg://u@127.0.0.1:{server.getsockname()[1]}/healspan", gone
+        timer.cancel()
+        if not gone.is_set():
+            give_up()
+        thread.join()
+
+
+def test_a_server_that_never_answers_is_given_up(
+    silent_server: tuple[str, threading.Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, gone = silent_server
+    monkeypatch.setattr("healspan.remediation.store.database.CONNECT_SECONDS", 2)
+    with pytest.raises(StoreUnavailable, match="reachable"), Database(url, busy_ms=50).reading():
+        pass
+    assert not gone.is_set()
+
+
+def test_a_host_forks_while_its_store_is_waited_for(silent_server: tuple[str, threading.Event]) -> None:
+    url, gone = silent_server
+    database = Database(f"{url}?connect_timeout=60", busy_ms=50)
+
+    def look() -> None:
+        with contextlib.suppress(StoreUnavailable), database.reading():
+            pass
+
+    threading.Thread(target=look, daemon=True).start()
+    eventually(lambda: not _is_free(database))
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if _is_free(database) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert not gone.is_set()
+
+
+def _is_free(database: Database) -> bool:
+    """Whether nobody is opening it."""
+    if free := database._gate.acquire(blocking=False):
+        database._gate.release()
+    return free
 
 
 def test_a_message_shows_no_password(on_postgresql: str) -> None:

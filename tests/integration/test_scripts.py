@@ -101,6 +101,13 @@ def test_what_was_approved_under_the_old_name_goes_on_while_the_source_is_the_sa
     assert not FixDraft.model_construct(source_hash={"a:prose": "aa"}).made_for("b:prose", "aa")
 
 
+def test_a_program_does_not_get_the_name_of_what_runs_it(folder: Path) -> None:
+    (folder / "service.py").write_text(SERVICE.replace("net_sales({", "refusing({"))
+    with pytest.raises(subprocess.CalledProcessError):
+        python(folder, "-m", "cProfile", "-o", os.devnull, "service.py")
+    assert {one.incident.target for one in incidents()} == {"__main__:refusing"}
+
+
 def test_doctor_finds_its_fixes_fresh(folder: Path) -> None:
     python(folder, "service.py")
     ran = shell("doctor", "--app", "service", PYTHONPATH=str(folder))

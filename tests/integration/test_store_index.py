@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.facts import make_change, make_fix, make_pattern
 
-from healspan.remediation.errors import SignatureRefused
+from healspan.remediation.errors import SignatureRefused, StoreUnavailable
 from healspan.remediation.fix import Fix, FixState, Match, StateChange
 from healspan.remediation.ids import uuid7
 from healspan.remediation.outcome import RunFact
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import FixIndex, FixScore, RunHistory, Snapshot
+from healspan.remediation.store.database import Database
 from healspan.remediation.store.ingest import add_facts
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.rows import Inserts
@@ -193,6 +194,18 @@ def test_altered_bytes_are_refused_said_once_and_recorded_once(
     (refusal,) = store.fixes.refusals(fix_id=fix.fix_id)
     assert refusal.reason
     assert sum(fix.fix_id[:12] in record.message for record in caplog.records) == 2, "once per process"
+
+
+def test_a_refusal_that_could_not_be_recorded_is_recorded_later(settings: Settings, store: Store) -> None:
+    def refuse(fix: Fix, change: StateChange) -> None:
+        raise SignatureRefused("altered")
+
+    serve(store, make_fix())
+    index = FixIndex(settings, trust=refuse)
+    with Database.for_tool(settings).writing(), pytest.raises(StoreUnavailable):
+        index.refresh()
+    index.refresh()
+    assert [refusal.reason for refusal in store.fixes.refusals()] == ["altered"]
 
 
 def test_a_signed_change_moved_to_another_place_is_refused(settings: Settings, store: Store, keys: KeyRing) -> None:

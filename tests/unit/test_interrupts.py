@@ -98,6 +98,58 @@ def test_a_cancellation_is_sent_where_somebody_has_asked_for_it() -> None:
     assert asyncio.run(main()) == (True, False)
 
 
+class Endless(BaseExceptionGroup[BaseException]):
+    """A group that says it is its own member."""
+
+    @property
+    def exceptions(self) -> Any:  # type: ignore[override]
+        return (self,)
+
+
+class Disguised(BaseException):
+    """An exception that does not let anybody ask for its class."""
+
+    @property
+    def __class__(self) -> Any:
+        raise SystemExit(8)
+
+    @__class__.setter
+    def __class__(self, value: object) -> None: ...
+
+
+class Unreadable:
+    """The name of a module that ends who reads it."""
+
+    def __format__(self, _: str) -> str:
+        raise SystemExit(7)
+
+
+def deep(depth: int) -> BaseException:
+    error: BaseException = SystemExit()
+    for _ in range(depth):
+        error = BaseExceptionGroup("deeper", [error])
+    return error
+
+
+def unreadable() -> BaseException:
+    kind = sent("app", "Unreadable")
+    kind.__module__ = Unreadable()  # type: ignore[assignment]
+    return kind()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [lambda: Endless("tasks", [SystemExit()]), Disguised, unreadable, lambda: deep(5_000)],
+    ids=["endless", "disguised", "unreadable", "deep"],
+)
+def test_asking_runs_nothing_of_the_exception(made: Any) -> None:
+    assert not is_interrupt(made())
+
+
+class JobTimeout(Exception):
+    """As job queues send it."""
+
+
 class Server:
     """Ends when it is told to."""
 
@@ -108,11 +160,15 @@ class Server:
         sys.exit(3)
 
 
+def time_out(number: int, frame: FrameType | None) -> None:
+    raise JobTimeout
+
+
 def told(handler: Any) -> bool:
     before = signal.signal(signal.SIGUSR1, handler)
     try:
         signal.raise_signal(signal.SIGUSR1)
-    except SystemExit as error:
+    except (SystemExit, JobTimeout) as error:
         return is_interrupt(error)
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -122,8 +178,8 @@ def told(handler: Any) -> bool:
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals")
 @pytest.mark.parametrize(
     "handler",
-    [Server().stop, lambda *_: sys.exit(3), lambda number, frame: sys.exit(number)],
-    ids=["method", "any arguments", "function"],
+    [Server().stop, lambda *_: sys.exit(3), lambda number, frame: sys.exit(number), time_out],
+    ids=["method", "any arguments", "function", "plain exception"],
 )
 def test_the_handler_of_a_signal_sends(handler: Any) -> None:
     assert told(handler)

@@ -273,6 +273,7 @@ class TestImport:
             ("{", "is not JSON"),
             ("[]", "no JSON object"),
             (draft(confidence=2), "confidence"),
+            (draft(diagnosis="\ud800"), "half of a character"),
             (draft(colour="red"), "colour"),
             (draft(steps=[{"kind": "adapter", "code": "x"}]), "steps.0"),
             (draft(steps=[]), "steps"),

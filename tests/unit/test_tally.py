@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 from healspan.remediation.outcome import ApplicationMode
 from healspan.remediation.tally import Tallied, Tally
@@ -48,3 +50,24 @@ def test_notes_that_nobody_takes_are_added_up() -> None:
     assert len(tally._notes) <= 1_001
     [(application, _)] = tally.take()
     assert application.count == 10_000
+
+
+def test_a_repaired_call_in_a_handler_of_a_signal_does_not_wait_for_what_it_interrupts() -> None:
+    tally, interrupted = Tally(now=lambda: 0.0), 0
+
+    def interrupt(_: object, event: str, called: Any) -> None:
+        nonlocal interrupted
+        if event == "c_call" and getattr(called, "__name__", "") == "popleft" and interrupted < 10:
+            interrupted += 1
+            tally.add(ONE, 0.0)
+
+    def work() -> None:
+        sys.setprofile(interrupt)
+        for _ in range(1_002):
+            tally.add(ONE, 0.0)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert sum(application.count for application, _ in tally.take()) == 1_002 + 10

@@ -10,6 +10,7 @@ from healspan.dashboards.endings import ending_of
 from healspan.dashboards.parts import ago, code_of, ending_badge, milliseconds, plain, short
 from healspan.dashboards.queries import IncidentPage
 from healspan.remediation.incident import Decision, Incident
+from healspan.remediation.shown import shown
 from healspan.remediation.store.views import FixView
 
 __all__ = ["show_incident"]
@@ -36,7 +37,7 @@ def show_incident(error_id: str) -> None:
         st.code(code_of(frames[-IN_APP_FRAMES:]), language="python")
         _decisions(page)
         with st.expander("Stack trace", icon=":material/segment:"):
-            st.code(incident.stack_trace, language="text")
+            st.code(shown(incident.stack_trace), language="text")
     with right:
         _facts(incident)
         if page.fix is not None:
@@ -57,7 +58,7 @@ def _back() -> None:
 def _head(page: IncidentPage) -> None:
     incident, resolution = page.view.incident, page.view.resolution
     st.header(plain(incident.error_type.rpartition(".")[2]), anchor=False)
-    st.code(incident.error_message or "(no message)", language="text", wrap_lines=True)
+    st.code(shown(incident.error_message) or "(no message)", language="text", wrap_lines=True)
     with st.container(horizontal=True, vertical_alignment="center"):
         ending_badge(ending_of(page.view.status, resolution.tier if resolution else None))
         st.badge(plain(incident.module), icon=":material/fence:", color="gray")
@@ -128,7 +129,7 @@ def _fix(view: FixView) -> None:
 def _pattern(incident: Incident, seen: int) -> None:
     pattern = incident.pattern
     st.caption(f"Seen {seen:,} {'time' if seen == 1 else 'times'}.")
-    st.code(pattern.error_pattern, language="text", wrap_lines=True)
+    st.code(shown(pattern.error_pattern), language="text", wrap_lines=True)
     if pattern.parts:
         parts = pd.DataFrame([part.model_dump() for part in pattern.parts])
         st.dataframe(parts, hide_index=True, key="parts")

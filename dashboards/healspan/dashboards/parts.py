@@ -10,6 +10,7 @@ import streamlit as st
 from healspan.dashboards.endings import Ending
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.incident import Frame
+from healspan.remediation.shown import shown
 
 __all__ = ["ago", "code_of", "empty", "ending_badge", "heading", "milliseconds", "plain", "short", "trouble"]
 
@@ -18,7 +19,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&^=])")
 
 def plain(text: str) -> str:
     """Escape text from outside, so that Markdown shows it letter by letter: no link, no picture, no heading."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", " ".join(shown(text).split()))
 
 
 def short(identifier: str) -> str:
@@ -79,4 +80,4 @@ def code_of(frames: tuple[Frame, ...]) -> str:
         start = source.find(expression) if expression else -1
         if start >= 0:
             lines.append(" " * (4 + start) + "^" * len(expression))
-    return "\n".join(lines)
+    return shown("\n".join(lines))

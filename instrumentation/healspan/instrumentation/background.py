@@ -20,6 +20,7 @@ from typing import Any
 from healspan.instrumentation.contract import Arguments
 from healspan.instrumentation.failure import Failure
 from healspan.remediation.driver import drive, drive_async
+from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.repair import RunningCalls, register_boundary, resting_fixes, take_fired
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, runtime
@@ -139,5 +140,7 @@ def copied(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     """Return a deep copy of the arguments; None where they cannot be copied."""
     try:
         return copy.deepcopy((args, kwargs))
-    except Exception:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         return None

@@ -99,6 +99,11 @@ def read_draft(path: Path) -> DraftFile:
     """
     try:
         payload = json.loads(path.read_bytes())
+        json.dumps(payload, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidFix(
+            f"holds half of a character, which no signature can cover ({error.reason}); correct it"
+        ) from error
     except OSError as error:
         raise InvalidFix(f"cannot be read ({error.strerror or error}); check the path") from error
     except (ValueError, RecursionError) as error:

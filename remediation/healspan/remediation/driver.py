@@ -27,12 +27,10 @@ def drive(healing: Generator[Invocation, Any, T]) -> T:
         while True:
             try:
                 value = invocation()
-            except Exception as error:
-                invocation = healing.throw(error)
             except BaseException as error:
                 if is_interrupt(error):
                     raise
-                invocation = healing.throw(AttemptAborted(f"the call raised {qualified(type(error))}"))
+                invocation = healing.throw(_as_failure(error))
             else:
                 invocation = healing.send(value)
     except StopIteration as stop:
@@ -50,15 +48,20 @@ async def drive_async(healing: Generator[Invocation, Any, T]) -> T:
                 value = invocation()
                 if inspect.isawaitable(value):
                     value = await value
-            except Exception as error:
-                invocation = healing.throw(error)
             except BaseException as error:
                 if is_interrupt(error):
                     raise
-                invocation = healing.throw(AttemptAborted(f"the call raised {qualified(type(error))}"))
+                invocation = healing.throw(_as_failure(error))
             else:
                 invocation = healing.send(value)
     except StopIteration as stop:
         return cast("T", stop.value)
     finally:
         healing.close()
+
+
+def _as_failure(error: BaseException) -> Exception:
+    """Return what an attempt has raised, as the engine may handle it."""
+    if issubclass(type(error), Exception):  # `isinstance` would ask the exception as well
+        return cast("Exception", error)
+    return AttemptAborted(f"the call raised {qualified(type(error))}")

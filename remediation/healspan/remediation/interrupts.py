@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import threading
 from types import FrameType
 
@@ -17,8 +18,9 @@ from healspan.remediation.repair.guard import qualified
 
 __all__ = ["is_interrupt"]
 
-_TRACEBACK = BaseException.__dict__["__traceback__"]
-_MRO = type.__dict__["__mro__"]  # past whatever a metaclass overrides
+_TRACEBACK = BaseException.__dict__["__traceback__"]  # past whatever a class or a metaclass overrides
+_MRO = type.__dict__["__mro__"]
+_MEMBERS = BaseExceptionGroup.__dict__["exceptions"]
 
 _SENT_BY_SCHEDULERS = frozenset(
     {"greenlet.GreenletExit", "gevent.timeout.Timeout", "eventlet.timeout.Timeout", "trio.Cancelled"}
@@ -29,23 +31,32 @@ _SENT_BY_SCHEDULERS = frozenset(
 def is_interrupt(error: BaseException) -> bool:
     """Whether an exception that is on its way was sent to this thread or task, rather than raised by what it ran.
 
-    True of `KeyboardInterrupt` in the main thread, of what the handler of a signal raises, of the cancellation that
-    somebody has asked of the current task, of `GeneratorExit` (a coroutine is being closed), of what the schedulers of
-    greenlets and of trio send, and of a group with one of them in it.
+    True of `KeyboardInterrupt` in the main thread, of whatever the handler of a signal raises (the timeouts of job
+    queues are plain exceptions), of the cancellation that somebody has asked of the current task, of `GeneratorExit`
+    (a coroutine is being closed), of what the schedulers of greenlets and of trio send, and of a group with one of
+    them in it.
     """
-    if isinstance(error, Exception):
-        return False
-    if isinstance(error, BaseExceptionGroup):
-        return any(is_interrupt(each) for each in error.exceptions)
-    if isinstance(error, GeneratorExit):
+    pending = [error]
+    while pending:
+        one = pending.pop()
+        if issubclass(type(one), BaseExceptionGroup):
+            pending += _MEMBERS.__get__(one)
+        elif _was_sent(one):
+            return True
+    return False
+
+
+def _was_sent(error: BaseException) -> bool:
+    kind = type(error)  # `isinstance` would ask the exception as well
+    if issubclass(kind, GeneratorExit):
         return True
-    if isinstance(error, asyncio.CancelledError):
+    if issubclass(kind, asyncio.CancelledError):
         return _is_being_cancelled()
-    if any(qualified(each) in _SENT_BY_SCHEDULERS for each in _MRO.__get__(type(error))):
+    if not issubclass(kind, Exception) and any(qualified(each) in _SENT_BY_SCHEDULERS for each in _MRO.__get__(kind)):
         return True
     if threading.current_thread() is not threading.main_thread():
         return False
-    return isinstance(error, KeyboardInterrupt) or _by_a_signal(error)
+    return issubclass(kind, KeyboardInterrupt) or _by_a_signal(error)
 
 
 def _is_being_cancelled() -> bool:
@@ -64,7 +75,7 @@ def _by_a_signal(error: BaseException) -> bool:
         values = [*frame.f_locals.values()]
         for given in (values, *(each for each in values if type(each) is tuple)):
             for number, interrupted in itertools.pairwise(given):
-                if type(number) is int and interrupted is not None and interrupted is frame.f_back:
+                if type(number) is int and 0 < number < signal.NSIG and interrupted is frame.f_back is not None:
                     return True
         trace = trace.tb_next
     return False

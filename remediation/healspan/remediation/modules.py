@@ -43,7 +43,8 @@ def live_module(name: str) -> ModuleType | None:
 def _found(name: str, specified: str | None, file: str | None) -> str:
     """Look once for each program, so that its name never changes, whatever becomes of `sys.path`."""
     if specified is not None and specified not in NAMELESS:
-        return specified
+        # One of Python's own runs somebody else's program, under this name too: ``python -m cProfile service.py``.
+        return name if specified.partition(".")[0] in sys.stdlib_module_names else specified
     stem = Path(file).stem if file is not None else ""
     if file is None or not stem.isidentifier() or stem in NAMELESS or stem in sys.stdlib_module_names:
         return name

@@ -408,7 +408,8 @@ def runtime() -> Runtime:
             fresh = Runtime(load_settings())
             fresh.start()
         except Exception as error:
-            _failed_at, _failure = time.monotonic(), error
+            if not is_interrupt(error):
+                _failed_at, _failure = time.monotonic(), error
             raise
         _runtime = fresh
         return fresh
@@ -479,13 +480,16 @@ def internal_error(where: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if is_interrupt(error):
-            raise
         report(where, error)
 
 
 def report(where: str, error: BaseException) -> None:
-    """Log and count an error of our own that has been kept from the application."""
+    """Log and count an error of our own that has been kept from the application; an interrupt goes on.
+
+    Called while it is being handled.
+    """
+    if is_interrupt(error):
+        raise error
     with contextlib.suppress(Exception):
         # Words of others may hold what must not be logged: a context function of the application can raise.
         words = f"{type(error).__name__}: {error}" if isinstance(error, HealspanError) else type(error).__name__

@@ -57,13 +57,17 @@ class Tally:
         """Count one application, which took `elapsed_ms` milliseconds."""
         # One step of the deque's, so nothing is lost between threads without a lock.
         self._notes.append((tallied, elapsed_ms))
-        if len(self._notes) > _MOST_NOTES:
-            self._add_up()
+        # Who holds the lock adds up already: another thread, or this one, below a finaliser or the handler of a signal.
+        if len(self._notes) > _MOST_NOTES and self._lock.acquire(blocking=False):
+            try:
+                self._add_up()
+            finally:
+                self._lock.release()
 
     def take(self) -> list[tuple[Application, Judgement]]:
         """Return what has come since the last take, one pair of rows per distinct outcome and minute."""
-        self._add_up()
         with self._lock:
+            self._add_up()
             counts, self._counts = self._counts, {}
         pairs = []
         for (tallied, minute), (count, elapsed) in counts.items():
@@ -81,12 +85,12 @@ class Tally:
         return pairs
 
     def _add_up(self) -> None:
+        """Called with the lock held."""
         minute = int(self._now() // 60)
-        with self._lock:
-            for _ in range(len(self._notes)):
-                tallied, elapsed_ms = self._notes.popleft()
-                count, elapsed = self._counts.get((tallied, minute), (0, 0.0))
-                self._counts[tallied, minute] = count + 1, elapsed + elapsed_ms
+        for _ in range(len(self._notes)):
+            tallied, elapsed_ms = self._notes.popleft()
+            count, elapsed = self._counts.get((tallied, minute), (0, 0.0))
+            self._counts[tallied, minute] = count + 1, elapsed + elapsed_ms
 
 
 def rows(

@@ -14,6 +14,7 @@ from healspan.dashboards.decisions import Decision, decide, is_loopback
 from healspan.dashboards.parts import ago, empty, heading, plain, short
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import RiskLevel
+from healspan.remediation.shown import shown
 from healspan.remediation.step import (
     AdapterStep,
     FallbackStep,
@@ -118,7 +119,7 @@ def _proposal(proposal: Proposal, *, decidable: bool) -> None:
         _evidence(proposal)
     with steps:
         for number, step in enumerate(fix.steps, start=1):
-            st.code(f"{number}. {describe(step)}", language="text", wrap_lines=True)
+            st.code(shown(f"{number}. {describe(step)}"), language="text", wrap_lines=True)
     _decision(proposal, decidable=decidable)
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from healspan.remediation.shown import shown
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -51,17 +53,11 @@ _STYLES = {
     "warning": "yellow",
     "problem": "red",
 }
-_BIDIRECTIONAL = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_CONTROLS = {
-    **{code: 0x2400 + code for code in range(32) if code not in {9, 10}},
-    127: 0x2421,
-    **dict.fromkeys((*range(128, 160), *_BIDIRECTIONAL), 0xFFFD),
-}
 
 
 def clean(text: object) -> str:
     """Return a text with control characters as visible symbols."""
-    return str(text).translate(_CONTROLS)
+    return shown(text)
 
 
 def console(*, stderr: bool = False) -> Console:

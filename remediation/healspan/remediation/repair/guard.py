@@ -485,7 +485,7 @@ def qualified(error: type) -> str:
     if known is not None and known[0]() is error:
         return known[1]
     module = _class_module.__get__(error)
-    named = importable_name(module) if type(module) is str else module
+    named = importable_name(module) if type(module) is str else "?"
     name = f"{named}.{_class_qualname.__get__(error)}"
     if len(_qualified) >= _MOST_QUALIFIED:
         _qualified.clear()

@@ -46,6 +46,11 @@ MIGRATION_BUSY_MS = 5_000
 
 LOG_RETRY_SECONDS = 0.01
 
+CONNECT_SECONDS = 5
+SILENCE_SECONDS = 30
+"""After which a server that does not answer is given up, and by it a writer that says nothing in its turn: what a host
+that has gone leaves behind would otherwise be waited for, by the kill switch as well, for as long as TCP does."""
+
 _WRITERS = 0x6865616C7370616E
 """The advisory lock of writers on PostgreSQL, in the database of the store."""
 
@@ -225,7 +230,7 @@ class Database:
     def _create(self) -> Engine:
         if self.path is None:
             try:
-                engine = create_engine(self._url, pool_pre_ping=True, pool_size=2)
+                engine = create_engine(self._url, pool_pre_ping=True, pool_size=2, connect_args=_bounds(self._url))
             except ImportError as error:
                 raise _unusable(error) from error
             if engine.dialect.name == "postgresql":
@@ -258,6 +263,7 @@ class Database:
         wait = self._busy_ms if self._engine is not None else round(self._patience * 1_000)
         # 0 would be forever.
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(wait, 1)}")
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {SILENCE_SECONDS * 1_000}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
 
     @contextlib.contextmanager
@@ -289,12 +295,19 @@ class Database:
     # Around a fork
 
     def before_fork(self) -> None:
-        """Wait until nobody is using a connection, and close them all."""
-        with self._gate:
-            self._forking = True
-            if self._gate.wait_for(lambda: self._users == 0, timeout=FORK_WAIT_SECONDS) and self._engine is not None:
+        """Wait until nobody is using a connection, and close them all; no longer than a host may be held up."""
+        deadline = time.monotonic() + FORK_WAIT_SECONDS
+        self._forking = True
+        # Whoever opens the store holds the gate, for as long as a server takes to answer.
+        if not self._gate.acquire(timeout=FORK_WAIT_SECONDS):
+            return
+        try:
+            left = max(deadline - time.monotonic(), 0.0)
+            if self._gate.wait_for(lambda: self._users == 0, timeout=left) and self._engine is not None:
                 self._engine.dispose()
                 self._engine = None
+        finally:
+            self._gate.release()
 
     def after_fork(self, *, child: bool) -> None:
         """Go on; connections are opened again when they are needed."""
@@ -307,9 +320,24 @@ class Database:
                 _inherited.append(self._engine)
                 self._engine = None
             return
-        with self._gate:
-            self._forking = False
+        self._forking = False
+        if self._gate.acquire(blocking=False):
             self._gate.notify_all()
+            self._gate.release()
+
+
+def _bounds(url: URL) -> dict[str, int]:
+    """Return the bounds of waiting for a server, in the words of libpq; what the URL says itself is left to it."""
+    if url.get_driver_name() not in ("psycopg", "psycopg2"):
+        return {}
+    bounds = {
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": SILENCE_SECONDS // 3,
+        "keepalives_interval": SILENCE_SECONDS // 3,
+        "keepalives_count": 2,
+        "tcp_user_timeout": SILENCE_SECONDS * 1_000,
+    }
+    return {name: bound for name, bound in bounds.items() if name not in url.query}
 
 
 def _begin(connection: Connection) -> None:

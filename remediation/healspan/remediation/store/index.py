@@ -240,7 +240,7 @@ class FixIndex:
         if self._marks is None:
             self._marks = Marks()
         version = self._database.data_version()
-        if version is not None and version == self._version:
+        if version is not None and version == self._version and not self._unrecorded:
             self._expire()
             return False
         if self._version is not None and version is not None and version[0] != self._version[0]:
