@@ -19,7 +19,7 @@ from types import FrameType
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.diagnosis import Playbooks
 from healspan.remediation.engine import Engine
-from healspan.remediation.errors import HealspanError
+from healspan.remediation.errors import ConfigurationError, HealspanError
 from healspan.remediation.fix import FixState
 from healspan.remediation.golden import Exchange
 from healspan.remediation.incident import IncidentStatus, Tier
@@ -31,12 +31,15 @@ from healspan.remediation.probation import Probation
 from healspan.remediation.record import Record
 from healspan.remediation.regression import NoRegression, verdict
 from healspan.remediation.repair import FiredRepair, Repairs, way_down
+from healspan.remediation.retrieval import Embedder, embedder
 from healspan.remediation.run import Applied, Failed, Heal, Run
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.serving import Serving
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
+from healspan.remediation.similar import Similar
+from healspan.remediation.solved import Solved
 from healspan.remediation.store import Drainer, FixIndex, RunHistory, Snapshot, Spool
 from healspan.remediation.switch import obeyed
 from healspan.remediation.tally import Tallied, Tally, rows
@@ -100,12 +103,17 @@ class Runtime:
             host_calls=settings.sandbox_host_calls,
             workers=settings.sandbox_workers,
         )
+        self.solved = Solved(
+            settings,
+            serving=lambda: self.index.snapshot.candidates,
+            embedder=_embedder(settings.embedder),
+        )
         self.engine = Engine(
             journal=self.spool,
             index=self.index,
             keys=self.keys,
             repairs=self.repairs,
-            diagnosers=(Playbooks(),),
+            diagnosers=(Similar(self.solved), Playbooks()),
             probation=self.probation,
             preset=settings.policy,
             adoptions_per_day=settings.adoptions_per_day,
@@ -143,6 +151,8 @@ class Runtime:
         with internal_error("golden"):
             self.exchange.exchange(look=False)
             self.exchange.close()
+        with internal_error("compare"):
+            self.solved.close()
         self.drainer.stop(timeout)
         self.sandbox.close()
         self.spool.close()
@@ -325,6 +335,17 @@ class Runtime:
                 self.serving.retry()
             with internal_error("golden"):
                 self.exchange.exchange()
+            with internal_error("compare"):
+                self.solved.catch_up()
+
+
+def _embedder(name: str) -> Embedder | None:
+    """Return the embedder that is named; one that cannot be had is no reason not to heal."""
+    try:
+        return embedder(name)
+    except ConfigurationError as error:
+        logger.warning("failures are compared without an embedder: %s", error)
+        return None
 
 
 def _kept_from_happening(
