@@ -86,7 +86,7 @@ def main() -> None:
     right = np.array([answer.right[0] for answer in answers])
     names = sorted({answer.lookup.taken_out.task for answer in answers})
     tasks = np.array([names.index(answer.lookup.taken_out.task) for answer in answers])
-    possible = np.array([hit.signs.same_type and hit.signs.same_name for hit in hits])
+    possible = np.array([hit.same_boundary and hit.signs.same_type and hit.signs.same_name for hit in hits])
     at = threshold(np.where(possible, unseen(signs, right, tasks), 0.0), right, tasks)
     intercept, coefficients = fit(signs, right)
     reused = possible & (judge(signs, intercept, coefficients) >= at)

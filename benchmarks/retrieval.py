@@ -15,7 +15,8 @@ Keys:
   whose program is no near duplicate (`unlike`): nothing in a traceback tells near duplicates apart.
 - `new_class_auc`: how well the first score tells these from failures all of whose kind were taken out.
 - `false_reuse_at_threshold`: of all that would be tried by itself (`Hit.reusable`), both of
-  these and of `edited`, the share that is of another kind. `reuse.*` has the counts, `edited.<edit>` likewise, and
+  these and of `edited`, the share that is of another kind. `reuse.any_boundary_false` is the same if fixes were tried
+  at other boundaries than their own, which they never are. `reuse.*` has the counts, `edited.<edit>` likewise, and
   recall.
 - `baselines.*`: the exact key alone, the plain key (type, function, source line), SQLite's BM25 over the same words
   (every fifth failure). What a key finds is ranked by name, and all of it would be reused.
@@ -53,7 +54,7 @@ from rich.progress import track
 from rich.table import Table
 from tracebacks import EDITS, Failure, is_measured, read
 
-from healspan.remediation.retrieval import REUSE_AT, PatternIndex
+from healspan.remediation.retrieval import REUSE_AT, PatternIndex, may_be_reused
 from healspan.remediation.retrieval.terms import numbers, profile, split
 
 AIMS = (
@@ -113,6 +114,12 @@ def reused(answer: Answer) -> bool:
         return False
     hit = answer.found[0].hit
     return hit is None or hit.reusable
+
+
+def likely(answer: Answer) -> bool:
+    """Whether it would be, if fixes were tried at other boundaries than their own."""
+    hit = answer.found[0].hit if answer.found else None
+    return hit is not None and may_be_reused(hit.signs)
 
 
 def first(answer: Answer) -> float:
@@ -310,6 +317,7 @@ def measure(failures: Sequence[Failure], console: Console, *, quick: bool) -> di
             "of_known": ours["reused_of_known"],
             "of_new": ours["reused_of_new"],
             "as_recorded_false": ours["false_reuse"],
+            "any_boundary_false": share([not one.right[0] for one in (*answers, *changed) if likely(one)]),
         },
         "edited": {edit: judged([one for one in changed if one.lookup.edit == edit]) for edit in EDITS},
         "strict": {

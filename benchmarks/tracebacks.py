@@ -43,12 +43,13 @@ class Failure:
     error_type: str
     message: str
     frames: tuple[Frame, ...]
+    boundary: str
+    """Stays what it is through all edits: a boundary's name is chosen for it."""
 
     @cached_property
     def exact(self) -> str:
         """Our exact key."""
-        module = next((frame.module for frame in self.frames if frame.in_app), "")
-        return fingerprint(self.error_type, self.message, self.frames, (), module).exact
+        return fingerprint(self.error_type, self.message, self.frames, (), self.boundary).exact
 
     @cached_property
     def line(self) -> tuple[str, str, str]:
@@ -63,7 +64,9 @@ class Failure:
 
     def document(self, group_id: str = "") -> Document:
         """Return it as retrieval sees it. Its id takes the place of the pattern's: equal failures are kept apart."""
-        return Document.of_failure(self.id, self.error_type, self.message, self.frames, group_id=group_id)
+        return Document.of_failure(
+            self.id, self.error_type, self.message, self.frames, boundary=self.boundary, group_id=group_id
+        )
 
 
 def read(path: Path) -> list[Failure]:
@@ -84,6 +87,7 @@ def _share(text: str) -> float:
 
 def _failure(row: dict[str, Any]) -> Failure:
     name = row["exception_type"]
+    frames = tuple(_frames(row["traceback"]))
     return Failure(
         id=row["trace_id"],
         group=row["group"],
@@ -91,7 +95,8 @@ def _failure(row: dict[str, Any]) -> Failure:
         near_duplicate=row["near_duplicate_program"],
         error_type=f"builtins.{name}" if hasattr(builtins, name) else name,
         message=row["exception_message"],
-        frames=tuple(_frames(row["traceback"])),
+        frames=frames,
+        boundary=next((frame.module for frame in frames if frame.in_app), ""),
     )
 
 

@@ -46,6 +46,7 @@ def _documents(text: st.SearchStrategy[str], code: st.SearchStrategy[str]) -> st
         message=text,
         name=text,
         context=st.frozensets(text, max_size=3),
+        boundary=st.sampled_from(["revenue", "net"]) | text,
     )
 
 

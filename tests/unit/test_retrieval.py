@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -61,6 +62,13 @@ def test_the_same_code_in_a_renamed_module_is_found_first() -> None:
     assert hit.group_id == "fix"
     assert hit.signs.same_line
     assert not hit.signs.same_function
+
+
+def test_the_same_failure_at_another_boundary_is_an_example_and_not_reused() -> None:
+    hit = best(index(document("known", "fix")), replace(document(), boundary="elsewhere"))
+    assert hit.score == 1.0
+    assert not hit.reusable
+    assert "at another boundary" in hit.why
 
 
 def test_an_edited_line_is_found_first_and_not_reused() -> None:
@@ -171,16 +179,12 @@ def test_a_failure_is_read_as_the_fingerprint_reads_it() -> None:
         Frame(module="json", function="loads", file="j.py", line=3, source_line="raise", in_app=False),
         Frame(module="app", function="f", file="a.py", line=7, source_line="  x  =  row['net'] ", in_app=True),
     ]
-    read = Document.of_failure("v2:1", "builtins.KeyError", "'net'", frames, context=frozenset({"a=b"}), group_id="fix")
-    assert read == Document(
-        "v2:1",
-        "fix",
-        "builtins.KeyError",
-        (Place("app", "f", "x = row['net']"),),
-        "<quoted>",
-        "net",
-        frozenset({"a=b"}),
+    context = frozenset({"a=b"})
+    read = Document.of_failure(
+        "v2:1", "builtins.KeyError", "'net'", frames, boundary="revenue", context=context, group_id="fix"
     )
+    places = (Place("app", "f", "x = row['net']"),)
+    assert read == Document("v2:1", "fix", "builtins.KeyError", places, "<quoted>", "net", context, "revenue")
 
 
 def test_threads_may_add_remove_and_search_at_once() -> None:

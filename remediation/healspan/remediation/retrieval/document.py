@@ -39,6 +39,8 @@ class Document:
     """The name, key or attribute that the message says was missing: masking takes it out of the message."""
     context: frozenset[str] = frozenset()
     """``key=value`` of each context key."""
+    boundary: str = ""
+    """Where it was captured."""
 
     @classmethod
     def of(cls, incident: Incident, group_id: str = "") -> Document:
@@ -48,6 +50,7 @@ class Document:
             incident.error_type,
             incident.error_message,
             incident.frames,
+            boundary=incident.module,
             context=frozenset(f"{key}={value}" for key, value in incident.context_keys.items()),
             group_id=group_id,
         )
@@ -60,6 +63,7 @@ class Document:
         message: str,
         frames: Sequence[Frame],
         *,
+        boundary: str = "",
         context: frozenset[str] = frozenset(),
         group_id: str = "",
     ) -> Document:
@@ -70,6 +74,7 @@ class Document:
             error_type: qualified.
             message: scrubbed, not yet masked.
             frames: outermost first.
+            boundary: where it was captured.
             context: ``key=value`` of each context key.
             group_id: what solved it.
         """
@@ -82,4 +87,5 @@ class Document:
             message=mask_message(message),
             name=missing_name(message) or "",
             context=context,
+            boundary=boundary,
         )

@@ -24,7 +24,7 @@ logger = logging.getLogger("healspan.retrieval")
 _LOOKED_AT = 200
 """Documents with the most rare terms in common, of which so many are compared in full:"""
 _CANDIDATES = 50
-_BEST_OF_GROUP = 3
+_OF_ONE_GROUP = 3
 _MAX_SHARE = 0.7
 _SAID = 8
 
@@ -45,11 +45,13 @@ class Hit:
     """How probable it is that what solved it solves this one, in (0, 1)."""
     words: tuple[str, ...]
     """What both say, the rarest first."""
+    same_boundary: bool
+    """Whether both were captured at one boundary: a fix is for its own."""
 
     @property
     def reusable(self) -> bool:
         """Whether what solved it may be tried by itself; otherwise it is an example for people and models."""
-        return may_be_reused(self.signs)
+        return self.same_boundary and may_be_reused(self.signs)
 
     @property
     def why(self) -> tuple[str, ...]:
@@ -74,6 +76,8 @@ class Hit:
             said.append(f"context {parts.context:.2f}")
         if parts.vector is not None:
             said.append(f"embedding {parts.vector:.2f}")
+        if not self.same_boundary:
+            said.append("at another boundary")
         margin = "better" if signs.margin >= 0 else "worse"
         said.append(f"{abs(signs.margin):.2f} {margin} than the best other solution")
         return tuple(said)
@@ -129,18 +133,22 @@ class PatternIndex:
         sought = self._profile(document)
         with self._lock:
             scores = self._postings.most_alike(_terms(sought))
-            least = heapq.nlargest(_LOOKED_AT, scores.values())[-1:]
-            # Of equals those with the lower names, so that the order they were added in does not matter.
-            found = [(-score, self._profiles[number]) for number, score in scores.items() if score >= least[0]]
-        found.sort(key=lambda one: (one[0], one[1].pattern_id, one[1].group_id))
+            # Of more equals than that, the newest.
+            nearest = heapq.nlargest(_LOOKED_AT, ((score, number) for number, score in scores.items()))
+            profiles = [self._profiles[number] for _, number in nearest]
+        # Otherwise the order they were added in does not matter.
+        found = sorted(
+            (-score, kept.pattern_id, kept.group_id, place)
+            for place, ((score, _), kept) in enumerate(zip(nearest, profiles, strict=True))
+        )
         query = Query(sought, self._postings.rarity, self._postings.rarest)
         groups: dict[str, list[_Candidate]] = defaultdict(list)
         compared = 0
-        for _, kept in found:
-            members = groups[kept.group_id]
-            # More of one solution would keep others out, and add nothing to its score.
-            if len(members) < _BEST_OF_GROUP:
-                members.append(_candidate(query, kept))
+        for _, _, group, place in found:
+            members = groups[group]
+            # More of one solution would keep others out, and add little to its score.
+            if len(members) < _OF_ONE_GROUP:
+                members.append(_candidate(query, profiles[place]))
                 compared += 1
                 if compared == _CANDIDATES:
                     break
@@ -151,7 +159,10 @@ class PatternIndex:
     ) -> tuple[Hit, ...]:
         judged = {group: _of_group([one.compared.score for one in members]) for group, members in groups.items()}
         first, second = [*heapq.nlargest(2, judged.values()), 0.0, 0.0][:2]
-        ranked = sorted((-_of_group([one.score for one in members]), group) for group, members in groups.items())
+        scores = judged
+        if sought.vector is not None:
+            scores = {group: _of_group([one.score for one in members]) for group, members in groups.items()}
+        ranked = sorted((-score, group) for group, score in scores.items())
         words = spelled(document) if ranked else {}
         hits = []
         for negative, group in ranked[:limit]:
@@ -174,6 +185,7 @@ class PatternIndex:
                     signs=signs,
                     likelihood=likelihood(signs),
                     words=self._in_common(words, sought, best.kept),
+                    same_boundary=sought.boundary == best.kept.boundary,
                 )
             )
         return tuple(hits)
@@ -225,8 +237,8 @@ def _of_group(scores: Sequence[float]) -> float:
 
     Solving the very same failure is not made worse by whatever else it solves.
     """
-    best = heapq.nlargest(_BEST_OF_GROUP, scores)
-    return best[0] if best[0] == 1.0 else _MAX_SHARE * best[0] + (1.0 - _MAX_SHARE) * sum(best) / len(best)
+    best = max(scores)
+    return best if best == 1.0 else _MAX_SHARE * best + (1.0 - _MAX_SHARE) * sum(scores) / len(scores)
 
 
 def _terms(kept: Profile) -> Iterable[int]:

@@ -76,7 +76,7 @@ class Query:
     def __init__(self, profile: Profile, rarity: Rarity, rarest: float) -> None:
         self.profile = profile
         self._rarity = _Remembered(rarity)
-        self._rarest = rarest
+        self._weight = _Remembered(lambda where: _steep(self._rarity[where] / rarest))
         self._places = self._weighed(profile.places)
         self._words = {term: _damped(count) * self._rarity[term] for term, count in counted(profile.words)}
         self._norm = math.sqrt(sum(weight * weight for weight in self._words.values()))
@@ -102,12 +102,9 @@ class Query:
         """Return each frame with its weight, innermost first."""
         numbers = memoryview(packed).cast("I").tolist()
         return [
-            (where, line, self._weight(where) * (1 + depth) ** -_DEPTH)
+            (where, line, self._weight[where] * (1 + depth) ** -_DEPTH)
             for depth, (where, line) in enumerate(zip(numbers[::2], numbers[1::2], strict=True))
         ]
-
-    def _weight(self, where: int) -> float:
-        return 1.0 / (1.0 + math.exp(-_STEEPNESS * (self._rarity[where] / self._rarest - _MIDDLE)))
 
     def _frames(self, theirs: Sequence[tuple[int, int, float]]) -> float:
         mine = self._places
@@ -116,7 +113,7 @@ class Query:
         for depth, (where, line, weight) in enumerate(theirs):
             at.setdefault((where, line), (depth, weight, 1.0))
             if line != NO_LINE:
-                at.setdefault((-1, line), (depth, weight, _OTHER_FUNCTION * self._weight(line)))
+                at.setdefault((-1, line), (depth, weight, _OTHER_FUNCTION * self._weight[line]))
             at.setdefault((where, -1), (depth, weight, _OTHER_LINE))
         gained = 0.0
         for depth, (where, line, weight) in enumerate(mine):
@@ -141,12 +138,17 @@ class Query:
 class _Remembered(dict[int, float]):
     """Asks for each term once: those that are compared with one failure share most of their terms."""
 
-    def __init__(self, rarity: Rarity) -> None:
-        self._of = rarity
+    def __init__(self, of: Callable[[int], float]) -> None:
+        self._of = of
 
     def __missing__(self, term: int) -> float:
         found = self[term] = self._of(term)
         return found
+
+
+def _steep(share: float) -> float:
+    """Return how much a function of this rarity counts, the rarest being 1."""
+    return 1.0 / (1.0 + math.exp(-_STEEPNESS * (share - _MIDDLE)))
 
 
 @lru_cache(maxsize=512)

@@ -49,6 +49,7 @@ class Profile(NamedTuple):
     other: bytes
     """The other terms (type, places, context), likewise."""
     context: frozenset[str]
+    boundary: str
     vector: bytes | None = None
     """What the embedder makes of it, as 32-bit floats of length 1."""
 
@@ -74,6 +75,7 @@ def profile(document: Document) -> Profile:
         _packed(words),
         _packed(other),
         context,
+        sys.intern(str(document.boundary)),
     )
 
 
