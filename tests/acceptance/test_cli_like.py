@@ -38,7 +38,7 @@ def test_it_says_what_is_alike_and_what_follows(run: Run, filled: tuple[Incident
     assert ran.code == 0
     assert fix_id[:12] in ran.out
     assert "both failed at the same line" in ran.out
-    assert "its steps are proposed and proven" in ran.out
+    assert "its steps are proposed for this failure" in ran.out
 
 
 def test_programs_are_told_the_parts(run: Run, filled: tuple[Incident, str]) -> None:

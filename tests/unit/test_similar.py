@@ -13,7 +13,7 @@ from healspan.remediation.boundary import FailedCall
 from healspan.remediation.errors import StoreUnavailable
 from healspan.remediation.fix import FixDraft, FixState, Match
 from healspan.remediation.incident import Frame, Incident
-from healspan.remediation.similar import Similar
+from healspan.remediation.similar import Similar, obstacle
 from healspan.remediation.solved import Solved
 from healspan.remediation.step import FallbackStep, RepairStep, RetryStep, Step, StrategyStep
 from healspan.remediation.store import Candidate
@@ -112,29 +112,31 @@ def test_nothing_is_proposed_for_a_failure_that_is(here: Here, other: Incident) 
 
 
 @pytest.mark.parametrize(
-    "model",
+    ("model", "reason"),
     [
-        candidate(state=FixState.TRIAL),
-        candidate(steps=(REPAIR,)),
-        candidate(steps=(FallbackStep(),)),
-        candidate(steps=(StrategyStep(strategy="other"), FallbackStep())),
-        candidate(match=Match.BOUNDARY),
-        candidate(context_keys={"document_type": "10-Q"}),
+        (candidate(state=FixState.TRIAL), "only an active fix"),
+        (candidate(steps=(REPAIR,)), "bound to its own expression"),
+        (candidate(steps=(FallbackStep(),)), "is a fallback"),
+        (candidate(steps=(StrategyStep(strategy="other"), FallbackStep())), "is a fallback"),
+        (candidate(match=Match.BOUNDARY), "whole boundary"),
+        (candidate(context_keys={"document_type": "10-Q"}), "another context"),
     ],
     ids=[
         "in trial",
         "bound to an expression",
         "a fallback",
         "in part a fallback",
-        "for a whole boundary",
+        "for a boundary",
         "of another context",
     ],
 )
-def test_no_model_is_a_fix_that_is(model: Candidate) -> None:
+def test_no_model_is_a_fix_that_is(model: Candidate, reason: str) -> None:
     here = Here(model)
     here.world.write(incident("solved"))
     assert here.caught_up() == 1
     assert here.proposed(LIKE_IT) == []
+    [alike] = here.solved.like(LIKE_IT)
+    assert reason in (obstacle(model.fix, model.change.state, alike.hit, LIKE_IT) or "")
 
 
 def test_a_model_may_have_several_steps_and_be_for_this_context() -> None:

@@ -12,6 +12,7 @@ from typing import assert_never
 from healspan.remediation.boundary import FailedCall
 from healspan.remediation.fix import Fix, FixDraft, FixState, Match, Scope
 from healspan.remediation.incident import Incident
+from healspan.remediation.retrieval import Hit
 from healspan.remediation.solved import Solved
 from healspan.remediation.step import (
     AdapterStep,
@@ -23,7 +24,7 @@ from healspan.remediation.step import (
     StrategyStep,
 )
 
-__all__ = ["Similar"]
+__all__ = ["Similar", "obstacle"]
 
 _LOOKED_AT = 10
 
@@ -44,21 +45,27 @@ class Similar:
         """Yield candidates for the call, those of the most alike failures first."""
         incident = call.incident
         for alike in self._solved.like(incident, _LOOKED_AT):
-            fix = alike.candidate.fix
-            # What has not earned its own place is no model for others.
-            if alike.hit.reusable and alike.candidate.change.state is FixState.ACTIVE and _transfers(fix, incident):
+            fix, change = alike.candidate.fix, alike.candidate.change
+            if obstacle(fix, change.state, alike.hit, incident) is None:
                 yield _for_pattern(fix, incident)
 
 
-def _transfers(fix: Fix, incident: Incident) -> bool:
+def obstacle(fix: Fix, state: FixState | None, hit: Hit, incident: Incident) -> str | None:
+    """Say why the steps of a fix are not proposed for a failure like its own; None if they are."""
     scope = fix.scope
-    return (
-        scope.module == incident.module
-        and scope.match is not Match.BOUNDARY
-        and scope.exact != incident.pattern.exact
-        and all(incident.context_keys.get(key) == value for key, value in scope.context_keys.items())
-        and all(_is_free(step) for step in fix.steps)
-    )
+    if scope.match is not Match.BOUNDARY and scope.module == incident.module and scope.exact == incident.pattern.exact:
+        return "this is the very pattern that it is for"
+    if not hit.reusable or scope.module != incident.module:
+        return "not surely enough alike: an example for people and models"
+    if state is not FixState.ACTIVE:
+        return "alike enough, but only an active fix is a model for others"
+    if scope.match is Match.BOUNDARY:
+        return "it is for its whole boundary already"
+    if any(incident.context_keys.get(key) != value for key, value in scope.context_keys.items()):
+        return "alike enough, but it is for another context"
+    if not all(_is_free(step) for step in fix.steps):
+        return "alike enough, but a step of it is bound to its own expression, or is a fallback"
+    return None
 
 
 def _is_free(step: Step) -> bool:

@@ -11,6 +11,7 @@ from healspan.remediation.cli.output import AsJson, print_heading, print_json, p
 from healspan.remediation.cli.tools import find_incident, open_store, settings
 
 if TYPE_CHECKING:
+    from healspan.remediation.incident import Incident
     from healspan.remediation.retrieval import Embedder, Hit, PatternIndex
     from healspan.remediation.store.repository import Store
     from healspan.remediation.store.views import FixView
@@ -39,7 +40,7 @@ def like(
         views = {view.fix.fix_id: view for view in (() if store is None else store.fixes.list(limit=_FIXES))}
         hits = () if store is None else _index(store, views.values(), compares).search(Document.of(incident), limit)
     if as_json:
-        print_json([_plain(hit, views[hit.group_id]) for hit in hits])
+        print_json([_plain(hit, views[hit.group_id], incident) for hit in hits])
         return
     if not hits:
         print_line("No failure that a fix was made for has anything in common with it.")
@@ -50,7 +51,7 @@ def like(
         print_line(f"  {view.fix.fix_instruction}")
         for reason in hit.why:
             print_line(f"  - {reason}")
-        print_line(f"  score {hit.score:.2f}, likelihood {hit.likelihood:.3f}: {_consequence(hit)}")
+        print_line(f"  score {hit.score:.2f}, likelihood {hit.likelihood:.3f}: {_consequence(hit, view, incident)}")
 
 
 def _index(store: Store, views: Iterable[FixView], compares: Embedder | None) -> PatternIndex:
@@ -65,13 +66,13 @@ def _index(store: Store, views: Iterable[FixView], compares: Embedder | None) ->
     return index
 
 
-def _consequence(hit: Hit) -> str:
-    if hit.reusable:
-        return "alike enough that its steps are proposed and proven, if they are not bound to one expression"
-    return "an example for people and models"
+def _consequence(hit: Hit, view: FixView, incident: Incident) -> str:
+    from healspan.remediation.similar import obstacle
+
+    return obstacle(view.fix, view.state, hit, incident) or "its steps are proposed for this failure, and proven there"
 
 
-def _plain(hit: Hit, view: FixView) -> dict[str, Any]:
+def _plain(hit: Hit, view: FixView, incident: Incident) -> dict[str, Any]:
     return {
         "fix_id": hit.group_id,
         "pattern": view.fix.pattern,
@@ -84,4 +85,5 @@ def _plain(hit: Hit, view: FixView) -> dict[str, Any]:
         "same_boundary": hit.same_boundary,
         "words": hit.words,
         "why": hit.why,
+        "consequence": _consequence(hit, view, incident),
     }
