@@ -133,13 +133,12 @@ class PatternIndex:
         sought = self._profile(document)
         with self._lock:
             scores = self._postings.most_alike(_terms(sought))
-            # Of more equals than that, the newest.
-            nearest = heapq.nlargest(_LOOKED_AT, ((score, number) for number, score in scores.items()))
-            profiles = [self._profiles[number] for _, number in nearest]
-        # Otherwise the order they were added in does not matter.
+            nearest = sorted(scores, key=scores.__getitem__)[-_LOOKED_AT:]
+            profiles = [self._profiles[number] for number in nearest]
+        # Of more equals than are looked at, the newest; otherwise the order they were added in does not matter.
         found = sorted(
-            (-score, kept.pattern_id, kept.group_id, place)
-            for place, ((score, _), kept) in enumerate(zip(nearest, profiles, strict=True))
+            (-scores[number], kept.pattern_id, kept.group_id, place)
+            for place, (number, kept) in enumerate(zip(nearest, profiles, strict=True))
         )
         query = Query(sought, self._postings.rarity, self._postings.rarest)
         groups: dict[str, list[_Candidate]] = defaultdict(list)

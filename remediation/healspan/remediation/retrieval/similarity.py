@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from healspan.remediation.retrieval.terms import NO_LINE, Profile, counted
+from healspan.remediation.retrieval.terms import COUNT_AT, MOST_PLACES, NO_LINE, TERM, Profile, counted
 
 __all__ = ["Compared", "Parts", "Query", "kinship", "overall"]
 
@@ -29,6 +29,7 @@ _WEIGHTS: Final = (0.35, 0.30, 0.20, 0.15, 0.30)
 """In the order of `Parts`."""
 _DEPTH: Final = 0.5
 """How fast the outer frames count less."""
+_BY_DEPTH: Final = tuple((1 + depth) ** -_DEPTH for depth in range(MOST_PLACES))
 _STEEPNESS: Final = 6.0
 _MIDDLE: Final = 0.35
 """A function this rare, where 1 is one that is seen once, counts half as much as the rarest can."""
@@ -75,64 +76,64 @@ class Query:
 
     def __init__(self, profile: Profile, rarity: Rarity, rarest: float) -> None:
         self.profile = profile
-        self._rarity = _Remembered(rarity)
-        self._weight = _Remembered(lambda where: _steep(self._rarity[where] / rarest))
-        self._places = self._weighed(profile.places)
-        self._words = {term: _damped(count) * self._rarity[term] for term, count in counted(profile.words)}
-        self._norm = math.sqrt(sum(weight * weight for weight in self._words.values()))
+        known = _Remembered(rarity)
+        self._weight = _Remembered(lambda term: _steep(known[term] / rarest))
+        self._numbers = _unpacked(profile.places)
+        self._total = 0.0
+        self._at: dict[tuple[int, int], tuple[int, float]] = {}
+        """Depth and weight of each frame: by function and line, by function alone (line -1), by line alone."""
+        for depth, (where, line) in enumerate(zip(self._numbers[::2], self._numbers[1::2], strict=True)):
+            weight = self._weight[where] * _BY_DEPTH[depth]
+            self._total += weight
+            for key in ((where, line), (where, -1), (-1, line)):
+                self._at.setdefault(key, (depth, weight))
+        self._at.pop((-1, NO_LINE), None)
+        words = {term: _damped(count) * known[term] for term, count in counted(profile.words)}
+        self._norm = math.sqrt(sum(weight * weight for weight in words.values()))
+        # By term and count, as profiles hold them: what a word adds to the length, and to what both have in common.
+        weighed = _Remembered(lambda packed: _damped(packed >> COUNT_AT) * known[packed & TERM])
+        self._square = _Remembered(lambda packed: weighed[packed] ** 2)
+        self._gain = _Remembered(lambda packed: weighed[packed] * words.get(packed & TERM, 0.0))
 
     def compare(self, other: Profile) -> Compared:
         """Return how alike another failure is."""
-        theirs = self._weighed(other.places)
-        same_way = other.places == self.profile.places
-        parts = Parts(
-            frames=(1.0 if theirs else None) if same_way else self._frames(theirs),
-            words=self._cosine(other.words),
-            type=kinship(self.profile.error_type, other.error_type),
-            context=_jaccard(self.profile.context, other.context),
-        )
-        if not theirs or not self._places:
+        mine, theirs = self._numbers, _unpacked(other.places)
+        if not mine or not theirs:
             same_function = same_line = False
         else:
-            (where, line, _), (its_where, its_line, _) = self._places[0], theirs[0]
-            same_function, same_line = where == its_where, line == its_line != NO_LINE
+            same_function, same_line = mine[0] == theirs[0], mine[1] == theirs[1] != NO_LINE
+        parts = Parts(
+            (1.0 if mine else None) if mine == theirs else self._frames(theirs),
+            self._cosine(other.words),
+            kinship(self.profile.error_type, other.error_type),
+            _jaccard(self.profile.context, other.context),
+        )
         return Compared(parts, same_function, same_line, self.profile.name == other.name, overall(parts))
 
-    def _weighed(self, packed: bytes) -> list[tuple[int, int, float]]:
-        """Return each frame with its weight, innermost first."""
-        numbers = memoryview(packed).cast("I").tolist()
-        return [
-            (where, line, self._weight[where] * (1 + depth) ** -_DEPTH)
-            for depth, (where, line) in enumerate(zip(numbers[::2], numbers[1::2], strict=True))
-        ]
-
-    def _frames(self, theirs: Sequence[tuple[int, int, float]]) -> float:
-        mine = self._places
-        total = sum(weight for _, _, weight in mine) + sum(weight for _, _, weight in theirs)
-        at: dict[tuple[int, int], tuple[int, float, float]] = {}
-        for depth, (where, line, weight) in enumerate(theirs):
-            at.setdefault((where, line), (depth, weight, 1.0))
-            if line != NO_LINE:
-                at.setdefault((-1, line), (depth, weight, _OTHER_FUNCTION * self._weight[line]))
-            at.setdefault((where, -1), (depth, weight, _OTHER_LINE))
-        gained = 0.0
-        for depth, (where, line, weight) in enumerate(mine):
-            match = at.get((where, line)) or at.get((-1, line)) or at.get((where, -1))
-            if match is not None:
-                there, its_weight, worth = match
-                gained += (weight + its_weight) * worth * math.exp(-_MOVED * abs(depth - there))
+    def _frames(self, theirs: Sequence[int]) -> float:
+        at, weights = self._at, self._weight
+        gained, total = 0.0, self._total
+        for depth, (where, line) in enumerate(zip(theirs[::2], theirs[1::2], strict=True)):
+            weight = weights[where] * _BY_DEPTH[depth]
+            total += weight
+            if match := at.get((where, line)):
+                worth = 1.0
+            elif match := at.get((-1, line)):
+                worth = _OTHER_FUNCTION * weights[line]
+            elif match := at.get((where, -1)):
+                worth = _OTHER_LINE
+            else:
+                continue
+            there, its_weight = match
+            gained += (weight + its_weight) * worth * math.exp(-_MOVED * abs(depth - there))
         return min(gained / total, 1.0)
 
     def _cosine(self, packed: bytes) -> float | None:
         if packed == self.profile.words:
             return 1.0 if packed else None
-        mine, rarity, common, square = self._words, self._rarity, 0.0, 0.0
-        for term, count in counted(packed):
-            weight = rarity[term] if count == 1 else _damped(count) * rarity[term]
-            square += weight * weight
-            if term in mine:
-                common += weight * mine[term]
-        return min(common / (self._norm * math.sqrt(square)), 1.0) if common else 0.0
+        words = _unpacked(packed)
+        common = sum(map(self._gain.__getitem__, words))
+        return min(common / (self._norm * math.sqrt(sum(map(self._square.__getitem__, words)))), 1.0) if common else 0.0
 
 
 class _Remembered(dict[int, float]):
@@ -144,6 +145,10 @@ class _Remembered(dict[int, float]):
     def __missing__(self, term: int) -> float:
         found = self[term] = self._of(term)
         return found
+
+
+def _unpacked(packed: bytes) -> list[int]:
+    return memoryview(packed).cast("I").tolist()
 
 
 def _steep(share: float) -> float:

@@ -19,13 +19,26 @@ from typing import NamedTuple
 
 from healspan.remediation.retrieval.document import Document, Place
 
-__all__ = ["NO_LINE", "Profile", "bucket", "counted", "numbers", "profile", "spelled"]
+__all__ = [
+    "COUNT_AT",
+    "MOST_PLACES",
+    "NO_LINE",
+    "TERM",
+    "Profile",
+    "bucket",
+    "counted",
+    "numbers",
+    "profile",
+    "spelled",
+]
 
-_BUCKETS = 1 << 18
-NO_LINE = _BUCKETS
+COUNT_AT = 18
+TERM = (1 << COUNT_AT) - 1
+"""A term's bucket, and above its bits how often the term occurs, are kept in one number."""
+NO_LINE = TERM + 1
 """Stands where a line is not known: no bucket, so no line that two functions could have in common."""
 _MOST_TERMS = 96
-_MOST_PLACES = 8
+MOST_PLACES = 8
 _MOST_TAGS = 16
 _LONGEST = 400
 """Characters of a line or a message that are read."""
@@ -56,7 +69,7 @@ class Profile(NamedTuple):
 
 def profile(document: Document) -> Profile:
     """Return what is kept of a document: at most so many terms and places, however large it is."""
-    places = document.places[-_MOST_PLACES:][::-1]
+    places = document.places[-MOST_PLACES:][::-1]
     context = _tags(document.context)
     other = Counter({bucket("t", document.error_type): _TYPE_COUNTS})
     packed = array("I")
@@ -87,7 +100,7 @@ def spelled(document: Document) -> dict[int, str]:
 
 def bucket(kind: str, term: str) -> int:
     """Return the bucket of a term; terms of different kinds never mean the same."""
-    return zlib.crc32(f"{kind}:{term}".encode("utf-8", "surrogatepass")) & (_BUCKETS - 1)
+    return zlib.crc32(f"{kind}:{term}".encode("utf-8", "surrogatepass")) & TERM
 
 
 @lru_cache(maxsize=1024)
@@ -98,12 +111,12 @@ def _tags(context: frozenset[str]) -> frozenset[str]:
 
 def counted(packed: bytes) -> list[tuple[int, int]]:
     """Return the terms of a profile's field with how often each occurs."""
-    return [(number & (_BUCKETS - 1), number >> 18) for number in memoryview(packed).cast("I").tolist()]
+    return [(number & TERM, number >> COUNT_AT) for number in memoryview(packed).cast("I").tolist()]
 
 
 def numbers(packed: bytes) -> list[int]:
     """Return the terms of a profile's field."""
-    return [number & (_BUCKETS - 1) for number in memoryview(packed).cast("I").tolist()]
+    return [number & TERM for number in memoryview(packed).cast("I").tolist()]
 
 
 def _terms_of(place: Place) -> tuple[int, int]:
@@ -118,7 +131,7 @@ def _words(document: Document) -> Iterator[str]:
         yield f"missing:{document.name[:_LONGEST]}"
         yield from split(document.name[:_LONGEST])
     yield from split(document.message[:_LONGEST])
-    for place in document.places[: -_MOST_PLACES - 1 : -1]:
+    for place in document.places[: -MOST_PLACES - 1 : -1]:
         yield from split(place.line[:_LONGEST])
         yield from split(place.function[:_LONGEST])
 
@@ -136,4 +149,5 @@ def split(text: str) -> tuple[str, ...]:
 
 
 def _packed(terms: Counter[int]) -> bytes:
-    return array("I", [count << 18 | term for term, count in sorted(islice(terms.items(), _MOST_TERMS))]).tobytes()
+    first = sorted(islice(terms.items(), _MOST_TERMS))
+    return array("I", [count << COUNT_AT | term for term, count in first]).tobytes()
