@@ -30,12 +30,13 @@ class Signs(NamedTuple):
     """The name, key or attribute that was missing, if any."""
 
 
-INTERCEPT: Final = -21.96
-COEFFICIENTS: Final = (8.18, 6.04, 7.4, 2.94, 5.68, 5.26)
+INTERCEPT: Final = -21.86
+COEFFICIENTS: Final = (8.31, 5.91, 7.27, 2.99, 5.53, 5.16)
 """In the order of `Signs`."""
 
 FAR: Final = 0.2
-REUSE_AT: Final = 0.969
+
+REUSE_AT: Final = 0.97
 """At this likelihood a fix may be tried by itself on a failure like the one it was made for; below it, never."""
 
 
