@@ -98,17 +98,19 @@ def test_what_solved_a_failure_is_proposed_for_one_like_it_as_a_fix_of_its_own(h
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("other", "reason"),
     [
-        incident("new", line="return rows[name]"),
-        LIKE_IT.model_copy(update={"module": "elsewhere"}),
-        LIKE_IT.model_copy(update={"error_type": "builtins.KeyError"}),
-        incident("solved"),
+        (incident("new", line="return rows[name]"), "not surely enough alike"),
+        (LIKE_IT.model_copy(update={"error_type": "builtins.KeyError"}), "not surely enough alike"),
+        (LIKE_IT.model_copy(update={"module": "elsewhere"}), "another boundary"),
+        (incident("solved"), "the very pattern"),
     ],
-    ids=["not alike enough", "of another boundary", "of another type", "the very pattern of the fix"],
+    ids=["not alike enough", "of another type", "of another boundary", "the very pattern of the fix"],
 )
-def test_nothing_is_proposed_for_a_failure_that_is(here: Here, other: Incident) -> None:
+def test_nothing_is_proposed_for_a_failure_that_is(here: Here, other: Incident, reason: str) -> None:
     assert here.proposed(other) == []
+    [alike] = here.solved.like(other)
+    assert reason in (obstacle(alike.candidate.fix, FixState.ACTIVE, alike.hit, other) or "")
 
 
 @pytest.mark.parametrize(

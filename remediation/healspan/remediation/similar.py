@@ -53,9 +53,11 @@ class Similar:
 def obstacle(fix: Fix, state: FixState | None, hit: Hit, incident: Incident) -> str | None:
     """Say why the steps of a fix are not proposed for a failure like its own; None if they are."""
     scope = fix.scope
-    if scope.match is not Match.BOUNDARY and scope.module == incident.module and scope.exact == incident.pattern.exact:
+    if scope.module != incident.module:
+        return "it is for another boundary: an example for people and models"
+    if scope.match is not Match.BOUNDARY and scope.exact == incident.pattern.exact:
         return "this is the very pattern that it is for"
-    if not hit.reusable or scope.module != incident.module:
+    if not hit.reusable:
         return "not surely enough alike: an example for people and models"
     if state is not FixState.ACTIVE:
         return "alike enough, but only an active fix is a model for others"
