@@ -49,11 +49,12 @@ fuzz: $(STAMP) ## A minute of coverage-guided fuzzing for every repairer
 	@$(PIP) --group fuzz
 	@$(BIN)/python tests/fuzz/fuzz_repairers.py --seconds 60
 
-bench: $(STAMP) ## Budgets, seven functions, injected faults, strangers' errors, filings (needs the data folder)
+bench: $(STAMP) ## Budgets, seven functions, injected faults, strangers' errors, retrieval, filings (needs the data folder)
 	@$(BIN)/python benchmarks/overhead.py
 	@$(BIN)/python benchmarks/seven.py
 	@$(BIN)/python benchmarks/faults.py --data ../shared/data/filings
 	@$(BIN)/python benchmarks/runtime_errors.py ../shared/data/runtime_errors/core_dev.jsonl
+	@$(BIN)/python benchmarks/retrieval.py --data ../shared/data/tracebacks/python_tracebacks.jsonl.gz
 	@$(BIN)/python benchmarks/filings.py --data ../shared/data/filings
 
 up: $(STAMP) ## Scheduled analytics, /metrics and the console, on this machine

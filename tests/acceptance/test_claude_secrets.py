@@ -40,7 +40,7 @@ def test_no_canary_reaches_the_wire(monkeypatch: pytest.MonkeyPatch, values: str
     failing = answer(adapter('raise ValueError(arguments["text"])'))  # its words come back in a verdict, or must not
     with FakeClaude(lambda request: Answers(answer=failing)) as server:
         monkeypatch.setenv("HEALSPAN_CLAUDE_BASE_URL", server.url)
-        assert runtime().claude is not None
+        assert runtime().second_tier.claude is not None
         some = CORPUS[:: 1 if values == "full" else 5]
         for canary in some:
             text = canary.value if canary.is_text else f"a value of {type(canary.value).__name__}"

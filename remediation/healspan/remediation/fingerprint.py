@@ -1,14 +1,19 @@
 """Fingerprints: when are two failures the same kind of failure?
 
-Three hashes answer for three purposes. `exact` is where a fix may act by itself: error type, causes, and
-the in-app frames as module, function and source line. `loose` (type, innermost in-app function, causes)
+Three hashes answer for three purposes. `exact` is where a fix may act by itself: error type, causes, boundary, and
+the innermost in-app frame as module, function and source line. `loose` (type, innermost in-app function, causes)
 survives edits of the line. `site` (type and boundary) is a key for hotspots.
+
+Who called the failing line counts only where the line does not say by itself what failed: it raises or asserts, so
+the function has decided on behalf of its callers, or it is not known. `float(text)` fails by what is in `text`,
+whoever handed it over; `raise Missing(name)` in a helper is as many failures as there are callers. A fix of an
+expression keeps the ways that have been shown to lead there beside it (`StateChange.paths`).
 
 Line numbers never count: every edit above would make a new failure. The message does not count where there
 is a stack: it carries data (ids, amounts, documents), and a message that masking did not tame splits one
-failure into thousands. One part of a message is kept, the key or attribute that was missing, and only if
+failure into thousands. One part of a message is kept, the name, key or attribute that was missing, and only if
 the failing line itself spells it: then it is code, bounded by the program's text, and tells `row["net"]`
-from `row["gross"]` on one line.
+from `row["gross"]` on one line. An undefined name is code wherever it stands, so it also counts where no line is known.
 """
 
 from __future__ import annotations
@@ -22,13 +27,23 @@ from functools import lru_cache
 from healspan.remediation.incident import Cause, Frame, Pattern, PatternPart
 from healspan.remediation.scrubbing import Scrubber
 
-__all__ = ["MAX_SOURCE_LINE", "collapse", "fingerprint", "mask_message", "source_key"]
+__all__ = [
+    "MAX_SOURCE_LINE",
+    "collapse",
+    "counted_frames",
+    "fingerprint",
+    "mask_message",
+    "missing_name",
+    "source_key",
+]
 
 MAX_SOURCE_LINE = 120
 """Longer lines are generated or minified: they do not count."""
 _INNERMOST = 5
 _CIRCLE = 12
 """Innermost frames among which the circle of a recursion is sought."""
+_EXACT_VERSION = "v2"
+"""v1 counted every caller; fixes that were stored under it are found again once their failure is diagnosed anew."""
 _CODE_SCRUBBER = Scrubber()
 
 _MASKS: tuple[tuple[str, str], ...] = (
@@ -56,7 +71,13 @@ _MASK = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _MASKS
 _SPACE = re.compile(r"\s+")
 _MAX_MASKED = 1_000
 
-_MISSING_NAME = re.compile(r"^['\"](?P<key>[^'\"\n]{1,80})['\"]$|has no attribute '(?P<attribute>\w{1,80})'")
+_MISSING_NAME = re.compile(
+    r"^['\"](?P<key>[^'\"\n]{1,80})['\"]$|has no attribute '(?P<attribute>\w{1,80})'"
+    r"|^(?:name|cannot access (?:local|free) variable) '(?P<name>\w{1,80})'",
+)
+_NAMES_WITHIN = 400
+_DECIDES = re.compile(r"\b(?:raise|assert)\b")
+"""A line with one of these words may have decided for its callers; in a string, it only makes more count."""
 _NO_SLUG = re.compile(r"[^a-z0-9]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WHAT_FAILED: tuple[tuple[str, str, str], ...] = (
@@ -108,6 +129,12 @@ def mask_message(message: str) -> str:
     return _SPACE.sub(" ", masked).strip()[:_MAX_MASKED]
 
 
+def missing_name(message: str) -> str | None:
+    """Return the name, key or attribute that a message says was missing."""
+    match = _MISSING_NAME.search(message[:_NAMES_WITHIN])
+    return None if match is None else match[match.lastgroup or 0]
+
+
 def fingerprint(
     error_type: str,
     message: str,
@@ -122,22 +149,22 @@ def fingerprint(
         message: Scrubbed message.
         frames: Outermost first.
         causes: The chain, root cause last.
-        module: The boundary's name.
+        module: The boundary's name; a fix is found for its own boundary only.
     """
-    counted, which = _counted_frames(error_type, frames)
+    counted, which = counted_frames(error_type, frames)
     lines = [_frame_part(frame) for frame in counted]
     cause_parts = list(_cause_parts(causes))
     cause_types = [cause.split(":", 1)[0] for cause in cause_parts]
     masked = mask_message(message)
-    missing = _missing_name(message)
-    in_code = bool(missing and counted and _spells(counted[-1], missing))
+    missing, in_code = _name_in_code(message, counted)
     innermost = f"{counted[-1].module}:{counted[-1].function}" if counted else ""
+    first = len(lines) - 1 if _says_what_failed(error_type, counted) else 0
 
-    exact = [error_type, *cause_parts, *lines]
+    exact = [error_type, module, *cause_parts, *lines[first:]]
     parts = [PatternPart.model_construct(name="type", value=error_type, why="counts in all three hashes")]
-    parts += (
-        PatternPart.model_construct(name="frame", value=line, why=f"exact: {which}; innermost last") for line in lines
-    )
+    for place, line in enumerate(lines):
+        why = f"exact: {which}; innermost last" if place >= first else "does not count: the failing line says enough"
+        parts.append(PatternPart.model_construct(name="frame", value=line, why=why))
     if counted:
         parts.append(PatternPart.model_construct(name="function", value=innermost, why="loose: where it failed"))
         parts.append(PatternPart.model_construct(name="message", value=masked, why="does not count: there is a stack"))
@@ -146,9 +173,7 @@ def fingerprint(
         parts.append(PatternPart.model_construct(name="message", value=masked, why="exact: there is no stack"))
     if missing and in_code:
         exact.append(f"missing:{missing}")
-        parts.append(
-            PatternPart.model_construct(name="missing", value=missing, why="exact: the failing line spells it")
-        )
+        parts.append(PatternPart.model_construct(name="missing", value=missing, why="exact: it is a name in the code"))
     elif missing:
         parts.append(
             PatternPart.model_construct(name="missing", value=missing, why="does not count: data, not in the line"),
@@ -157,27 +182,27 @@ def fingerprint(
         PatternPart.model_construct(name="cause", value=cause, why="exact, and its type in loose")
         for cause in cause_parts
     )
-    parts.append(PatternPart.model_construct(name="boundary", value=module, why="site"))
+    parts.append(PatternPart.model_construct(name="boundary", value=module, why="exact and site"))
     return Pattern.model_construct(
         error_pattern=_readable(error_type, message, module, counted, missing if in_code else None),
-        exact=_digest("exact", *exact),
+        exact=_digest("exact", *exact, version=_EXACT_VERSION),
         loose=_digest("loose", error_type, innermost, *cause_types),
         site=_digest("site", error_type, module),
         parts=tuple(parts),
     )
 
 
-def _digest(kind: str, *parts: str) -> str:
+def _digest(kind: str, *parts: str, version: str = "v1") -> str:
     hashed = hashlib.blake2b(digest_size=16, person=kind.encode())
     for part in parts:
         # The length before each part keeps ("ab", "c") apart from ("a", "bc").
         encoded = part.encode("utf-8", "replace")
         hashed.update(b"%d:" % len(encoded) + encoded)
-    return f"v1:{hashed.hexdigest()}"
+    return f"{version}:{hashed.hexdigest()}"
 
 
-def _counted_frames(error_type: str, frames: Sequence[Frame]) -> tuple[list[Frame], str]:
-    """The frames that count, outermost first, and which those are in words."""
+def counted_frames(error_type: str, frames: Sequence[Frame]) -> tuple[list[Frame], str]:
+    """Return the frames that a failure is told by, outermost first and each function once, and which those are."""
     in_app = [frame for frame in frames if frame.in_app]
     chosen, which = (in_app, "in-app frame") if in_app else (list(frames), "no frame is in-app, so all count")
     if error_type == "builtins.RecursionError":
@@ -208,13 +233,23 @@ def _cause_parts(causes: Sequence[Cause]) -> Iterator[str]:
     yield from sorted({f"{cause.error_type}:{cause.function or ''}" for cause in causes if cause.relation == "group"})
 
 
-def _missing_name(message: str) -> str | None:
-    match = _MISSING_NAME.search(message[:400])
-    return (match["key"] or match["attribute"]) if match else None
+def _says_what_failed(error_type: str, counted: Sequence[Frame]) -> bool:
+    """Whether the failing line tells this failure from others, so that its callers need not."""
+    if not counted or error_type == "builtins.RecursionError" or not all(frame.in_app for frame in counted):
+        return False
+    line = collapse(counted[-1].source_line)
+    return 0 < len(line) <= MAX_SOURCE_LINE and _DECIDES.search(line) is None
 
 
-def _spells(frame: Frame, name: str) -> bool:
-    return f"'{name}'" in frame.source_line or f'"{name}"' in frame.source_line or f".{name}" in frame.source_line
+def _name_in_code(message: str, counted: Sequence[Frame]) -> tuple[str | None, bool]:
+    """Return the name that a message says was missing, and whether it is one of the code, not of the data."""
+    match = _MISSING_NAME.search(message[:_NAMES_WITHIN])
+    if match is None:
+        return None, False
+    missing, line = match[match.lastgroup or 0], counted[-1].source_line if counted else ""
+    if match.lastgroup == "name":
+        return missing, not line or re.search(rf"\b{missing}\b", line) is not None
+    return missing, any(spelled in line for spelled in (f"'{missing}'", f'"{missing}"', f".{missing}"))
 
 
 def _readable(error_type: str, message: str, module: str, counted: Sequence[Frame], missing: str | None) -> str:

@@ -108,9 +108,9 @@ class Pattern(Record):
     error_pattern: str
     """``ErrorType::module::signature``, for people."""
     exact: str
-    """``v1:`` and a BLAKE2b-128 of type, masked message and in-app frames."""
+    """``v2:`` and a BLAKE2b-128 of type, causes, boundary and failing line; see `fingerprint` for when more counts."""
     loose: str
-    """Likewise of type, innermost in-app function and causes; survives edits."""
+    """``v1:`` and likewise of type, innermost in-app function and causes; survives edits."""
     site: str
     """Likewise of type and boundary; a key for hotspots and fixes of a whole boundary."""
     parts: tuple[PatternPart, ...] = ()

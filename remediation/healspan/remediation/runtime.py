@@ -15,12 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from healspan.remediation.boundary import boundaries
-from healspan.remediation.diagnosis import Diagnoser, Playbooks
 from healspan.remediation.engine import Engine
-from healspan.remediation.errors import ConfigurationError, HealspanError
+from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixState
 from healspan.remediation.golden import Exchange
 from healspan.remediation.incident import IncidentStatus, Tier
@@ -36,15 +34,13 @@ from healspan.remediation.repair import FiredRepair, Repairs, way_down
 from healspan.remediation.run import Applied, Failed, Heal, Run
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
+from healspan.remediation.second_tier import SecondTier
 from healspan.remediation.serving import Serving
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Drainer, FixIndex, RunHistory, Snapshot, Spool
 from healspan.remediation.switch import obeyed
 from healspan.remediation.tally import Tallied, Tally, rows
-
-if TYPE_CHECKING:
-    from healspan.remediation.claude.service import Claude
 
 __all__ = ["Runtime", "internal_error", "report", "runtime", "shut_down", "start_soon", "switched_off", "when_flushing"]
 
@@ -105,12 +101,18 @@ class Runtime:
             host_calls=settings.sandbox_host_calls,
             workers=settings.sandbox_workers,
         )
+        self.second_tier = SecondTier(
+            settings,
+            serving=lambda: self.index.snapshot.candidates,
+            scrubber=self.scrubber,
+            append=self.spool.append,
+        )
         self.engine = Engine(
             journal=self.spool,
             index=self.index,
             keys=self.keys,
             repairs=self.repairs,
-            diagnosers=(Playbooks(), *self._with_claude()),
+            diagnosers=self.second_tier.diagnosers,
             probation=self.probation,
             preset=settings.policy,
             adoptions_per_day=settings.adoptions_per_day,
@@ -124,22 +126,6 @@ class Runtime:
         self.exchange = Exchange(
             settings, keys=self.keys, scrubber=self.scrubber, append=self.spool.append, boundaries=boundaries
         )
-
-    def _with_claude(self) -> tuple[Diagnoser, ...]:
-        """Return Claude as a diagnoser, where the settings name a model; a wrong setting costs no more than that."""
-        self.claude: Claude | None = None
-        if not self.settings.claude_model:
-            return ()
-        from healspan.remediation.claude.service import Claude
-
-        try:
-            self.claude = Claude(
-                self.settings, scrubber=self.scrubber, keep=lambda one: self.spool.append("consultation", one)
-            )
-        except ConfigurationError as error:
-            logger.warning("%s", error)
-            return ()
-        return (self.claude.diagnoser,)
 
     def start(self) -> None:
         """Load what other processes have learned and start the helper threads."""
@@ -164,11 +150,10 @@ class Runtime:
         with internal_error("golden"):
             self.exchange.exchange(look=False)
             self.exchange.close()
+        with internal_error("second tier"):
+            self.second_tier.close()
         self.drainer.stop(timeout)
         self.sandbox.close()
-        if self.claude is not None:
-            with internal_error("claude"):
-                self.claude.close()
         self.spool.close()
 
     def _serve(self, snapshot: Snapshot) -> None:
@@ -341,6 +326,8 @@ class Runtime:
                 self.serving.retry()
             with internal_error("golden"):
                 self.exchange.exchange()
+            with internal_error("compare"):
+                self.second_tier.catch_up()
 
 
 def _kept_from_happening(

@@ -193,6 +193,11 @@ class Settings(BaseSettings):
     spool_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """Facts one process keeps while the store is away; beyond it counts are dropped first, then new facts."""
 
+    # What failures are compared with
+
+    embedder: str = ""
+    """Name of an installed embedder (entry point ``healspan.embedders``) that compares failures too; empty: none."""
+
     # Where humans look
 
     # The sandbox of adapters

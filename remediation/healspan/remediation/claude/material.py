@@ -7,7 +7,7 @@ document. Everything is one JSON object; nothing that a document says can end it
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import JsonValue, TypeAdapter
@@ -16,19 +16,25 @@ from healspan.remediation.boundary import UNSET, Between, FailedCall, FailingFra
 from healspan.remediation.claude.drafting import failing_location
 from healspan.remediation.diagnosis import failing_frame
 from healspan.remediation.errors import HealspanError
-from healspan.remediation.incident import Decision, Frame
+from healspan.remediation.incident import Decision, Frame, Incident
 from healspan.remediation.plain import encode
 from healspan.remediation.repair import source_lines
 from healspan.remediation.repairers import catalogue
 from healspan.remediation.scrubbing import Scrubber, ScrubSession
+from healspan.remediation.solved import Alike
 
-__all__ = ["Values", "catalogue_text", "failure_text"]
+__all__ = ["SolvedLike", "Values", "catalogue_text", "failure_text", "nothing_like"]
 
 Values = Literal["skeleton", "scrubbed", "full"]
 """Types and shapes only; values as an incident keeps them; whole values. Never secrets."""
 
 MOST_SOURCE = 200
 """Lines of one function that are shown, around the failing one."""
+
+MOST_EXAMPLES = 3
+"""Solved failures that are shown."""
+
+SolvedLike = Callable[[Incident, int], Sequence[Alike]]
 
 MOST_FUNCTIONS = 6
 """Functions whose source is shown, the innermost first."""
@@ -57,7 +63,19 @@ def catalogue_text() -> str:
     return "The catalogue of repairers:\n" + _json(entries)
 
 
-def failure_text(call: FailedCall, decisions: Sequence[Decision], *, values: Values, scrubber: Scrubber) -> str:
+def nothing_like(incident: Incident, limit: int) -> Sequence[Alike]:  # noqa: ARG001 - it knows of none
+    """Return what has solved failures like one: nothing is known."""
+    return ()
+
+
+def failure_text(
+    call: FailedCall,
+    decisions: Sequence[Decision],
+    *,
+    values: Values,
+    scrubber: Scrubber,
+    solved: SolvedLike = nothing_like,
+) -> str:
     """Return one failure as a JSON text.
 
     Args:
@@ -65,6 +83,7 @@ def failure_text(call: FailedCall, decisions: Sequence[Decision], *, values: Val
         decisions: what was decided so far about fixes of it.
         values: how much of the values is shown.
         scrubber: removes secrets.
+        solved: what solved failures like it.
     """
     session = scrubber.session()
     shown: dict[str, JsonValue] = {
@@ -73,6 +92,7 @@ def failure_text(call: FailedCall, decisions: Sequence[Decision], *, values: Val
         "arguments": _arguments(call, values, session),
         "source": [*_sources(call)],
         "tried_on_this_call": [_decision(one) for one in decisions],
+        "solved_before": [_solution(alike) for alike in solved(call.incident, MOST_EXAMPLES)],
         "tried_before": [attempt.model_dump(mode="json") for attempt in call.incident.prior_fix_attempts],
     }
     # Again, and the names with the values: what was harmless where it stood may not be harmless here.
@@ -266,6 +286,20 @@ def _marked(frame: FailingFrame, first: int, lines: Sequence[str], *, failing: b
 def _insert(line: str, column: int, mark: str) -> str:
     raw = line.encode()
     return (raw[:column] + mark.encode() + raw[column:]).decode(errors="replace")
+
+
+def _solution(alike: Alike) -> JsonValue:
+    fix = alike.candidate.fix
+    return {
+        "failure": fix.pattern,
+        "boundary": fix.scope.module,
+        "root_cause": fix.diagnosis,
+        "fix": fix.fix_instruction,
+        "steps": [step.model_dump(mode="json", exclude={"source_hash"}) for step in fix.steps],
+        "state": str(alike.candidate.change.state),
+        "record": alike.candidate.score,
+        "why_alike": [*alike.hit.why],
+    }
 
 
 def _decision(decision: Decision) -> JsonValue:

@@ -9,7 +9,7 @@ from importlib import resources
 from healspan.remediation.boundary import FailedCall
 from healspan.remediation.claude.answer import Answer
 from healspan.remediation.claude.ask import Prompt, Turn
-from healspan.remediation.claude.material import Values, catalogue_text, failure_text
+from healspan.remediation.claude.material import SolvedLike, Values, catalogue_text, failure_text, nothing_like
 from healspan.remediation.incident import Decision
 from healspan.remediation.scrubbing import Scrubber
 
@@ -27,17 +27,19 @@ class Prompter:
     Args:
         scrubber: removes secrets from everything that is sent.
         values: how much of the values of a failure is shown.
+        solved: what solved failures like one, shown as examples.
     """
 
     version = VERSION
 
-    def __init__(self, scrubber: Scrubber, values: Values) -> None:
+    def __init__(self, scrubber: Scrubber, values: Values, *, solved: SolvedLike = nothing_like) -> None:
         self._scrubber = scrubber
+        self._solved = solved
         self.values = values
 
     def first(self, call: FailedCall, decisions: Sequence[Decision]) -> Prompt:
         """Return the first question about a failure."""
-        text = failure_text(call, decisions, values=self.values, scrubber=self._scrubber)
+        text = failure_text(call, decisions, values=self.values, scrubber=self._scrubber, solved=self._solved)
         turn = Turn(role="user", text=f"<failure>\n{text}\n</failure>\n\nDiagnose this failure.")
         return Prompt(version=VERSION, system=(_reviewed(VERSION), catalogue_text()), turns=(turn,))
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.claude.diagnoser import ClaudeDiagnoser
 from healspan.remediation.claude.gateway import Gateway
+from healspan.remediation.claude.material import SolvedLike
 from healspan.remediation.claude.messages import MessagesAsker, is_installed
 from healspan.remediation.claude.prices import Prices, cost, price_of, with_prices
 from healspan.remediation.claude.prompt import Prompter
@@ -29,13 +30,21 @@ class Claude:
     Args:
         settings: with a model.
         scrubber: removes secrets from what is sent and from what comes back.
+        solved: what solved failures like one, the most alike first.
         keep: makes a consultation durable.
 
     Raises:
         ConfigurationError: it cannot be asked; the message says what to do.
     """
 
-    def __init__(self, settings: Settings, *, scrubber: Scrubber, keep: Callable[[Consultation], object]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        scrubber: Scrubber,
+        solved: SolvedLike,
+        keep: Callable[[Consultation], object],
+    ) -> None:
         reason = why_off(settings)
         if reason is not None:
             raise ConfigurationError(reason)
@@ -54,7 +63,7 @@ class Claude:
         self.gateway = Gateway.open(settings, cost=functools.partial(cost, prices=known))
         self.diagnoser = ClaudeDiagnoser(
             asker,
-            Prompter(scrubber, settings.claude_values),
+            Prompter(scrubber, settings.claude_values, solved=solved),
             self.gateway,
             keep=keep,
             cost=functools.partial(cost, prices=known),

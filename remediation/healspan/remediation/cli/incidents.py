@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from healspan.remediation.cli.consulted import print_consultations
+from healspan.remediation.cli.likeness import like
 from healspan.remediation.cli.output import (
     AsJson,
     clean,
@@ -35,6 +36,8 @@ app = typer.Typer(
     help="Failures that were captured: what failed, what was tried, how it ended.",
     invoke_without_command=True,
 )
+
+app.command("like")(like)
 
 Status = Annotated[IncidentStatus | None, typer.Option(help="Only those that ended so.", show_default=False)]
 Boundary = Annotated[str | None, typer.Option(help="Only those of this boundary.", show_default=False)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -87,6 +87,13 @@ class Incidents:
         with self._database.reading() as connection:
             bodies = connection.execute(query.order_by(_CONSULTATION.c.position)).scalars().all()
         return tuple(Consultation.model_validate_json(body) for body in bodies)
+
+    def latest_of(self, exact: Collection[str]) -> dict[str, Incident]:
+        """Return the latest incident of each of these patterns that has one, by its exact hash."""
+        newest = select(func.max(_INCIDENT.c.position)).where(_INCIDENT.c.exact.in_(exact)).group_by(_INCIDENT.c.exact)
+        query = select(_INCIDENT.c.exact, _INCIDENT.c.body).where(_INCIDENT.c.position.in_(newest))
+        with self._database.reading() as connection:
+            return {row.exact: Incident.model_validate_json(row.body) for row in connection.execute(query)}
 
     def count(self, wanted: IncidentFilter = _EVERY) -> int:
         """Return how many incidents there are."""

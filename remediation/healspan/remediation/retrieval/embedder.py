@@ -1,0 +1,79 @@
+"""Embedders: a plug for vectors that somebody else computes, off unless ``HEALSPAN_EMBEDDER`` names one.
+
+An embedder is an entry point of the group ``healspan.embedders``. Its similarity is one more part of the score and
+moves the order of examples; whether a fix is tried by itself is decided without it, as it was calibrated without it.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol
+
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.retrieval.document import Document
+
+__all__ = ["ENTRY_POINTS", "Embedder", "cosine", "embedder", "text_of", "vector"]
+
+ENTRY_POINTS = "healspan.embedders"
+"""The group; each names a class or function without arguments that makes an embedder."""
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors. It is called from the host's threads: it has to be quick, and safe in several."""
+
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return one vector for each text, all of one length."""
+
+
+def embedder(name: str, points: Iterable[EntryPoint] | None = None) -> Embedder | None:
+    """Return the embedder that the settings name; None for the empty name.
+
+    Raises:
+        ConfigurationError: no such embedder is installed, or it cannot be made.
+    """
+    if not name:
+        return None
+    known = {point.name: point for point in (entry_points(group=ENTRY_POINTS) if points is None else points)}
+    if name not in known:
+        installed = ", ".join(sorted(known)) or "none"
+        raise ConfigurationError(
+            f"HEALSPAN_EMBEDDER={name!r}: there is no such embedder; installed: {installed}. Install it, or correct it"
+        )
+    try:
+        made: Embedder = known[name].load()()
+    except Exception as error:  # it is another package's code that fails here, in any way it likes
+        raise ConfigurationError(
+            f"HEALSPAN_EMBEDDER={name!r} cannot be made ({type(error).__qualname__}); correct it, or leave it empty"
+        ) from error
+    return made
+
+
+def text_of(document: Document) -> str:
+    """Return what an embedder is given of a document: its type, message, and lines from the innermost."""
+    lines = (f"{place.function}: {place.line}" for place in reversed(document.places))
+    return "\n".join((document.error_type, document.message, *lines))
+
+
+def vector(embedder: Embedder, document: Document) -> bytes:
+    """Return a document's vector, brought to length 1, as 32-bit floats.
+
+    Raises:
+        ValueError: it has no direction.
+        Exception: whatever the embedder raises.
+    """
+    (numbers,) = embedder.embed([text_of(document)])
+    length = math.sqrt(sum(number * number for number in numbers))
+    if not length or not math.isfinite(length):
+        raise ValueError("an embedder gave a vector without a direction")
+    return array("f", [number / length for number in numbers]).tobytes()
+
+
+def cosine(one: bytes, other: bytes) -> float | None:
+    """Return the similarity of two vectors in [0, 1], opposite ones as 0; None where they cannot be compared."""
+    if len(one) != len(other):
+        return None
+    pairs = zip(memoryview(one).cast("f").tolist(), memoryview(other).cast("f").tolist(), strict=True)
+    return min(max(sum(a * b for a, b in pairs), 0.0), 1.0)

@@ -1,0 +1,87 @@
+"""The second tier of one process: who is asked about a failure that no known fix answers, in order.
+
+Fixes of failures like it, then the playbooks, then Claude, where the settings name a model.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from healspan.remediation.diagnosis import Diagnoser, Playbooks
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.record import Record
+from healspan.remediation.retrieval import Embedder, embedder
+from healspan.remediation.scrubbing import Scrubber
+from healspan.remediation.settings import Settings
+from healspan.remediation.similar import Similar
+from healspan.remediation.solved import Solved
+from healspan.remediation.store import Candidate
+
+if TYPE_CHECKING:
+    from healspan.remediation.claude.service import Claude
+
+__all__ = ["SecondTier"]
+
+logger = logging.getLogger("healspan")
+
+
+class SecondTier:
+    """Holds the diagnosers of one process; what cannot be had is said in the log and left out.
+
+    Args:
+        settings: read once.
+        serving: the fixes that serve now, by id.
+        scrubber: removes secrets from what leaves the process.
+        append: makes a fact durable.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        serving: Callable[[], Mapping[str, Candidate]],
+        scrubber: Scrubber,
+        append: Callable[[str, Record], object],
+    ) -> None:
+        self.solved = Solved(settings, serving=serving, embedder=_embedder(settings.embedder))
+        self.claude = self._with_claude(settings, scrubber, append)
+        self.diagnosers: tuple[Diagnoser, ...] = (Similar(self.solved), Playbooks())
+        if self.claude is not None:
+            self.diagnosers += (self.claude.diagnoser,)
+
+    def catch_up(self) -> None:
+        """Take in what has come to serve since; called every second or so."""
+        self.solved.catch_up()
+
+    def close(self) -> None:
+        """Close what is open, within a bound."""
+        self.solved.close()
+        if self.claude is not None:
+            self.claude.close()
+
+    def _with_claude(
+        self, settings: Settings, scrubber: Scrubber, append: Callable[[str, Record], object]
+    ) -> Claude | None:
+        if not settings.claude_model:
+            return None
+        # Imported here: a process that asks nobody needs none of it.
+        from healspan.remediation.claude.service import Claude
+
+        try:
+            return Claude(
+                settings, scrubber=scrubber, solved=self.solved.like, keep=lambda one: append("consultation", one)
+            )
+        except ConfigurationError as error:
+            logger.warning("%s", error)
+            return None
+
+
+def _embedder(name: str) -> Embedder | None:
+    """Return the embedder that is named; one that cannot be had is no reason not to heal."""
+    try:
+        return embedder(name)
+    except ConfigurationError as error:
+        logger.warning("failures are compared without an embedder: %s", error)
+        return None
