@@ -13,6 +13,7 @@ from healspan.remediation.boundary import FailedCall
 from healspan.remediation.errors import StoreUnavailable
 from healspan.remediation.fix import FixDraft, FixState, Match
 from healspan.remediation.incident import Frame, Incident
+from healspan.remediation.progress import Progress
 from healspan.remediation.similar import Similar, obstacle
 from healspan.remediation.solved import Solved
 from healspan.remediation.step import FallbackStep, RepairStep, RetryStep, Step, StrategyStep
@@ -70,7 +71,8 @@ class Here:
         return len(self.solved)
 
     def proposed(self, failure: Incident) -> list[FixDraft]:
-        return list(Similar(self.solved).candidates(cast("FailedCall", SimpleNamespace(incident=failure))))
+        call = cast("FailedCall", SimpleNamespace(incident=failure))
+        return [draft for draft in Similar(self.solved).candidates(call, Progress()) if isinstance(draft, FixDraft)]
 
 
 @pytest.fixture
