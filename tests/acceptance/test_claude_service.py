@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 from tests.consulting import WORDS, adapter, answer
 from tests.observe import drained, facts
 from typer.testing import CliRunner
@@ -104,3 +105,28 @@ def test_the_key_is_in_no_file(server: FakeClaude, data_dir: Path) -> None:
         if path.is_file():
             assert KEY.encode() not in path.read_bytes(), path
     assert KEY not in repr(live.settings)
+
+
+def test_diagnoses_tokens_and_money_are_counted(server: FakeClaude) -> None:
+    def read(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, {"service": "unknown_service", **labels}) or 0.0
+
+    model = {"model": "claude-opus-5-5"}
+    before = {
+        name: read(name, **labels)
+        for name, labels in (
+            ("healspan_diagnoses_total", {"boundary": "claude_service", "state": "healed"}),
+            ("healspan_claude_requests_total", {**model, "outcome": "answered"}),
+            ("healspan_claude_tokens_total", {**model, "kind": "output"}),
+            ("healspan_claude_cost_usd_total", model),
+        )
+    }
+    assert amount("one") == 1.0
+    assert read("healspan_diagnoses_total", boundary="claude_service", state="healed") == (
+        before["healspan_diagnoses_total"] + 1
+    )
+    assert read("healspan_claude_requests_total", **model, outcome="answered") == (
+        before["healspan_claude_requests_total"] + 1
+    )
+    assert read("healspan_claude_tokens_total", **model, kind="output") > before["healspan_claude_tokens_total"]
+    assert read("healspan_claude_cost_usd_total", **model) > before["healspan_claude_cost_usd_total"]

@@ -7,12 +7,17 @@ import json
 import threading
 import time
 from typing import Any
+from unittest import mock
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tests.consulting import USAGE, WORDS, No, Open, Told, adapter, answer, consult
 from tests.observe import facts
 
 from healspan.instrumentation import error_boundary
+from healspan.remediation.claude import diagnoser
 from healspan.remediation.claude.answer import ProposedFallback, ProposedRepair, ProposedRetry, ProposedStrategy
 from healspan.remediation.claude.ask import AskFailed
 from healspan.remediation.runtime import Runtime
@@ -268,3 +273,24 @@ def test_the_policy_for_values_decides_what_is_shown(live: Runtime, values: Any)
     assert (told["arguments"]["text"] == long) is (values == "full")
     assert "return ⟪float(text)⟫" in told["source"][0]["text"]
     assert ("could not convert" in told["failure"]["message"]) is (values != "skeleton")
+
+
+def test_a_question_is_asked_in_a_span_below_the_calls(live: Runtime) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    consult(live, Told([AskFailed("overloaded", "as told")]))
+    with (
+        mock.patch.object(diagnoser, "_tracer", provider.get_tracer("healspan")),
+        provider.get_tracer("service").start_as_current_span("request") as request,
+        pytest.raises(ValueError, match="could not convert"),
+    ):
+        amount("one")
+    [asked] = [span for span in exporter.get_finished_spans() if span.name == "healspan.diagnose"]
+    assert asked.parent is not None
+    assert asked.parent.span_id == request.get_span_context().span_id
+    assert asked.attributes is not None
+    assert asked.attributes["healspan.diagnosis.state"] == "overloaded"
+    assert asked.attributes["healspan.boundary"] == "claude_amount"
+    assert asked.events == ()
+    assert asked.status.is_unset

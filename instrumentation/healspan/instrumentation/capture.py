@@ -18,12 +18,12 @@ from uuid import UUID
 from opentelemetry import trace
 from pydantic import JsonValue
 
-from healspan.instrumentation.attributes import SPAN_ATTRIBUTES
 from healspan.instrumentation.bounds import fit
 from healspan.instrumentation.exceptions import cause_chain, error_message
 from healspan.instrumentation.frames import CapturedFrame, FrameReader, InApp
 from healspan.instrumentation.resource import resource_from_environment, system_state
 from healspan.instrumentation.values import Limits, ValuePolicy, ValueReader, class_name
+from healspan.remediation.attributes import SPAN_ATTRIBUTES
 from healspan.remediation.fingerprint import fingerprint
 from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Cause, Incident, InputContext, Pattern, PriorAttempt, Severity

@@ -10,11 +10,17 @@ from typing import NamedTuple
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
+from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.fix import Fix
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 from healspan.remediation.trial import Decision
 
 __all__ = [
+    "CLAUDE_COST",
+    "CLAUDE_REQUESTS",
+    "CLAUDE_SECONDS",
+    "CLAUDE_TOKENS",
+    "CONSULTATIONS",
     "ESCALATIONS_OPEN",
     "FIXES",
     "HEALS",
@@ -58,6 +64,31 @@ TRIALS = Definition(
     "Fixes that verdicts have activated, demoted to trial, or suspended.",
     ("service", "boundary", "decision"),
 )
+CONSULTATIONS = Definition(
+    "healspan_diagnoses_total",
+    "Diagnoses by Claude by how they ended, and those that were not let through by why.",
+    ("service", "boundary", "state"),
+)
+CLAUDE_REQUESTS = Definition(
+    "healspan_claude_requests_total",
+    "Requests by what came of them: answered, or why there was no answer.",
+    ("service", "model", "outcome"),
+)
+CLAUDE_TOKENS = Definition(
+    "healspan_claude_tokens_total",
+    "Tokens that were charged.",
+    ("service", "model", "kind"),
+)
+CLAUDE_COST = Definition(
+    "healspan_claude_cost_usd_total",
+    "US dollars, where the price of the model is known.",
+    ("service", "model"),
+)
+CLAUDE_SECONDS = Definition(
+    "healspan_claude_request_duration_seconds",
+    "From a question to its answer.",
+    ("service", "model"),
+)
 FIXES = Definition("healspan_fixes", "Fixes by the state they are in.", ("state",))
 ESCALATIONS_OPEN = Definition("healspan_escalations_open", "Escalated patterns that no serving fix answers yet.")
 REVIEW_BACKLOG = Definition("healspan_review_backlog", "Proposed fixes that wait for a human.")
@@ -87,6 +118,8 @@ HEAL_SECONDS_BUCKETS = (
 """From a known fix (about a millisecond) to a diagnosis (seconds)."""
 
 
+CLAUDE_SECONDS_BUCKETS = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+
 _MOST_ERROR_TYPES = 500
 """Values of the label; an application that makes classes of exceptions as it goes must not make series for ever."""
 
@@ -106,6 +139,11 @@ class Metrics:
         self._heals = Counter(*HEALS, registry=registry)
         self._seconds = Histogram(*HEAL_SECONDS, buckets=HEAL_SECONDS_BUCKETS, registry=registry)
         self._trials = Counter(*TRIALS, registry=registry)
+        self._consultations = Counter(*CONSULTATIONS, registry=registry)
+        self._requests = Counter(*CLAUDE_REQUESTS, registry=registry)
+        self._tokens = Counter(*CLAUDE_TOKENS, registry=registry)
+        self._cost = Counter(*CLAUDE_COST, registry=registry)
+        self._request_seconds = Histogram(*CLAUDE_SECONDS, buckets=CLAUDE_SECONDS_BUCKETS, registry=registry)
         self._dropped = Counter(
             "healspan_dropped_total",
             "Facts that could not be made durable and were dropped.",
@@ -142,6 +180,19 @@ class Metrics:
     def trial_decision(self, fix: Fix, decision: Decision) -> None:
         """Count what a trial has decided about a fix."""
         self._trials.labels(self._service, fix.scope.module, decision.value).inc()
+
+    def consulted(self, one: Consultation) -> None:
+        """Count a diagnosis by Claude, and its requests."""
+        self._consultations.labels(self._service, one.boundary, one.state).inc()
+        for asked in one.asked:
+            self._requests.labels(self._service, one.model, asked.failed or "answered").inc()
+            if asked.seconds:
+                self._request_seconds.labels(self._service, one.model).observe(asked.seconds)
+            if asked.usage is not None:
+                for kind, tokens in asked.usage:
+                    self._tokens.labels(self._service, one.model, kind.removesuffix("_tokens")).inc(tokens)
+            if asked.cost_usd is not None:
+                self._cost.labels(self._service, one.model).inc(float(asked.cost_usd))
 
     def dropped(self, reason: str) -> None:
         """Count a fact that was dropped."""

@@ -106,6 +106,7 @@ class Runtime:
             serving=lambda: self.index.snapshot.candidates,
             scrubber=self.scrubber,
             append=self.spool.append,
+            consulted=self.metrics.consulted,
         )
         self.engine = Engine(
             journal=self.spool,

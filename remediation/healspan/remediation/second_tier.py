@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.diagnosis import Diagnoser, Playbooks
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.record import Record
@@ -35,6 +36,7 @@ class SecondTier:
         serving: the fixes that serve now, by id.
         scrubber: removes secrets from what leaves the process.
         append: makes a fact durable.
+        consulted: told of each diagnosis by Claude.
     """
 
     def __init__(
@@ -44,9 +46,10 @@ class SecondTier:
         serving: Callable[[], Mapping[str, Candidate]],
         scrubber: Scrubber,
         append: Callable[[str, Record], object],
+        consulted: Callable[[Consultation], object],
     ) -> None:
         self.solved = Solved(settings, serving=serving, embedder=_embedder(settings.embedder))
-        self.claude = self._with_claude(settings, scrubber, append)
+        self.claude = self._with_claude(settings, scrubber, append, consulted)
         self.diagnosers: tuple[Diagnoser, ...] = (Similar(self.solved), Playbooks())
         if self.claude is not None:
             self.diagnosers += (self.claude.diagnoser,)
@@ -62,17 +65,23 @@ class SecondTier:
             self.claude.close()
 
     def _with_claude(
-        self, settings: Settings, scrubber: Scrubber, append: Callable[[str, Record], object]
+        self,
+        settings: Settings,
+        scrubber: Scrubber,
+        append: Callable[[str, Record], object],
+        consulted: Callable[[Consultation], object],
     ) -> Claude | None:
         if not settings.claude_model:
             return None
         # Imported here: a process that asks nobody needs none of it.
         from healspan.remediation.claude.service import Claude
 
+        def keep(one: Consultation) -> None:
+            consulted(one)
+            append("consultation", one)
+
         try:
-            return Claude(
-                settings, scrubber=scrubber, solved=self.solved.like, keep=lambda one: append("consultation", one)
-            )
+            return Claude(settings, scrubber=scrubber, solved=self.solved.like, keep=keep)
         except ConfigurationError as error:
             logger.warning("%s", error)
             return None

@@ -6,6 +6,7 @@ anything else, without blocking a loop. A proposal is a candidate like any other
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -15,6 +16,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal, Protocol, TypeVar
 
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import get_tracer
+
+from healspan.remediation.attributes import BOUNDARY, DIAGNOSE_SPAN, DIAGNOSIS_STATE, INCIDENT_ID, PATTERN
 from healspan.remediation.boundary import FailedCall
 from healspan.remediation.claude.ask import Asker, AskFailed, FailureKind, Prompt, Reply, Usage
 from healspan.remediation.claude.consultation import Asked, Consultation, ConsultationState
@@ -29,6 +34,7 @@ from healspan.remediation.progress import Progress
 __all__ = ["MOST_PROPOSALS", "ClaudeDiagnoser"]
 
 logger = logging.getLogger("healspan.claude")
+_tracer = get_tracer("healspan")
 
 MOST_PROPOSALS = 3
 """For one failure."""
@@ -153,7 +159,7 @@ class ClaudeDiagnoser:
         prompt = self._prompter.first(call, progress.decisions)
         for _ in range(MOST_PROPOSALS):
             story.begin(prompt, len(progress.decisions), len(progress.proposed))
-            came = yield from self._aside(lambda asked=prompt: self._ask(asked, admission))  # type: ignore[misc]
+            came = yield from self._aside(functools.partial(self._in_span, story.parent, call, prompt, admission))
             story.came(came, self._cost)
             if isinstance(came, AskFailed) and came.kind in _AGAIN:
                 continue
@@ -174,6 +180,21 @@ class ClaudeDiagnoser:
                     return
             story.told(verdict)
             prompt = self._prompter.again(prompt, came.answer, verdict)
+
+    def _in_span(
+        self, parent: Context, call: FailedCall, prompt: Prompt, admission: Admission
+    ) -> Reply | AskFailed | Refusal:
+        """Ask once, in a span below the call's; a failing server is no error of the service's and no event in it."""
+        with _tracer.start_as_current_span(
+            DIAGNOSE_SPAN, context=parent, record_exception=False, set_status_on_exception=False
+        ) as span:
+            span.set_attribute(BOUNDARY, call.boundary.name)
+            span.set_attribute(INCIDENT_ID, str(call.incident.error_id))
+            span.set_attribute(PATTERN, call.incident.pattern.error_pattern)
+            came = self._ask(prompt, admission)
+            state = "answered" if isinstance(came, Reply) else came.kind if isinstance(came, AskFailed) else came.state
+            span.set_attribute(DIAGNOSIS_STATE, state)
+            return came
 
     def _ask(self, prompt: Prompt, admission: Admission) -> Reply | AskFailed | Refusal:
         """Ask once, within the budgets; in a thread of its own."""
@@ -242,6 +263,8 @@ class _Story:
     """What has come of one diagnosis so far."""
 
     def __init__(self) -> None:
+        self.parent = get_current()
+        """The span context of the call, which a thread of its own does not have."""
         self.state: ConsultationState = "failed"
         self.reason = "it was interrupted"
         self.asked: list[Asked] = []

@@ -7,6 +7,8 @@ from typing import Final
 __all__ = [
     "APPLICATION_OUTCOME",
     "BOUNDARY",
+    "DIAGNOSE_SPAN",
+    "DIAGNOSIS_STATE",
     "FIX_ID",
     "HEALED",
     "INCIDENT_ID",
@@ -33,6 +35,10 @@ HEALED: Final = "healspan.healed"
 """True if the call returned a healed value."""
 APPLICATION_OUTCOME: Final = "healspan.outcome"
 """``healed``, ``degraded``, ``escalated`` or ``observed``."""
+DIAGNOSE_SPAN: Final = "healspan.diagnose"
+"""The span around one question to a model; the SDK's own ``gen_ai`` span is below it."""
+DIAGNOSIS_STATE: Final = "healspan.diagnosis.state"
+"""``answered``, a `FailureKind`, or why nobody was asked."""
 PIPELINE: Final = "healspan.pipeline"
 PIPELINE_RUN_ID: Final = "healspan.pipeline.run_id"
 
