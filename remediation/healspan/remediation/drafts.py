@@ -133,12 +133,18 @@ def _is_inside(place: tuple[int | str, ...], whole: tuple[int | str, ...]) -> bo
     return len(place) > len(whole) and place[: len(whole)] == whole
 
 
-def complete_draft(draft: FixDraft, known: Mapping[str, Boundary] | None = None) -> FixDraft:
+def complete_draft(
+    draft: FixDraft,
+    known: Mapping[str, Boundary] | None = None,
+    *,
+    sandbox: Sandbox | None = None,
+) -> FixDraft:
     """Check a draft against the live application and give it the source hashes of what it touches.
 
     Args:
         draft: with or without `source_hash`; a hash that is given must be that of the live function.
         known: the boundaries to look in; default: those declared in this process.
+        sandbox: checks the types of adapters; default: one of its own, which takes a while to start.
 
     Raises:
         ConfigurationError: its boundary is not declared here.
@@ -155,7 +161,7 @@ def complete_draft(draft: FixDraft, known: Mapping[str, Boundary] | None = None)
         )
     _check_types(draft.scope, draft.steps)
     for step in draft.steps:
-        _check_step(step, boundary)
+        _check_step(step, boundary, sandbox)
     live = live_hashes(draft.steps, boundary)
     for target, digest in draft.source_hash.items():
         if live.get(target, digest) != digest:
@@ -186,14 +192,14 @@ def _is_failure(name: str) -> bool:
     return found is not None and issubclass(found, Exception)
 
 
-def _check_step(step: Step, boundary: Boundary) -> None:
+def _check_step(step: Step, boundary: Boundary, sandbox: Sandbox | None) -> None:
     match step:
         case StrategyStep():
             _check_strategy(step, boundary)
         case RepairStep():
             _check_repair(step)
         case AdapterStep():
-            _check_adapter(step, boundary)
+            _check_adapter(step, boundary, sandbox)
         case ParametersStep():
             boundary.tuned(step.arguments)
         case RetryStep():
@@ -234,7 +240,7 @@ def _check_repair(step: RepairStep) -> None:
         raise InvalidFix(f"repairer {step.repairer!r} does not take these parameters: {detail}") from error
 
 
-def _check_adapter(step: AdapterStep, boundary: Boundary) -> None:
+def _check_adapter(step: AdapterStep, boundary: Boundary, sandbox: Sandbox | None) -> None:
     """Check an adapter against its boundary, and its text by the sandbox's own type checker where there is one."""
     if step.calls and not boundary.retry_safe:
         raise InvalidFix(
@@ -247,10 +253,11 @@ def _check_adapter(step: AdapterStep, boundary: Boundary) -> None:
     for name in step.arguments or ():
         if name not in parameters:
             raise InvalidFix(f"boundary {boundary.name!r} has no argument {name!r}; it has {', '.join(parameters)}")
-    sandbox = Sandbox(workers=1)
+    checking = sandbox or Sandbox(workers=1)
     try:
-        problems = "" if sandbox.why_off else sandbox.problems(step.text)
+        problems = "" if checking.why_off else checking.problems(step.text)
     finally:
-        sandbox.close()
+        if sandbox is None:
+            checking.close()
     if problems:
         raise InvalidFix(f"the adapter does not pass the type check: {problems.strip()}; correct it")

@@ -105,6 +105,7 @@ class Runtime:
             settings,
             serving=lambda: self.index.snapshot.candidates,
             scrubber=self.scrubber,
+            sandbox=self.sandbox,
             append=self.spool.append,
             consulted=self.metrics.consulted,
         )

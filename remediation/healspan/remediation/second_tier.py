@@ -14,6 +14,7 @@ from healspan.remediation.diagnosis import Diagnoser, Playbooks
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.record import Record
 from healspan.remediation.retrieval import Embedder, embedder
+from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.settings import Settings
 from healspan.remediation.similar import Similar
@@ -35,6 +36,7 @@ class SecondTier:
         settings: read once.
         serving: the fixes that serve now, by id.
         scrubber: removes secrets from what leaves the process.
+        sandbox: of this process.
         append: makes a fact durable.
         consulted: told of each diagnosis by Claude.
     """
@@ -45,11 +47,12 @@ class SecondTier:
         *,
         serving: Callable[[], Mapping[str, Candidate]],
         scrubber: Scrubber,
+        sandbox: Sandbox,
         append: Callable[[str, Record], object],
         consulted: Callable[[Consultation], object],
     ) -> None:
         self.solved = Solved(settings, serving=serving, embedder=_embedder(settings.embedder))
-        self.claude = self._with_claude(settings, scrubber, append, consulted)
+        self.claude = self._with_claude(settings, scrubber, sandbox, append, consulted)
         self.diagnosers: tuple[Diagnoser, ...] = (Similar(self.solved), Playbooks())
         if self.claude is not None:
             self.diagnosers += (self.claude.diagnoser,)
@@ -68,6 +71,7 @@ class SecondTier:
         self,
         settings: Settings,
         scrubber: Scrubber,
+        sandbox: Sandbox,
         append: Callable[[str, Record], object],
         consulted: Callable[[Consultation], object],
     ) -> Claude | None:
@@ -81,7 +85,7 @@ class SecondTier:
             append("consultation", one)
 
         try:
-            return Claude(settings, scrubber=scrubber, solved=self.solved.like, keep=keep)
+            return Claude(settings, scrubber=scrubber, solved=self.solved.like, sandbox=sandbox, keep=keep)
         except ConfigurationError as error:
             logger.warning("%s", error)
             return None

@@ -30,6 +30,7 @@ from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixDraft
 from healspan.remediation.ids import uuid7
 from healspan.remediation.progress import Progress
+from healspan.remediation.sandbox import Sandbox
 
 __all__ = ["MOST_PROPOSALS", "ClaudeDiagnoser"]
 
@@ -88,6 +89,7 @@ class ClaudeDiagnoser:
         gateway: stands before the server.
         keep: makes a consultation durable.
         cost: of a usage of a model, in USD; None where the price is not known.
+        sandbox: checks the types of adapters.
         most_output: tokens that an answer may have.
         wait_seconds: how long a failing call waits for one answer.
         now: the wall clock, in UTC.
@@ -105,6 +107,7 @@ class ClaudeDiagnoser:
         *,
         keep: Callable[[Consultation], object],
         cost: Callable[[Usage, str], Decimal | None],
+        sandbox: Sandbox | None = None,
         most_output: int,
         wait_seconds: float,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -115,6 +118,7 @@ class ClaudeDiagnoser:
         self._gateway = gateway
         self._keep = keep
         self._cost = cost
+        self._sandbox = sandbox
         self._most_output = most_output
         self._wait_seconds = wait_seconds
         self._now = now
@@ -168,11 +172,9 @@ class ClaudeDiagnoser:
             if not came.answer.steps:
                 story.state, story.reason = "refused", came.answer.instruction
                 return
-            verdict = ""
-            try:
-                draft = draft_of(came.answer, call, origin=f"{came.model}:{prompt.version}")
-            except HealspanError as refusal:
-                verdict = f"it can be no fix here: {refusal}"
+            draft = yield from self._aside(functools.partial(self._drafted, came, call, prompt.version))
+            if isinstance(draft, str):
+                verdict = draft
             else:
                 yield draft
                 verdict = story.look(progress)
@@ -216,6 +218,13 @@ class ClaudeDiagnoser:
             raise
         admission.settle(reply.usage, None, None, reply.seconds)
         return reply
+
+    def _drafted(self, reply: Reply, call: FailedCall, version: str) -> FixDraft | str:
+        """Return the proposal as a draft, or why it can be none; the sandbox that checks it may have to start."""
+        try:
+            return draft_of(reply.answer, call, origin=f"{reply.model}:{version}", sandbox=self._sandbox)
+        except HealspanError as refusal:
+            return f"it can be no fix here: {refusal}"
 
     def _aside(self, job: Callable[[], _Found]) -> Generator[Waiting, None, _Found]:
         """Do something that blocks in a thread of its own; whoever made the call waits.

@@ -27,6 +27,7 @@ from healspan.remediation.drafts import complete_draft
 from healspan.remediation.errors import InvalidFix
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
 from healspan.remediation.repair import Location, locate
+from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.step import (
     AdapterStep,
     FallbackStep,
@@ -60,13 +61,14 @@ def failing_location(call: FailedCall) -> Location:
     return locate(frame.code, frame.module, frame.position)
 
 
-def draft_of(answer: Answer, call: FailedCall, *, origin: str) -> FixDraft:
+def draft_of(answer: Answer, call: FailedCall, *, origin: str, sandbox: Sandbox | None = None) -> FixDraft:
     """Return a proposal as a draft, checked against the live application.
 
     Args:
         answer: what was proposed; it has steps.
         call: what failed.
         origin: model and version of the prompt.
+        sandbox: checks the types of adapters; may block.
 
     Raises:
         HealspanError: it can be no fix here; the message says why, for whoever proposed it.
@@ -106,7 +108,7 @@ def draft_of(answer: Answer, call: FailedCall, *, origin: str) -> FixDraft:
         steps=steps,
         origin=origin,
     )
-    return complete_draft(draft, {call.boundary.name: call.boundary})
+    return complete_draft(draft, {call.boundary.name: call.boundary}, sandbox=sandbox)
 
 
 def _step(step: ProposedStep, call: FailedCall) -> Step:

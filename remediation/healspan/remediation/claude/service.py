@@ -15,6 +15,7 @@ from healspan.remediation.claude.messages import MessagesAsker, is_installed
 from healspan.remediation.claude.prices import Prices, cost, price_of, with_prices
 from healspan.remediation.claude.prompt import Prompter
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.settings import Settings
 
@@ -31,6 +32,7 @@ class Claude:
         settings: with a model.
         scrubber: removes secrets from what is sent and from what comes back.
         solved: what solved failures like one, the most alike first.
+        sandbox: of this process.
         keep: makes a consultation durable.
 
     Raises:
@@ -43,6 +45,7 @@ class Claude:
         *,
         scrubber: Scrubber,
         solved: SolvedLike,
+        sandbox: Sandbox,
         keep: Callable[[Consultation], object],
     ) -> None:
         reason = why_off(settings)
@@ -67,6 +70,7 @@ class Claude:
             self.gateway,
             keep=keep,
             cost=functools.partial(cost, prices=known),
+            sandbox=sandbox,
             most_output=settings.claude_max_tokens,
             wait_seconds=2 * timeout + _SLACK_SECONDS,
         )
