@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from tests.asking import THREADS, cost
+from tests.gated import THREADS, cost
 
 from healspan.remediation.claude.gateway import Admission, Gateway, Limits, Refusal
 from healspan.remediation.settings import load_settings
@@ -30,7 +30,7 @@ def started(directory: Path, *tasks: str, **environment: str) -> Iterator[list[s
     """Processes that have begun their tasks at the same time."""
     made = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.asking", task, str(directory)],
+            [sys.executable, "-m", "tests.gated", task, str(directory)],
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,

@@ -1,4 +1,4 @@
-"""A process that diagnoses with the gateway before Claude, for the tests that need several: ``python -m tests.asking``.
+"""A process that diagnoses with the gateway before Claude, for the tests that need several: ``python -m tests.gated``.
 
 Arguments: what to do, and a directory. It says ``ready`` and waits for the file ``go`` in the directory.
 """
