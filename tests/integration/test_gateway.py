@@ -70,6 +70,40 @@ def test_a_holder_that_comes_back_too_late_may_not_ask(processes: list[Process])
     assert other.spend().total.requests == 0
 
 
+def test_who_was_left_while_it_reserves_holds_nothing(
+    processes: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a diagnosis whose caller no longer waits is left, while its thread goes on.
+    one = start(processes, claude_concurrent=1)
+    admission = one.admitted()
+    turn = one.ledger._database.writing
+
+    def wait() -> AbstractContextManager[Connection]:
+        patched.undo()
+        with admission:
+            pass
+        return turn()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one.ledger._database, "writing", wait)
+        refusal = admission.reserve(10, 10, MODEL)
+    assert refusal is not None
+    assert refusal.state == "diagnosing"
+    with one.admitted():
+        pass
+    with start(processes, "two").admitted():
+        pass
+    assert one.spend().total.requests == 0
+
+
+def test_a_request_may_be_settled_after_its_diagnosis_was_left(processes: list[Process]) -> None:
+    one = start(processes)
+    with one.admitted() as admission:
+        assert admission.reserve(10, 10, MODEL) is None
+    admission.settle(Usage(input_tokens=3), None, None, 1.0)
+    assert (one.spend().total.tokens, one.spend().total.unsettled) == (3, 0)
+
+
 def test_an_admission_that_is_never_left_takes_a_place_for_the_time_of_its_lease(processes: list[Process]) -> None:
     one = start(processes, claude_concurrent=1)
     one.admitted()
@@ -261,6 +295,18 @@ def test_a_server_that_says_when_to_come_back_is_believed_at_once(processes: lis
     assert "12:00:17 UTC" in refusal.reason
     one.later(17)
     with one.admitted("b"):
+        pass
+
+
+def test_a_server_that_cannot_even_count_is_one_that_fails(processes: list[Process]) -> None:
+    one = start(processes, claude_breaker_failures=1)
+    with one.admitted("a") as admission:
+        admission.settle(Usage(), "unreachable", None, 1.0)
+        admission.end("failed")
+    assert one.refused("b").state == "breaker_open"
+    assert one.spend().total.requests == 0
+    one.later(60)
+    with one.admitted("a"):
         pass
 
 
