@@ -30,7 +30,8 @@ BOTH_FORMS := $(addprefix tests/,integration/test_boundary.py integration/test_e
 
 # The store is on SQLite or on PostgreSQL; what is tested of one must hold of the other.
 ON_POSTGRESQL := $(addprefix tests/integration/test_,analytics.py cascades.py fix_evidence.py fleet.py gateway.py \
-  gateway_processes.py golden.py metrics.py probation_fleet.py store_database.py store_drain.py store_index.py store_propagation.py)
+  gateway_budgets.py gateway_processes.py golden.py metrics.py probation_fleet.py store_database.py store_drain.py store_index.py \
+  store_propagation.py)
 
 test: lint types $(STAMP) ## Everything CI checks: lint, types, tests
 	@$(BIN)/pytest

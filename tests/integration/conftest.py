@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 from tests.bounded import COMPILES
+from tests.gateways import Process
 
 from healspan.remediation.runtime import Runtime, runtime
 from healspan.remediation.settings import Settings, load_settings
@@ -84,3 +85,12 @@ def store(settings: Settings) -> Iterator[Store]:
     """The store of this test's data directory."""
     with Store.open(settings) as store:
         yield store
+
+
+@pytest.fixture
+def processes() -> Iterator[list[Process]]:
+    """Processes with a gateway before Claude; those that are put in here are closed at the end."""
+    made: list[Process] = []
+    yield made
+    for one in made:
+        one.gateway.close()

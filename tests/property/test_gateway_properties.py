@@ -17,7 +17,7 @@ from healspan.remediation.claude.ask import FailureKind, Usage
 from healspan.remediation.claude.breaker import OF_THE_SERVER, Breaker
 from healspan.remediation.claude.budget import Limits, charge, reservation, why_over
 from healspan.remediation.settings import load_settings
-from healspan.remediation.store.ledger import Ledger, Over, Taken
+from healspan.remediation.store.ledger import Ledger, Lost, Over
 from healspan.remediation.store.spending import Spending
 from healspan.remediation.store.views import Amount
 
@@ -173,8 +173,9 @@ def test_no_interleaving_of_processes_gets_past_a_budget(
 
             # A holder of its own each time, and no lease to speak of: here it is about money.
             holder = f"{process}-{len(counted)}"
+            assert ledger.enter(pattern, holder, now=now, lease=timedelta(0), cooldown=timedelta(0)) is None
             found = ledger.reserve(pattern, "revenue", holder, model, need, judge, now=now, lease=timedelta(0))
-            assert not isinstance(found, Taken)
+            assert not isinstance(found, Lost)
             fits = _fits(held, need, pattern, counted)
             assert isinstance(found, Over) != fits, "refused although there was room, or the other way round"
             if not isinstance(found, Over):

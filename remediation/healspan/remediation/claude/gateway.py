@@ -29,12 +29,13 @@ from healspan.remediation.claude.refusal import (
     busy,
     cooldown,
     diagnosing,
+    lost,
     store_away,
 )
 from healspan.remediation.errors import StoreError
 from healspan.remediation.ids import uuid7
 from healspan.remediation.settings import Settings
-from healspan.remediation.store.ledger import Ended, Ledger, Over, Resting, Taken
+from healspan.remediation.store.ledger import Ended, Ledger, Lost, Over, Resting, Taken
 from healspan.remediation.store.views import Amount, BreakerReport
 
 __all__ = ["Admission", "Ended", "Gateway", "Limits", "Refusal", "RefusalState"]
@@ -212,8 +213,9 @@ class Gateway:
             )
         except StoreError as error:
             return store_away(error)
-        if isinstance(found, Taken):
-            return diagnosing(found.until)
+        if isinstance(found, Lost):
+            self._give_back(admission)
+            return lost()
         if isinstance(found, Over):
             return Refusal(state="budget", reason=found.reason)
         return found
@@ -221,7 +223,7 @@ class Gateway:
     def _settle(
         self,
         admission: Admission,
-        request: _Request,
+        request: _Request | None,
         usage: Usage | None,
         failed: FailureKind | None,
         retry_after: float | None,
@@ -232,13 +234,12 @@ class Gateway:
             before = self._breaker.view(moment)
             self._breaker.tell(admission, moment, failed, retry_after)
             after = self._breaker.view(moment)
-        spent: Amount | None = None
-        if usage is not None:
-            spent = charge(usage, request.model, self._cost)
-        elif failed in _UNCHARGED:
-            spent = Amount()
-        with contextlib.suppress(StoreError):  # then what was reserved counts, until it can be written
-            self._ledger.settle(request.request_id, spent, failed, seconds)
+        if request is not None:
+            spent = Amount() if failed in _UNCHARGED else None
+            if usage is not None:
+                spent = charge(usage, request.model, self._cost)
+            with contextlib.suppress(StoreError):  # then what was reserved counts, until it can be written
+                self._ledger.settle(request.request_id, spent, failed, seconds)
         if after.state != "closed":
             self._tell_of(after)
         elif before.state != "closed":
@@ -370,6 +371,9 @@ class Admission:
     ) -> None:
         """Tell what came of the request; one that is never settled stays as expensive as it could have been.
 
+        Without a request that was reserved (its tokens could not even be counted) only the breaker is told. It may
+        come after the admission was left.
+
         Args:
             usage: what it was charged for; None where nobody knows, so that what was reserved counts, unless the
                 server has declined the request.
@@ -378,8 +382,6 @@ class Admission:
             seconds: that it took.
         """
         request, self._request = self._request, None
-        if request is None:
-            raise RuntimeError("no request is reserved that could be settled; call reserve() first")
         self.failed = failed
         self._gateway._settle(self, request, usage, failed, retry_after, seconds)
 

@@ -9,7 +9,7 @@ from healspan.remediation.claude.breaker import BreakerView
 from healspan.remediation.errors import StoreError
 from healspan.remediation.record import Record
 
-__all__ = ["Refusal", "RefusalState", "breaker_open", "busy", "cooldown", "diagnosing", "store_away"]
+__all__ = ["Refusal", "RefusalState", "breaker_open", "busy", "cooldown", "diagnosing", "lost", "store_away"]
 
 RefusalState = Literal["diagnosing", "budget", "breaker_open", "cooldown", "busy", "store_away"]
 
@@ -29,6 +29,15 @@ def diagnosing(until: datetime | None) -> Refusal:
         state="diagnosing",
         reason="another process, or one that was killed, has the right to diagnose this kind of failure; it ends at "
         f"{until:%H:%M:%S} UTC at the latest, unless it asks again (HEALSPAN_CLAUDE_LEASE_SECONDS)",
+    )
+
+
+def lost() -> Refusal:
+    """A diagnosis under way has lost its right."""
+    return Refusal(
+        state="diagnosing",
+        reason="this diagnosis was left, or another one has had the right since, as it went on for longer than its "
+        "lease without a request; if that happens often, raise HEALSPAN_CLAUDE_LEASE_SECONDS",
     )
 
 

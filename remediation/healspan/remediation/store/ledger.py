@@ -33,7 +33,7 @@ from healspan.remediation.store.tables import (
 )
 from healspan.remediation.store.views import Amount, BreakerReport
 
-__all__ = ["Ended", "Judge", "Ledger", "Over", "Refused", "Resting", "Taken"]
+__all__ = ["Ended", "Judge", "Ledger", "Lost", "Over", "Refused", "Resting", "Taken"]
 
 _REQUEST, _PATTERN, _REFUSAL = (table_of(row) for row in (ClaudeRequestRow, ClaudePatternRow, ClaudeRefusalRow))
 _LEASE, _CONTROL = table_of(LeaseRow), table_of(ControlRow)
@@ -68,6 +68,11 @@ class Resting:
     until: datetime
     state: str
     """How its last diagnosis ended."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The holder has no right any more: its lease has ended and another one had it since, or it was given back."""
 
 
 @dataclass(frozen=True)
@@ -157,16 +162,17 @@ class Ledger:
         *,
         now: datetime,
         lease: timedelta,
-    ) -> UUID | Taken | Over:
+    ) -> UUID | Lost | Over:
         """Reserve what a request may cost, and begin the holder's lease anew; return the request's id.
 
         A refusal by the budget is counted in the same transaction.
         """
         day = _day(now)
         with self._writing() as connection:
-            taken = _take(connection, exact, holder, now, lease)
-            if taken is not None:
-                return taken
+            own = (_LEASE.c.name == _name(exact), _LEASE.c.holder == holder)
+            # Renewed, and never taken again: whoever was left while it reserves must not come back to it.
+            if connection.execute(update(_LEASE).where(*own).values(expires=now + lease)).rowcount == 0:
+                return Lost()
             pattern, total = amounts_of(connection, day, exact), amounts_of(connection, day)
             reason = judge(pattern, total)
             if reason is not None:
