@@ -294,3 +294,23 @@ def test_a_question_is_asked_in_a_span_below_the_calls(live: Runtime) -> None:
     assert asked.attributes["healspan.boundary"] == "claude_amount"
     assert asked.events == ()
     assert asked.status.is_unset
+
+
+def test_an_admission_that_comes_too_late_is_given_back(live: Runtime) -> None:
+    gateway, slow = Open(), threading.Event()
+    enter = gateway.enter
+
+    def late(pattern: str, boundary: str) -> Any:
+        slow.wait(20)
+        return enter(pattern, boundary)
+
+    gateway.enter = late  # type: ignore[method-assign]
+    kept = consult(live, Told([answer()]), gateway, wait_seconds=0.2)
+    with pytest.raises(ValueError, match="could not convert"):
+        amount("one")
+    assert kept[0].state == "failed"
+    slow.set()
+    deadline = time.monotonic() + 10
+    while gateway.heard != [("in",), ("out",)]:
+        assert time.monotonic() < deadline, gateway.heard
+        time.sleep(0.01)

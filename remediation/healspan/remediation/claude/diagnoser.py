@@ -141,7 +141,7 @@ class ClaudeDiagnoser:
         self, call: FailedCall, progress: Progress, story: _Story
     ) -> Generator[FixDraft | Waiting, None, None]:
         pattern, boundary = call.incident.pattern.exact, call.boundary.name
-        entered = yield from self._aside(lambda: self._gateway.enter(pattern, boundary))
+        entered = yield from self._aside(lambda: self._gateway.enter(pattern, boundary), _left)
         if not isinstance(entered, AbstractContextManager):
             story.state, story.reason = entered.state, entered.reason
             return
@@ -226,31 +226,50 @@ class ClaudeDiagnoser:
         except HealspanError as refusal:
             return f"it can be no fix here: {refusal}"
 
-    def _aside(self, job: Callable[[], _Found]) -> Generator[Waiting, None, _Found]:
+    def _aside(
+        self,
+        job: Callable[[], _Found],
+        late: Callable[[_Found], object] = lambda _: None,
+    ) -> Generator[Waiting, None, _Found]:
         """Do something that blocks in a thread of its own; whoever made the call waits.
+
+        Args:
+            job: what blocks.
+            late: what is to be done with what it gives when nobody waits for it any more.
 
         Raises:
             AskFailed: it took too long; the thread goes on to its own end, and settles what it costs.
         """
-        ended = threading.Event()
+        ended, lock = threading.Event(), threading.Lock()
         found: list[_Found] = []
         wrong: list[BaseException] = []
+        waiting = True
 
         def run() -> None:
             try:
-                found.append(job())
+                came = job()
+                with lock:
+                    found.append(came)
+                    missed = not waiting
+                if missed:
+                    late(came)
             except BaseException as error:
                 wrong.append(error)
             finally:
                 ended.set()
 
         threading.Thread(target=run, name="healspan-claude", daemon=True).start()
-        yield Waiting(ended, self._wait_seconds)
+        try:
+            yield Waiting(ended, self._wait_seconds)
+        finally:
+            with lock:
+                waiting = False
+                came = found[:]
         if wrong:
             raise wrong[0]
-        if not found:
+        if not came:
             raise AskFailed("timeout", f"no answer within {self._wait_seconds:g} s")
-        return found[0]
+        return came[0]
 
     def _consultation(self, call: FailedCall, story: _Story) -> Consultation:
         return Consultation(
@@ -266,6 +285,13 @@ class ClaudeDiagnoser:
             reason=story.reason,
             asked=tuple(story.asked),
         )
+
+
+def _left(entered: Admission | Refusal) -> None:
+    """Give back an admission that came when nobody waited for it any more."""
+    if isinstance(entered, AbstractContextManager):
+        with entered:
+            pass
 
 
 class _Story:
