@@ -121,6 +121,7 @@ sys.path.insert(0, sys.argv[1])
 from tier2 import declared
 threads, start = int(sys.argv[2]), float(sys.argv[3])
 function, came = declared(0), []
+declared(int(sys.argv[4]))("one")  # a service that runs has met a failure before
 def call():
     time.sleep(max(0.0, start - time.time()))
     try:
@@ -148,18 +149,20 @@ def single_flight(threads: int) -> dict[str, Any]:
         FakeClaude(lambda _: Answers(answer=ANSWER, latency=LATENCY)) as server,
     ):
         prepared(directory, server.url)
-        start = time.time() + 6.0
+        start = time.time() + 12.0
         children = [
             subprocess.Popen(
-                [sys.executable, "-c", CHILD, here, str(threads), str(start)], stdout=subprocess.PIPE, text=True
+                [sys.executable, "-c", CHILD, here, str(threads), str(start), str(1 + each)],
+                stdout=subprocess.PIPE,
+                text=True,
             )
-            for _ in range(PROCESSES)
+            for each in range(PROCESSES)
         ]
         came = [one for child in children for one in json.loads(child.communicate(timeout=300)[0])]
         return {
             "processes": PROCESSES,
             "calls": len(came),
-            "requests": len(server.asked),
+            "requests": sum("tier2_0" in one.wire for one in server.asked),
             "healed": came.count("healed"),
             "failed": came.count("failed"),
             "wrong": len(came) - came.count("healed") - came.count("failed"),

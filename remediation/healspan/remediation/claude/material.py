@@ -6,6 +6,7 @@ document. Everything is one JSON object; nothing that a document says can end it
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -48,6 +49,7 @@ MOST_TEXT = 60_000
 _MARKS = "⟪", "⟫"
 
 
+@functools.cache
 def catalogue_text() -> str:
     """Return the catalogue of repairers with the schemas of their parameters: alike for every failure of a process."""
     entries = [
