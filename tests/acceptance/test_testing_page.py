@@ -52,9 +52,20 @@ def test_every_move_is_in_the_table() -> None:
     assert {name for name in moves if f"`{name}(" not in PAGE} == set()
 
 
+def listen_to_interrupts() -> None:
+    """Undo what a shell has done that runs the tests in the background: its children ignore interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def served(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listen_to_interrupts,
+    )
     try:
         assert process.stdout is not None
         first = process.stdout.readline()

@@ -245,13 +245,13 @@ def test_a_declaration_says_where_its_boundary_is(
 
 
 def test_a_generator_is_not_told_to_declare_what_it_may_not(live: Runtime) -> None:
-    @error_boundary("numbers", retry_safe=True)
+    @error_boundary("told_numbers", retry_safe=True)
     def numbers(texts: list[str]) -> Iterator[float]:
         yield from map(float, texts)
 
     [said] = [
         check.detail
-        for check in run_checks(live.settings, {"numbers": numbers.boundary}, {})
+        for check in run_checks(live.settings, {"told_numbers": numbers.boundary}, {})
         if "declares no contract" in check.detail
     ]
     assert "output=" not in said

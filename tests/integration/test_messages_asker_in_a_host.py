@@ -316,6 +316,8 @@ class TestTheEndOfTheProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                # A shell that runs the tests in the background has its children ignore interrupts.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
             while not server.asked:
                 assert process.poll() is None
