@@ -30,7 +30,7 @@ def test_a_fault_of_the_interpreter_passes(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(builtins, "compile", compile_late)
     assert isinstance(parse_expression("a[1]"), ast.Subscript)
-    faults[:] = [SystemError("for ever")] * 99
+    faults[:] = [SystemError("for ever")] * 999
     with pytest.raises(SyntaxError, match="could not parse"):
         parse("x")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["parse", "parse_expression"]
 
-_TRIES = 5
+_TRIES = 100
 
 
 def parse(text: str, *, filename: str = "<text>", mode: str = "exec", flags: int = 0) -> Any:
