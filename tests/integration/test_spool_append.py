@@ -17,7 +17,7 @@ from tests.facts import make_exposure, make_incident
 
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.store import Spool
-from healspan.remediation.store.spool_file import OwnerLock
+from healspan.remediation.store.spool_file import OwnerLock, SpoolFile
 
 
 @pytest.fixture
@@ -74,6 +74,35 @@ def test_threads_lose_nothing(spool: Spool) -> None:
         thread.join()
     assert len({body for _, body in rows(spool.path)}) == 500
     assert spool.counts.appended == 500
+
+
+def test_the_drainer_never_opens_a_file_that_an_append_is_making(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opening: list[Path] = []
+    met: list[Path] = []
+
+    class Slow(SpoolFile):
+        def __init__(self, path: Path, *, busy_ms: int) -> None:
+            met.extend(opening)
+            opening.append(path)
+            time.sleep(0.02)
+            super().__init__(path, busy_ms=busy_ms)
+            opening.remove(path)
+
+    monkeypatch.setattr("healspan.remediation.store.spool.SpoolFile", Slow)
+    spool = Spool(settings)
+    appended = threading.Event()
+    drainer = threading.Thread(target=lambda: [spool.read() for _ in iter(appended.is_set, True)])
+    drainer.start()
+    kept = spool.append("incident", make_incident())
+    appended.set()
+    drainer.join()
+    assert kept
+    assert len(spool.read()) == 1
+    assert not met
+    spool.close()
 
 
 def test_text_that_is_no_unicode_is_kept_in_another_spelling(spool: Spool) -> None:

@@ -263,8 +263,12 @@ class Spool:
         if self._reader is not None and self._reader.path != path:
             self._reader.close()
             self._reader = None
-        if self._reader is None and path is not None and path.exists() and not self._closed:
-            self._reader = SpoolFile(path, busy_ms=self._busy_ms)
+        if self._reader is None and path is not None and not self._closed:
+            # Under the lock, since a new file turns to its write-ahead log while nobody else opens it: SQLite waits for
+            # others at every lock but this one.
+            with self._lock:
+                if path.exists():
+                    self._reader = SpoolFile(path, busy_ms=self._busy_ms)
         return self._reader
 
     def close(self) -> None:
