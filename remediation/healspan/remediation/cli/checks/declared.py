@@ -1,0 +1,64 @@
+"""Checks of the boundaries an application has declared."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+
+from healspan.remediation.boundary import Boundary
+from healspan.remediation.cli.checks.check import Check
+
+__all__ = ["check_boundaries"]
+
+_FORMS = {"compiled": "compiled into its function", "wrapper": "in a wrapper"}
+
+
+def check_boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
+    """Check what each boundary declares, and which form it has."""
+    for boundary in boundaries.values():
+        yield Check(name="boundary", status="ok", detail=f"{boundary.name}: {_FORMS[boundary.form]}{_why(boundary)}")
+        unchecked = boundary.why_unchecked()
+        for doubt in (*boundary.doubts, *([unchecked] if unchecked is not None else ())):
+            yield Check(name="boundary", status="warning", detail=f"{boundary.name}: {doubt}")
+        for strategy in boundary.strategies.values():
+            try:
+                strategy.tunables()
+            except Exception as error:
+                yield Check(
+                    name="boundary",
+                    status="problem",
+                    detail=f"{boundary.name}: strategy {strategy.name!r} has annotations that cannot be read "
+                    f"({type(error).__name__}: {error}); no fix can set its parameters",
+                )
+        if boundary.mode == "observe":
+            yield Check(
+                name="boundary",
+                status="note",
+                detail=f"{boundary.name} has mode 'observe': its failures are captured, and never healed",
+            )
+        if boundary.mode == "heal" and not _can_heal(boundary):
+            yield Check(
+                name="boundary",
+                status="note",
+                detail=f"{boundary.name} is not retry_safe and has neither strategy nor fallback: only a reviewed "
+                "adapter can heal it",
+            )
+        if boundary.mode == "heal" and not boundary.has_contract:
+            remedy = (
+                "give one to a boundary around the function that consumes this generator"
+                if inspect.isgeneratorfunction(boundary.function) or inspect.isasyncgenfunction(boundary.function)
+                else "give it output=... or checks=[...]"
+            )
+            yield Check(
+                name="boundary",
+                status="note",
+                detail=f"{boundary.name} declares no contract, so no verdict on its fixes can be complete; {remedy}",
+            )
+
+
+def _why(boundary: Boundary) -> str:
+    return f", because {boundary.form_reason}" if boundary.form_reason else ""
+
+
+def _can_heal(boundary: Boundary) -> bool:
+    return bool(boundary.retry_safe or boundary.strategies or boundary.has_fallback)

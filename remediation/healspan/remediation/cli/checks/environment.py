@@ -1,0 +1,136 @@
+"""Checks of how this process is set up: settings, extras, sandbox, Claude."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib.util import find_spec
+
+from healspan.remediation.claude.service import price_is_known, why_off
+from healspan.remediation.cli.checks.check import Check
+from healspan.remediation.errors import HealspanError
+from healspan.remediation.record import Record
+from healspan.remediation.sandbox import Sandbox
+from healspan.remediation.settings import Settings
+from healspan.remediation.store.database import Database
+
+__all__ = ["SettingLine", "check_claude", "check_extras", "check_sandbox", "check_settings", "setting_lines"]
+
+_EXTRAS = {
+    "otel": ("opentelemetry.sdk",),
+    "analytics": ("apscheduler", "numpy", "scipy"),
+    "console": ("streamlit", "pandas"),
+    "examples": ("lxml",),
+}
+_MEANT = 0.85
+"""How alike a name must be to a setting's to be a slip of the pen."""
+_NOT_SETTINGS = frozenset({"HEALSPAN_SERVICE_NAME"})
+
+
+class SettingLine(Record):
+    """One setting, and where its value comes from."""
+
+    name: str
+    value: str
+    source: str
+
+
+def setting_lines(settings: Settings, environment: Mapping[str, str]) -> Iterator[SettingLine]:
+    """Yield every setting with its source."""
+    for name in type(settings).model_fields:
+        variables = [f"HEALSPAN_{name.upper()}", *(["OTEL_SERVICE_NAME"] if name == "service_name" else [])]
+        source = next((one for one in variables if environment.get(one)), "default")
+        value = getattr(settings, name)
+        if name == "database_url":
+            with contextlib.suppress(HealspanError):
+                value = Database.for_tool(settings).name
+        text = ", ".join(value) if isinstance(value, tuple) else str(value)
+        yield SettingLine(name=name, value=text, source=source)
+
+
+def check_settings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
+    """Check the environment for slips, and for what turns healing off."""
+    known = {f"HEALSPAN_{name.upper()}" for name in type(settings).model_fields} | _NOT_SETTINGS
+    for name in sorted(environment):
+        if name.upper().startswith("HEALSPAN_") and name.upper() not in known:
+            meant = get_close_matches(name.upper(), known, n=1, cutoff=_MEANT)
+            advice = f"did you mean {meant[0]}? It is ignored as it is" if meant else "correct or unset it"
+            yield Check(
+                name="settings",
+                status="problem" if meant else "warning",
+                detail=f"{name} is no setting; {advice}",
+            )
+    if settings.disabled:
+        yield Check(
+            name="kill switch",
+            status="problem",
+            detail="HEALSPAN_DISABLED is set: healing is off in every process started so; unset it to turn it on",
+        )
+    if settings.policy == "suggest":
+        yield Check(
+            name="policy",
+            status="warning",
+            detail="'suggest' applies no fix: failures are captured, fixes are proposed; "
+            "HEALSPAN_POLICY=guarded applies those of low risk",
+        )
+
+
+def check_extras() -> Iterator[Check]:
+    """Check which extras are installed."""
+    missing = [name for name, modules in _EXTRAS.items() if not all(map(_is_installed, modules))]
+    if missing:
+        names = ", ".join(missing)
+        yield Check(
+            name="extras", status="note", detail=f"not installed: {names} (pip install 'healspan[{missing[0]}]')"
+        )
+    else:
+        yield Check(name="extras", status="ok", detail="all installed")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def check_sandbox(settings: Settings) -> Iterator[Check]:
+    """Check that adapters can run here."""
+    sandbox = Sandbox(workers=settings.sandbox_workers)
+    if sandbox.why_off is not None:
+        yield Check(name="sandbox", status="note", detail=sandbox.why_off)
+        return
+    try:
+        sandbox.problems("def heal(call, arguments, error):\n    return None\n")
+    except HealspanError as error:
+        yield Check(name="sandbox", status="problem", detail=f"adapters cannot run: {error}; reinstall the extra")
+        return
+    finally:
+        sandbox.close()
+    yield Check(
+        name="sandbox",
+        status="ok",
+        detail=f"adapters run with {settings.sandbox_seconds:g} s, {settings.sandbox_memory_mb} MiB and "
+        f"{settings.sandbox_host_calls:,} host calls; {settings.sandbox_workers} at once",
+    )
+
+
+def check_claude(settings: Settings) -> Check:
+    """Check whether Claude can be asked, and at a known price."""
+    off = why_off(settings)
+    if off is not None:
+        return Check(name="Claude", status="warning" if settings.claude_model else "note", detail=off)
+    try:
+        known = price_is_known(settings)
+    except HealspanError as error:
+        return Check(name="Claude", status="problem", detail=str(error))
+    shown = f"values: {settings.claude_values}"
+    told = f"{settings.claude_model} is asked ({shown}); 'healspan claude budget' says what is left"
+    if not known:
+        return Check(
+            name="Claude",
+            status="warning",
+            detail=f"{told}; its price is not known, so budgets in money do not hold: set HEALSPAN_CLAUDE_PRICES",
+        )
+    return Check(name="Claude", status="ok", detail=told)
