@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import pytest
+from tests.bounded import held_by
 from tests.observe import facts, wait_until
 
 from healspan.instrumentation import ContractViolation, error_boundary, pipeline
@@ -272,6 +273,26 @@ class TestWhatIsSentToTheHostReachesIt:
                 checked_for_too_long()
         finally:
             signal.signal(signal.SIGUSR1, before)
+
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    def test_the_timeout_of_a_job_queue_amid_an_attempt(self, live: Runtime, asynchronous: bool) -> None:
+        global again
+
+        def too_long() -> NoReturn:
+            signal.raise_signal(signal.SIGUSR1)
+            raise AssertionError
+
+        again = too_long
+        before = signal.signal(signal.SIGUSR1, _time_out)
+        try:
+            with pytest.raises(JobTimeout) as raised:
+                asyncio.run(leaves_async("$1")) if asynchronous else leaves("$1")
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        assert isinstance(raised.value.__context__, ValueError)
+        assert not held_by(leaves_async if asynchronous else leaves, "BoundaryHook").interrupts, (
+            "and it reaches it once"
+        )
 
     def test_the_cancellation_of_its_task(self, live: Runtime) -> None:
         async def main() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.stack import at_each_depth
 
 from healspan.remediation.fingerprint import MAX_SOURCE_LINE, fingerprint, mask_message, source_key
 from healspan.remediation.incident import Cause, Frame, Pattern
@@ -249,3 +250,11 @@ def test_a_source_line_with_a_secret_stands_in_a_path_as_its_hash() -> None:
     assert key.startswith("v1:")
     assert key == source_key('    connect(password="hunter2")')
     assert key != source_key('connect(password="hunter3")')
+
+
+def test_a_line_that_was_first_met_at_the_end_of_the_stack_has_its_key_all_the_same() -> None:
+    line = 'return total["met in a recursion"]'
+    met: list[str] = []
+    at_each_depth(lambda: met.append(source_key(line)))
+    assert met[0] != line, "there was no room to read it"
+    assert met[-1] == source_key(line) == line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from repair_application import Application, failure, location_of
+from tests.stack import at_each_depth
 
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.repair import function_hash, source_hash
@@ -240,6 +241,15 @@ def test_the_hash_covers_the_decorators_and_nothing_outside(app: Application) ->
     target, digest = function_hash(one.read)
     assert target == f"{one.__name__}:read"
     assert digest == source_hash(one.read.__wrapped__)
+
+
+def test_the_hash_is_that_of_the_source_though_first_asked_for_at_the_end_of_the_stack(app: Application) -> None:
+    text = f"def read(text):\n    return {'-' * 90}float(text)\n"
+    read, same = app.module(text).read, app.module(text).read
+    hashes: list[str] = []
+    at_each_depth(lambda: hashes.append(source_hash(read)))
+    assert hashes[0] != hashes[-1], "there was no room to compile it"
+    assert hashes[-1] == source_hash(read) == source_hash(same)
 
 
 def test_code_without_source_has_a_hash_of_its_own() -> None:

@@ -19,6 +19,7 @@ from healspan.instrumentation.exceptions import drop_frame, mend_end, set_contex
 from healspan.instrumentation.healing import Refused, heal, heal_async
 from healspan.instrumentation.site import UNSEEN, Args, Kwargs, Site
 from healspan.remediation.engine import Healing
+from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.repair import Enclosure, RunningCalls, register_hook
 from healspan.remediation.run import current_run, kept_results, open_runs
 from healspan.remediation.runtime import report
@@ -85,6 +86,8 @@ class BoundaryHook:
         """What repairs have led to and the contract does not let through."""
         self._good: dict[int, tuple[Args, Kwargs] | None] = {}
         """Copies of the arguments of a call that is kept, should it turn out good."""
+        self.interrupts: dict[int, BaseException] = {}
+        """What the host has sent to a call while its exception was taken in."""
         self._snapshots: dict[int, tuple[Args, Kwargs] | None] = {}
         self.enclosure = Enclosure(
             name=site.boundary.name,
@@ -162,7 +165,7 @@ class BoundaryHook:
                     healing = heal(self._site, error, *call_arguments(frame), frame, snapshot, refused)
             return self._healed(frame, healing)
         except Exception as own:
-            report("heal", own)
+            self._failed_at_that(frame, own)
             return False
 
     async def failed_async(self) -> bool:
@@ -175,12 +178,24 @@ class BoundaryHook:
                     healing = await heal_async(self._site, error, *call_arguments(frame), frame, snapshot, refused)
             return self._healed(frame, healing)
         except Exception as own:
-            report("heal", own)
+            self._failed_at_that(frame, own)
             return False
 
     def value(self) -> object:
         """Return, once, what stands for the result."""
         return self._values.pop(id(_frame(1)))
+
+    def pass_on(self) -> None:
+        """Raise what the host has sent to this call while its exception was taken in."""
+        interrupt = self.interrupts.pop(id(_frame(1)), None)
+        if interrupt is not None:
+            raise interrupt
+
+    def _failed_at_that(self, frame: FrameType, own: Exception) -> None:
+        if is_interrupt(own):
+            self.interrupts[id(frame)] = own
+        else:
+            report("heal", own)
 
     @contextlib.contextmanager
     def _failing(

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from healspan.remediation.incident import Cause, Frame, Pattern, PatternPart
-from healspan.remediation.scrubbing import Scrubber
+from healspan.remediation.scrubbing import FAILED, Scrubber
 
 __all__ = [
     "MAX_SOURCE_LINE",
@@ -114,13 +114,25 @@ def collapse(line: str) -> str:
     return _SPACE.sub(" ", line).strip()
 
 
-@lru_cache(maxsize=2048)
 def source_key(line: str) -> str:
     """Return what stands for a source line in a frame path: the line, or its hash if it holds a secret."""
     collapsed = collapse(line)
-    if _CODE_SCRUBBER.session().text(collapsed, code=True) == collapsed:
-        return collapsed
-    return _digest("line", collapsed)
+    try:
+        return collapsed if _is_clean(collapsed) else _digest("line", collapsed)
+    except _Unread:
+        return _digest("line", collapsed)
+
+
+class _Unread(Exception):
+    """The scrubber could not read a line, at the end of the stack for one. Raised, since what is raised is not kept."""
+
+
+@lru_cache(maxsize=2048)
+def _is_clean(line: str) -> bool:
+    scrubbed = _CODE_SCRUBBER.session().text(line, code=True)
+    if scrubbed == FAILED:
+        raise _Unread
+    return scrubbed == line
 
 
 def mask_message(message: str) -> str:

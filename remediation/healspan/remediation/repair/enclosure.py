@@ -13,6 +13,7 @@
         try:
             if hook.failed(): return hook.value()
         except Exception: pass
+        if hook.interrupts: hook.pass_on()
         raise
 
 Inside a function all that they refer to is a constant of the code object, so no name is added, and no local variable:
@@ -28,7 +29,7 @@ those at the end have no line: lines are reached in the same order as without.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -57,7 +58,11 @@ class Runs(Protocol):
 
 
 class Hook(Protocol):
-    """What a boundary does beside calling. Nothing but `verify` may raise an `Exception`."""
+    """What a boundary does beside calling. Nothing but `verify` and `pass_on` may raise an `Exception`."""
+
+    @property
+    def interrupts(self) -> Sized:
+        """Empty unless there is something to `pass_on`, for whatever call."""
 
     def look(self) -> None:
         """Look at this call: the counter had no item left."""
@@ -88,6 +93,9 @@ class Hook(Protocol):
 
     def value(self) -> object:
         """Return, once, that value."""
+
+    def pass_on(self) -> None:
+        """Raise what the host has sent to this call while its exception was taken in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +167,10 @@ def enclose(
         orelse=[],
         finalbody=[],
     )
-    caught = ast.ExceptHandler(refer("any_exception"), None, [heal, ast.Raise()])
+    # Asked for without a call, which a stack that is full would not take.
+    sent = ast.Attribute(refer("hook"), "interrupts", ast.Load())
+    pass_on = ast.If(sent, [ast.Expr(call("pass_on"))], [])
+    caught = ast.ExceptHandler(refer("any_exception"), None, [heal, pass_on, ast.Raise()])
     end = ast.Expr(ast.Attribute(ast.Attribute(refer("calls"), "leaving", ast.Load()), "look", ast.Load()))
     begin: list[ast.stmt] = [count, reach]
     if enclosure.copied:

@@ -180,10 +180,14 @@ def function_source(function: FunctionType) -> FunctionSource:
     known = _sources.get(function)
     if known is not None and known[0] is code:
         return known[1]
+    deep: RecursionError | None = None
     for source in _slices(function, code):
         try:
             fresh = source.compile(source.tree())
-        except (SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError):
+            continue
+        except RecursionError as error:
+            deep = error
             continue
         if fresh is not None and same_code(fresh, code):
             _sources[function] = code, source
@@ -191,7 +195,7 @@ def function_source(function: FunctionType) -> FunctionSource:
     raise StaleFix(
         f"the source of {function.__module__}.{code.co_qualname} is missing or is not what runs; "
         "restart the service with the source it was started from",
-    )
+    ) from deep
 
 
 def source_hash(function: FunctionType) -> str:
@@ -203,12 +207,15 @@ def source_hash(function: FunctionType) -> str:
     known = _hashes.get(function)
     if known is not None and known[0] is code:
         return known[1]
+    text, lasting = None, True
     try:
         text = function_source(function).text()
-    except StaleFix:
-        text = None
+    except StaleFix as error:
+        # At the end of the stack no source can be read; further up it can.
+        lasting = not isinstance(error.__cause__, RecursionError)
     digest = hashlib.sha256((text if text is not None else _description(code)).encode()).hexdigest()
-    _hashes[function] = code, digest
+    if lasting:
+        _hashes[function] = code, digest
     return digest
 
 

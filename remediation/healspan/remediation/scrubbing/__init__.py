@@ -6,6 +6,7 @@ inside text, and `scrubber` puts them together.
 
 from healspan.remediation.scrubbing.keys import KeyVerdict, judge_key
 from healspan.remediation.scrubbing.scrubber import (
+    FAILED,
     MAX_TEXT,
     RULE_NAMES,
     Finding,
@@ -15,6 +16,7 @@ from healspan.remediation.scrubbing.scrubber import (
 )
 
 __all__ = [
+    "FAILED",
     "MAX_TEXT",
     "RULE_NAMES",
     "Finding",

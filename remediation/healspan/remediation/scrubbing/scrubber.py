@@ -22,7 +22,7 @@ from healspan.remediation.scrubbing.keys import KeyVerdict, judge_key
 from healspan.remediation.scrubbing.pairs import code_pairs, insert_statements, text_pairs
 from healspan.remediation.scrubbing.rules import VALUE_RULES, Rule, pattern_rule
 
-__all__ = ["MAX_TEXT", "RULE_NAMES", "Finding", "ScrubSession", "Scrubber", "marker"]
+__all__ = ["FAILED", "MAX_TEXT", "RULE_NAMES", "Finding", "ScrubSession", "Scrubber", "marker"]
 
 MAX_TEXT = 100_000
 """Characters of one text that are read; what lies beyond is dropped, never passed on unread."""
@@ -55,6 +55,10 @@ RULE_NAMES = frozenset({KEY_RULE, SQL_RULE, *(rule.name for rule in VALUE_RULES)
 def marker(rule: str) -> str:
     """Return what stands in the place of a secret; it names the rule and never holds a part of the match."""
     return f"[redacted:{rule}]"
+
+
+FAILED = marker("failed")
+"""What stands in the place of a text, or value, that a rule could not read."""
 
 
 class Finding(NamedTuple):
@@ -220,7 +224,7 @@ class ScrubSession:
         try:
             scrubbed = self._scrub(text, MAX_TEXT if limit is None else min(limit, MAX_TEXT), code=code)
         except Exception:
-            return marker("failed")
+            return FAILED
         if not code and len(text) <= _CLEAN_LENGTH and scrubbed == text:
             if len(clean) >= _CLEAN_SIZE:
                 clean.clear()
@@ -234,7 +238,7 @@ class ScrubSession:
         try:
             return self._value(value, key, 0)
         except Exception:
-            return marker("failed")
+            return FAILED
 
     def _scrub(self, text: str, limit: int, *, code: bool) -> str:
         window, partial = text, False
