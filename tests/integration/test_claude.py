@@ -58,6 +58,7 @@ def test_an_adapter_that_a_contract_judges_heals_and_is_remembered(live: Runtime
     assert (consultation.state, consultation.boundary, consultation.model) == ("healed", "claude_amount", "claude-test")
     assert consultation.asked[0].verdict == "healed"
     assert consultation.asked[0].usage == USAGE
+    gateway.wait_until_left()
     assert gateway.heard == [("in",), ("settle", USAGE, None, None), ("end", "healed"), ("out",)]
     first, second = facts(live)
     assert (first.resolution.tier, second.resolution.tier) == ("2", "1")
@@ -165,6 +166,7 @@ def test_without_an_answer_the_exception_is_the_applications(live: Runtime, kind
     assert caught.value.__context__ is None
     assert (len(asker.asked), kept[0].state) == (asked, state)
     assert ("settle", None, kind, 3.0) in gateway.heard
+    gateway.wait_until_left()
     assert gateway.heard[-1] == ("out",)
 
 
@@ -173,6 +175,7 @@ def test_a_fault_of_ours_costs_the_host_nothing(live: Runtime) -> None:
     kept = consult(live, Told([RuntimeError("ours")]), gateway)
     with pytest.raises(ValueError, match="could not convert"):
         amount("one")
+    gateway.wait_until_left()
     assert gateway.heard[-1] == ("out",)
     assert kept[0].state == "failed"
     assert len(facts(live)) == 1, "it is no incident"
@@ -229,7 +232,7 @@ def test_who_is_cancelled_gives_the_lease_back(live: Runtime) -> None:
             await task
 
     asyncio.run(main())
-    assert ("out",) in gateway.heard
+    gateway.wait_until_left()
     assert (kept[0].state, kept[0].reason) == ("failed", "it was interrupted")
     thinking.set()
     deadline = time.monotonic() + 10

@@ -10,19 +10,18 @@ from sqlalchemy import Connection
 from tests.gateways import MODEL, NOON, Process, start
 
 from healspan.remediation.claude.ask import FailureKind, Usage
-from healspan.remediation.claude.gateway import Ended
+from healspan.remediation.claude.gateway import SPREADS, Ended
 
 # Single flight
 
 
 def test_one_call_in_all_processes_diagnoses_a_pattern(processes: list[Process]) -> None:
     one, other = start(processes), start(processes, "two")
-    with one.admitted() as admission:
+    with one.admitted():
         assert one.refused().state == "diagnosing"
         assert other.refused().state == "diagnosing"
         with other.admitted("another pattern"):
             pass
-        admission.end("healed")
     with other.admitted():
         assert one.refused().state == "diagnosing"
 
@@ -186,11 +185,17 @@ def test_what_did_not_heal_rests_in_all_processes(processes: list[Process], stat
         pass
 
 
-def test_what_healed_rests_not(processes: list[Process]) -> None:
-    one = start(processes)
+def test_what_healed_rests_until_every_process_knows_the_fix_and_no_longer(processes: list[Process]) -> None:
+    one, other = start(processes, claude_cooldown_minutes=0), start(processes, "two", claude_cooldown_minutes=0)
     one.ask()
-    with one.admitted():
-        pass
+    for process in (one, other):
+        refusal = process.refused()
+        assert refusal.state == "cooldown"
+        assert "on its way" in refusal.reason
+    for process in (one, other):
+        process.later(SPREADS.total_seconds())
+        with process.admitted():
+            pass
 
 
 def test_a_diagnosis_that_broke_off_after_it_asked_rests_like_one_that_failed(processes: list[Process]) -> None:

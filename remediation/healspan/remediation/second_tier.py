@@ -1,22 +1,26 @@
 """The second tier of one process: who is asked about a failure that no known fix answers, in order.
 
-Fixes of failures like it, then the playbooks, then Claude, where the settings name a model.
+Fixes of failures like it, then the playbooks, then what is stored and does not serve, then Claude, where the settings
+name a model.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.diagnosis import Diagnoser, Playbooks
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.fix import Fix
+from healspan.remediation.incident import Pattern
 from healspan.remediation.record import Record
 from healspan.remediation.retrieval import Embedder, embedder
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.settings import Settings
+from healspan.remediation.shelved import Shelved
 from healspan.remediation.similar import Similar
 from healspan.remediation.solved import Solved
 from healspan.remediation.store import Candidate
@@ -35,6 +39,7 @@ class SecondTier:
     Args:
         settings: read once.
         serving: the fixes that serve now, by id.
+        shelved: the fixes of a pattern at a boundary that are stored and do not serve.
         scrubber: removes secrets from what leaves the process.
         sandbox: of this process.
         append: makes a fact durable.
@@ -46,6 +51,7 @@ class SecondTier:
         settings: Settings,
         *,
         serving: Callable[[], Mapping[str, Candidate]],
+        shelved: Callable[[Pattern, str], Sequence[Fix]],
         scrubber: Scrubber,
         sandbox: Sandbox,
         append: Callable[[str, Record], object],
@@ -53,7 +59,7 @@ class SecondTier:
     ) -> None:
         self.solved = Solved(settings, serving=serving, embedder=_embedder(settings.embedder))
         self.claude = self._with_claude(settings, scrubber, sandbox, append, consulted)
-        self.diagnosers: tuple[Diagnoser, ...] = (Similar(self.solved), Playbooks())
+        self.diagnosers: tuple[Diagnoser, ...] = (Similar(self.solved), Playbooks(), Shelved(shelved))
         if self.claude is not None:
             self.diagnosers += (self.claude.diagnoser,)
 

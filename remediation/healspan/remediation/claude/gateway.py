@@ -38,7 +38,7 @@ from healspan.remediation.settings import Settings
 from healspan.remediation.store.ledger import Ended, Ledger, Lost, Over, Resting, Taken
 from healspan.remediation.store.views import Amount, BreakerReport
 
-__all__ = ["Admission", "Ended", "Gateway", "Limits", "Refusal", "RefusalState"]
+__all__ = ["SPREADS", "Admission", "Ended", "Gateway", "Limits", "Refusal", "RefusalState"]
 
 logger = logging.getLogger("healspan.claude")
 
@@ -47,6 +47,9 @@ _OUTAGES = OF_THE_SERVER - {"bad_request"}
 
 _UNCHARGED: frozenset[FailureKind] = frozenset({"unauthorized", "rate_limited", "overloaded", "bad_request"})
 """The server has declined the request, so it cost nothing unless it says otherwise."""
+
+SPREADS = timedelta(seconds=10)
+"""So long a fix may need to all processes: until then none of them asks again about what it heals."""
 
 _MOST_RESTS = 10_000
 _TELL_SECONDS = 5.0
@@ -270,8 +273,10 @@ class Gateway:
             # Nothing was tried. Only a budget says that it would be in vain to come again soon.
             return None, min(rests, end_of_day(now) - now) if admission.refused.state == "budget" else none
         state = admission.ended or ("failed" if admission.asked else None)
-        if state is None or state == "healed":
+        if state is None:
             return state, none
+        if state == "healed":
+            return state, SPREADS
         if admission.failed in _OUTAGES:
             return state, min(rests, timedelta(seconds=self.limits.breaker_seconds))
         return state, rests

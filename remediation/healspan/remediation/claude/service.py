@@ -76,7 +76,8 @@ class Claude:
         )
 
     def close(self) -> None:
-        """Write down what was not yet, within a bound."""
+        """Give back what is held and write down what was not yet, within a bound."""
+        self.diagnoser.close()
         self.gateway.close()
 
 
