@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Any
 
 import pytest
-from tests.canaries import canaries, leaks
+from tests.canaries import Canary, canaries, leaks
 from tests.consulting import Told, adapter, answer, consult
 
 from healspan.instrumentation import error_boundary, pipeline
@@ -64,11 +65,61 @@ def test_no_canary_reaches_the_wire(monkeypatch: pytest.MonkeyPatch, values: str
     some = CORPUS[::8]
     with FakeClaude(lambda _: Answers(answer=answer())) as server:
         monkeypatch.setenv("HEALSPAN_CLAUDE_BASE_URL", server.url)
-        assert runtime().second_tier.claude is not None
+        claude = runtime().second_tier.claude
+        assert claude is not None
         for canary in some:
             fail(canary.value, is_text=canary.is_text)
+            claude.diagnoser.close(20)
         assert len(server.asked) == len(some)
         wire = server.wire
     assert leaks(wire, CORPUS) == []
     assert IN_SOURCE not in wire
     assert "leaky" in wire
+
+
+SECRET = "hunterTWOxyz42"
+
+
+@pytest.mark.parametrize("values", POLICIES)
+@pytest.mark.parametrize(
+    "value",
+    [
+        {b"password": SECRET},
+        {b"password": SECRET.encode()},
+        [(b"accept", b"*/*"), (b"x-api-key", SECRET.encode())],
+        [[b"x-api-key", SECRET]],
+        {"name": b"password", "value": SECRET},
+        {1: 1, "name": "password", "value": SECRET},
+        {("db", "password"): SECRET},
+        b"user=bob&password=" + SECRET.encode(),
+    ],
+    ids=["key", "key-and-value", "headers", "header", "named", "mixed-keys", "key-of-levels", "form"],
+)
+def test_names_in_bytes_are_names(live: Runtime, value: Any, values: Any) -> None:
+    asker = Told([answer()])
+    consult(live, asker, values=values)
+    fail(value, is_text=False)
+    [prompt] = asker.asked
+    assert SECRET not in prompt.turns[0].text
+
+
+@pytest.mark.parametrize("value", ["<John.Doe>", "<4711>", {"a": "<b>x</b>"}, ["<x>"], "<collections.abc>"])
+def test_a_skeleton_shows_no_text_that_looks_like_the_picture_of_an_object(live: Runtime, value: Any) -> None:
+    asker = Told([answer()])
+    consult(live, asker, values="skeleton")
+    fail(value, is_text=False)
+    shown = _failure(asker)["arguments"]["value"]
+    assert "str of" in str(shown)
+    assert "<" not in str(shown)
+
+
+def test_a_skeleton_shows_of_what_class_an_object_is(live: Runtime) -> None:
+    asker = Told([answer()])
+    consult(live, asker, values="skeleton")
+    fail(Canary("one", "two", 3), is_text=False)
+    assert _failure(asker)["arguments"]["value"] == "<tests.canaries.Canary>"
+
+
+def _failure(asker: Told) -> Any:
+    text = asker.asked[0].turns[0].text
+    return json.loads(text.partition("<failure>\n")[2].partition("\n</failure>")[0])

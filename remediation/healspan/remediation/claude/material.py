@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, Literal
 
 from pydantic import JsonValue, TypeAdapter
@@ -46,6 +49,7 @@ MOST_VALUES = 32_000
 MOST_TEXT = 60_000
 """Characters of the whole failure; beyond it values and outer functions are left out, and it is said that they were."""
 
+_PICTURE = re.compile(r"<(?P<module>[\w.]{1,100})\.(?P<name>\w{1,100})>")
 _MARKS = "⟪", "⟫"
 
 
@@ -238,15 +242,22 @@ def _shape(value: JsonValue) -> JsonValue:
         case int() | float():
             return type(value).__name__
         case str():
-            # The picture of an object is its type already.
-            return (
-                value if value.startswith("<") and value.endswith(">") and " " not in value else f"str of {len(value)}"
-            )
+            return value if _is_picture(value) else f"str of {len(value)}"
         case list():
             kinds = list(dict.fromkeys(json.dumps(_shape(item)) for item in value))
             return {"list of": len(value), "items": [json.loads(kind) for kind in kinds[:5]]}
         case dict():
             return {name: _shape(item) for name, item in value.items()}
+
+
+def _is_picture(text: str) -> bool:
+    """Whether a text is the picture of an object, its class between angle brackets, and not something in a document.
+
+    Only a class that is loaded here is believed to be one; it is looked up without running any code.
+    """
+    match = _PICTURE.fullmatch(text)
+    module = None if match is None else sys.modules.get(match["module"])
+    return isinstance(module, ModuleType) and isinstance(vars(module).get(match["name"]) if match else None, type)
 
 
 def _sources(call: FailedCall) -> list[JsonValue]:

@@ -4,6 +4,7 @@
 inside text, and `scrubber` puts them together.
 """
 
+from healspan.remediation.scrubbing.entries import name_of
 from healspan.remediation.scrubbing.keys import KeyVerdict, judge_key
 from healspan.remediation.scrubbing.scrubber import (
     MAX_TEXT,
@@ -23,4 +24,5 @@ __all__ = [
     "Scrubber",
     "judge_key",
     "marker",
+    "name_of",
 ]
