@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import JsonValue, TypeAdapter
 
 from healspan.remediation.boundary import UNSET, Between, FailedCall, FailingFrame, Tunable
+from healspan.remediation.claude.code import marked, without_secrets
 from healspan.remediation.claude.drafting import failing_location
 from healspan.remediation.diagnosis import failing_frame
 from healspan.remediation.errors import HealspanError
@@ -49,8 +50,12 @@ MOST_VALUES = 32_000
 MOST_TEXT = 60_000
 """Characters of the whole failure; beyond it values and outer functions are left out, and it is said that they were."""
 
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U000e0000-\U000e0fff]",
+)
+"""White space other than blanks, characters without a shape, and those that turn the direction of a text."""
 _PICTURE = re.compile(r"<(?P<module>[\w.]{1,100})\.(?P<name>\w{1,100})>")
-_MARKS = "⟪", "⟫"
 
 
 @functools.cache
@@ -96,7 +101,7 @@ def failure_text(
         "failure": _failure(call, values, session),
         "boundary": _boundary(call),
         "arguments": _arguments(call, values, session),
-        "source": [*_sources(call)],
+        "source": [*_sources(call, session)],
         "tried_on_this_call": [_decision(one) for one in decisions],
         "solved_before": [_solution(alike) for alike in solved(call.incident, MOST_EXAMPLES)],
         "tried_before": [attempt.model_dump(mode="json") for attempt in call.incident.prior_fix_attempts],
@@ -113,8 +118,14 @@ def failure_text(
 
 
 def _json(value: object) -> str:
-    # No "<" survives, so no text in it can look like a tag around it.
-    return json.dumps(value, ensure_ascii=False, indent=1).replace("<", "\\u003c")
+    # No "<" survives, so no text in it can look like a tag around it; nor does what nobody sees: instructions hide in
+    # it, and it is often what is wrong with a text.
+    text = json.dumps(value, ensure_ascii=False, indent=1).replace("<", "\\u003c")
+    return text if text.isascii() else _UNSEEN.sub(_spelled, text)
+
+
+def _spelled(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]
 
 
 def _parameters(schema: dict[str, Any]) -> dict[str, JsonValue]:
@@ -260,7 +271,7 @@ def _is_picture(text: str) -> bool:
     return isinstance(module, ModuleType) and isinstance(vars(module).get(match["name"]) if match else None, type)
 
 
-def _sources(call: FailedCall) -> list[JsonValue]:
+def _sources(call: FailedCall, session: ScrubSession) -> list[JsonValue]:
     """Return the source of the failing function and of its callers inside the boundary, innermost first."""
     failing = failing_frame(call.frames)
     shown: list[JsonValue] = []
@@ -273,19 +284,19 @@ def _sources(call: FailedCall) -> list[JsonValue]:
         seen.add(id(frame.code))
         lines = source_lines(frame.code, frame.module)
         if lines is not None:
-            shown.append(_marked(frame, *lines, failing=frame is failing))
+            shown.append(_source(frame, *lines, session, failing=frame is failing))
     return shown
 
 
-def _marked(frame: FailingFrame, first: int, lines: Sequence[str], *, failing: bool) -> JsonValue:
-    text = list(lines)
+def _source(
+    frame: FailingFrame, first: int, lines: Sequence[str], session: ScrubSession, *, failing: bool
+) -> JsonValue:
+    text = without_secrets(lines, session)
     at = 0
     if frame.position is not None:
         line, end_line, column, end_column = frame.position
         at = line - first
-        if 0 <= at < len(text) and 0 <= end_line - first < len(text):
-            text[end_line - first] = _insert(text[end_line - first], end_column, _MARKS[1])
-            text[at] = _insert(text[at], column, _MARKS[0])
+        text = marked(lines, text, (at, end_line - first, column, end_column))
     start = max(0, min(at - MOST_SOURCE // 2, len(text) - MOST_SOURCE))
     return {
         "module": frame.module,
@@ -294,11 +305,6 @@ def _marked(frame: FailingFrame, first: int, lines: Sequence[str], *, failing: b
         "first_line": first + start,
         "text": "\n".join(text[start : start + MOST_SOURCE]),
     }
-
-
-def _insert(line: str, column: int, mark: str) -> str:
-    raw = line.encode()
-    return (raw[:column] + mark.encode() + raw[column:]).decode(errors="replace")
 
 
 def _solution(alike: Alike) -> JsonValue:

@@ -245,6 +245,27 @@ class ScrubSession:
         except Exception:
             return marker("failed")
 
+    def lines(self, lines: Sequence[str]) -> list[str]:
+        """Return as many lines without secrets, looked for in all of them together.
+
+        A secret of several lines leaves its marker on each. What lies beyond `MAX_TEXT` is a marker.
+        """
+        text = "\n".join(lines)
+        if len(text) > MAX_TEXT:
+            read = text[:MAX_TEXT].count("\n")
+            return [*self.lines(lines[:read]), *[marker("cut")] * (len(lines) - read)]
+        try:
+            pieces: list[str] = []
+            place = 0
+            for span in self.scrubber.spans(text):
+                mark = self._replacement(text, span, code=False)
+                more = text.count("\n", span.start, span.end)
+                pieces += (text[place : span.start], "\n".join([mark] * (more + 1)))
+                place = span.end
+            return [_storable(line) for line in ("".join(pieces) + text[place:]).split("\n")]
+        except Exception:
+            return [marker("failed")] * len(lines)
+
     def _scrub(self, text: str, limit: int, *, code: bool) -> str:
         window, partial = text, False
         if len(text) > limit + _MARGIN:
