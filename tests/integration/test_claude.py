@@ -14,13 +14,16 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tests.consulting import USAGE, WORDS, No, Open, Told, adapter, answer, consult
-from tests.observe import facts
+from tests.observe import drained, facts
 
 from healspan.instrumentation import error_boundary
 from healspan.remediation.claude import diagnoser
 from healspan.remediation.claude.answer import ProposedFallback, ProposedRepair, ProposedRetry, ProposedStrategy
 from healspan.remediation.claude.ask import AskFailed
 from healspan.remediation.runtime import Runtime
+from healspan.remediation.store.repository import Store
+
+SECRET = "sk-ant-api03-Zq8fjw20fkXo2kfLwq0Zk"
 
 
 @error_boundary("claude_amount", output=float, retry_safe=True)
@@ -331,3 +334,45 @@ def test_what_nobody_sees_is_spelled(live: Runtime) -> None:
     assert "é 漢" in text
     shown = json.loads(text.partition("<failure>\n")[2].partition("\n</failure>")[0])
     assert shown["arguments"]["text"] == f"12{hidden}3 é 漢"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'key = "{SECRET}"\nreturn 1.0',
+        'return {"https://bob:hunter2@host/": 1.0}[arguments["text"]]',
+        'return float("4111 1111 1111 1111".replace(" ", ""))',
+    ],
+    ids=["key", "url", "card"],
+)
+def test_a_secret_in_a_step_is_refused_since_a_fix_is_kept(live: Runtime, body: str) -> None:
+    asker = Told([answer(adapter(body))])
+    kept = consult(live, asker)
+    with pytest.raises(ValueError, match="could not convert"):
+        amount("one")
+    assert "holds a secret" in kept[0].asked[0].verdict
+    drained(live)
+    with Store.open(live.settings) as store:
+        assert store.fixes.list() == ()
+
+
+def test_words_that_adapters_use_are_no_secrets(live: Runtime) -> None:
+    consult(live, Told([answer(adapter(f'key = "net_sales"\ntoken = arguments["text"]\n{WORDS}'))]))
+    assert amount("one") == 1.0
+
+
+def test_the_words_of_an_answer_are_scrubbed_and_bounded_before_they_are_kept(live: Runtime) -> None:
+    said = f"The key {SECRET} is not accepted\0" + "x" * 50_000
+    words: dict[str, Any] = dict.fromkeys(("root_cause", "disproof", "instruction", "risk_assessment"), said) | {
+        "evidence": [said] * 100
+    }
+    asker = Told([answer(adapter('raise ValueError("no")'), **words), answer(adapter(WORDS), **words)])
+    kept = consult(live, asker)
+    assert amount("one") == 1.0
+    drained(live)
+    with Store.open(live.settings) as store:
+        [view] = store.fixes.list()
+    for text in (kept[0].model_dump_json(), view.fix.model_dump_json(), asker.asked[1].turns[1].text):
+        assert SECRET not in text
+        assert "\\u0000" not in text
+        assert len(text) < 200_000

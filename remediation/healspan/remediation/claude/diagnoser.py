@@ -22,6 +22,7 @@ from opentelemetry.trace import get_tracer
 
 from healspan.remediation.attributes import BOUNDARY, DIAGNOSE_SPAN, DIAGNOSIS_STATE, INCIDENT_ID, PATTERN
 from healspan.remediation.boundary import FailedCall
+from healspan.remediation.claude.answer import Answer
 from healspan.remediation.claude.ask import Asker, AskFailed, FailureKind, Prompt, Reply, Usage
 from healspan.remediation.claude.consultation import Asked, Consultation, ConsultationState
 from healspan.remediation.claude.drafting import draft_of
@@ -176,7 +177,9 @@ class ClaudeDiagnoser:
         for _ in range(MOST_PROPOSALS):
             story.begin(prompt, progress)
             came = yield from self._aside(functools.partial(self._in_span, story.parent, call, prompt, admission))
-            story.came(came, self._cost)
+            if isinstance(came, Reply):
+                came = came.model_copy(update={"answer": self._prompter.cleaned(came.answer)})
+            story.came(came, self._prompter.stored, self._cost)
             if isinstance(came, AskFailed) and came.kind in _AGAIN:
                 continue
             if not isinstance(came, Reply):
@@ -233,6 +236,9 @@ class ClaudeDiagnoser:
 
     def _drafted(self, reply: Reply, call: FailedCall, version: str) -> FixDraft | str:
         """Return the proposal as a draft, or why it can be none; the sandbox that checks it may have to start."""
+        secret = self._prompter.secret_in(reply.answer.steps)
+        if secret is not None:
+            return f"it can be no fix here: a step holds a secret ({secret}), and fixes are stored and read by people"
         try:
             return draft_of(reply.answer, call, origin=f"{reply.model}:{version}", sandbox=self._sandbox)
         except HealspanError as refusal:
@@ -354,7 +360,12 @@ class _Story:
         self._decided, self._proposed = len(progress.decisions), len(progress.proposed)
         self._written = len(progress.facts)
 
-    def came(self, came: Reply | AskFailed | Refusal, cost: Callable[[Usage, str], Decimal | None]) -> None:
+    def came(
+        self,
+        came: Reply | AskFailed | Refusal,
+        stored: Callable[[Answer], Answer],
+        cost: Callable[[Usage, str], Decimal | None],
+    ) -> None:
         """Take in what came of the question."""
         last = self.asked[-1]
         if isinstance(came, Reply):
@@ -362,7 +373,7 @@ class _Story:
             paid = cost(came.usage, came.model)
             self.asked[-1] = last.model_copy(
                 update={
-                    "answer": came.answer,
+                    "answer": stored(came.answer),
                     "usage": came.usage,
                     "cost_usd": paid,
                     "seconds": came.seconds,

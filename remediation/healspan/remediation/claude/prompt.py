@@ -6,12 +6,14 @@ import functools
 from collections.abc import Sequence
 from importlib import resources
 
+from pydantic import JsonValue
+
 from healspan.remediation.boundary import FailedCall
-from healspan.remediation.claude.answer import Answer
+from healspan.remediation.claude.answer import Answer, ProposedStep
 from healspan.remediation.claude.ask import Prompt, Turn
 from healspan.remediation.claude.material import SolvedLike, Values, catalogue_text, failure_text, nothing_like
 from healspan.remediation.incident import Decision
-from healspan.remediation.scrubbing import Scrubber
+from healspan.remediation.scrubbing import RULE_NAMES, Scrubber
 
 __all__ = ["VERSION", "Prompter"]
 
@@ -19,6 +21,9 @@ VERSION = "diagnose-1"
 """Of the reviewed text. Another text is another file with another number: fixes name the one they come from."""
 
 _MOST_VERDICT = 2_000
+_MOST_WORDS, _MOST_EVIDENCE = 2_000, 20
+_BY_FORM = frozenset({"pem", "url_credentials", "api_key", "jwt", "bearer", "basic", "card", "iban", "ssn"})
+"""Rules that a step is refused by. Others go by names and by chance: ``key = "revenue"`` is what adapters say."""
 
 
 class Prompter:
@@ -34,6 +39,10 @@ class Prompter:
 
     def __init__(self, scrubber: Scrubber, values: Values, *, solved: SolvedLike = nothing_like) -> None:
         self._scrubber = scrubber
+        self._by_form = Scrubber(
+            disabled_patterns=scrubber.disabled_patterns | (RULE_NAMES - _BY_FORM),
+            extra_patterns=scrubber.extra_patterns,
+        )
         self._solved = solved
         self.values = values
 
@@ -42,6 +51,29 @@ class Prompter:
         text = failure_text(call, decisions, values=self.values, scrubber=self._scrubber, solved=self._solved)
         turn = Turn(role="user", text=f"<failure>\n{text}\n</failure>\n\nDiagnose this failure.")
         return Prompt(version=VERSION, system=(_reviewed(VERSION), catalogue_text()), turns=(turn,))
+
+    def cleaned(self, answer: Answer) -> Answer:
+        """Return an answer whose words may be kept: scrubbed and bounded. Its steps are as they came.
+
+        A model may have read, decoded or put together what nobody saw in what it was sent.
+        """
+        session = self._scrubber.session()
+        words = {
+            name: session.text(getattr(answer, name), _MOST_WORDS)
+            for name in ("root_cause", "disproof", "instruction", "risk_assessment")
+        }
+        evidence = [session.text(one, _MOST_WORDS) for one in answer.evidence[:_MOST_EVIDENCE]]
+        return answer.model_copy(update={**words, "evidence": evidence})
+
+    def stored(self, answer: Answer) -> Answer:
+        """Return an answer as it is written down, its steps scrubbed as well; what runs is kept with the fix."""
+        value: JsonValue = answer.model_dump(mode="json")
+        return Answer.model_validate(self._scrubber.scrub_value(value))
+
+    def secret_in(self, steps: Sequence[ProposedStep]) -> str | None:
+        """Say what kind of secret steps hold that a fix would keep; None if they hold none that its form gives away."""
+        value: JsonValue = [step.model_dump(mode="json") for step in steps]
+        return next((one.rule for one in self._by_form.explain(value)), None)
 
     def again(self, prompt: Prompt, answer: Answer, verdict: str) -> Prompt:
         """Return the question after a proposal that did not hold."""
