@@ -11,7 +11,7 @@ from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.claude.diagnoser import ClaudeDiagnoser
 from healspan.remediation.claude.gateway import Gateway
 from healspan.remediation.claude.material import SolvedLike
-from healspan.remediation.claude.messages import MessagesAsker, is_installed
+from healspan.remediation.claude.messages import MessagesAsker, is_installed, usable
 from healspan.remediation.claude.prices import Prices, cost, price_of, with_prices
 from healspan.remediation.claude.prompt import Prompter
 from healspan.remediation.errors import ConfigurationError
@@ -100,6 +100,10 @@ def why_off(settings: Settings) -> str | None:
         return "Claude is not asked: set ANTHROPIC_API_KEY, or HEALSPAN_CLAUDE_BASE_URL for a server that needs no key"
     if not settings.claude_tokens_per_request:
         return "Claude is not asked: HEALSPAN_CLAUDE_TOKENS_PER_REQUEST is 0"
+    try:
+        usable(settings.claude_base_url)
+    except ConfigurationError as error:
+        return f"Claude is not asked: {error}"
     return None
 
 

@@ -25,7 +25,9 @@ from healspan.remediation.golden import UNSTORED
 from healspan.remediation.modules import NAMELESS, live_module
 from healspan.remediation.record import Record
 from healspan.remediation.repairers import catalogue
+from healspan.remediation.retrieval import embedder
 from healspan.remediation.sandbox import Sandbox
+from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.settings import Settings
 from healspan.remediation.signing import KeyRing, Reviewer
 from healspan.remediation.staleness import why_stale
@@ -68,6 +70,7 @@ class SettingLine(Record):
 
 def setting_lines(settings: Settings, environment: Mapping[str, str]) -> Iterator[SettingLine]:
     """Yield every setting with its source."""
+    scrubber = Scrubber()
     for name in type(settings).model_fields:
         variables = [f"HEALSPAN_{name.upper()}", *(["OTEL_SERVICE_NAME"] if name == "service_name" else [])]
         source = next((one for one in variables if environment.get(one)), "default")
@@ -76,7 +79,8 @@ def setting_lines(settings: Settings, environment: Mapping[str, str]) -> Iterato
             with contextlib.suppress(HealspanError):
                 value = Database.for_tool(settings).name
         text = ", ".join(value) if isinstance(value, tuple) else str(value)
-        yield SettingLine(name=name, value=text, source=source)
+        # An address may hold a password that belongs elsewhere.
+        yield SettingLine(name=name, value=scrubber.scrub_text(text), source=source)
 
 
 def run_checks(
@@ -98,6 +102,7 @@ def run_checks(
     yield from _extras()
     yield from _sandbox(settings)
     yield _claude(settings)
+    yield from _embedder(settings)
 
 
 def _environment(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
@@ -142,7 +147,26 @@ def _claude(settings: Settings) -> Check:
             status="warning",
             detail=f"{told}; its price is not known, so budgets in money do not hold: set HEALSPAN_CLAUDE_PRICES",
         )
+    if settings.claude_lease_seconds <= settings.claude_timeout_seconds:
+        return Check(
+            name="Claude",
+            status="warning",
+            detail=f"{told}; a request may outlast its lease, and another process would ask as well: set "
+            "HEALSPAN_CLAUDE_LEASE_SECONDS above HEALSPAN_CLAUDE_TIMEOUT_SECONDS",
+        )
     return Check(name="Claude", status="ok", detail=told)
+
+
+def _embedder(settings: Settings) -> Iterator[Check]:
+    if not settings.embedder:
+        return
+    try:
+        embedder(settings.embedder)
+    except HealspanError as error:
+        detail = f"failures are compared without an embedder: {error}"
+        yield Check(name="embedder", status="warning", detail=detail)
+    else:
+        yield Check(name="embedder", status="ok", detail=f"failures are compared with {settings.embedder!r} as well")
 
 
 def _data_directory(path: Path) -> Iterator[Check]:
