@@ -46,6 +46,11 @@ def chosen_words(text: str) -> float:
     return {"one": 1.0}[text]
 
 
+@error_boundary("claude_numbers", output=list, retry_safe=True)
+def numbers(values: list[float]) -> list[float]:
+    raise LookupError("no way")
+
+
 @error_boundary("claude_async", output=float, retry_safe=True)
 async def amount_async(text: str) -> float:
     return float(text)
@@ -376,3 +381,26 @@ def test_the_words_of_an_answer_are_scrubbed_and_bounded_before_they_are_kept(li
         assert SECRET not in text
         assert "\\u0000" not in text
         assert len(text) < 200_000
+
+
+@pytest.mark.parametrize("body", ['return float("nan")', 'return float("-inf")', "return 1e308 * 10"])
+def test_a_number_that_is_none_is_no_result(live: Runtime, body: str) -> None:
+    kept = consult(live, Told([answer(adapter(body))]))
+    with pytest.raises(ValueError, match="could not convert"):
+        amount("one")
+    assert "not finite" in kept[0].asked[0].verdict
+
+
+def test_a_number_that_is_none_may_come_back_where_one_was_given(live: Runtime) -> None:
+    consult(live, Told([answer(adapter('return [one for one in arguments["values"]]'))]))
+    assert str(numbers([1.0, float("nan")])) == "[1.0, nan]"
+
+
+def test_a_verdict_repeats_no_more_of_a_proposal_than_is_good(live: Runtime) -> None:
+    asker = Told([answer(ProposedStrategy(kind="strategy", strategy=f"{SECRET} " + "x" * 50_000, arguments=[]))])
+    kept = consult(live, asker)
+    with pytest.raises(ValueError, match="could not convert"):
+        amount("one")
+    for verdict in (kept[0].asked[0].verdict, asker.asked[1].turns[2].text):
+        assert SECRET not in verdict
+        assert len(verdict) < 3_000

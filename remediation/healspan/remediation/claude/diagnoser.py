@@ -195,7 +195,7 @@ class ClaudeDiagnoser:
                 verdict = story.look(progress)
                 if story.state != "failed":
                     return
-            story.told(verdict)
+            story.told(self._prompter.told(verdict))
             prompt = self._prompter.again(prompt, came.answer, verdict)
 
     def _in_span(

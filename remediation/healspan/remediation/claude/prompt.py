@@ -75,9 +75,13 @@ class Prompter:
         value: JsonValue = [step.model_dump(mode="json") for step in steps]
         return next((one.rule for one in self._by_form.explain(value)), None)
 
+    def told(self, verdict: str) -> str:
+        """Return a verdict as it may be kept and told: it names what was proposed, which may be anything."""
+        return self._scrubber.scrub_text(verdict, _MOST_VERDICT)
+
     def again(self, prompt: Prompt, answer: Answer, verdict: str) -> Prompt:
         """Return the question after a proposal that did not hold."""
-        told = self._scrubber.scrub_text(verdict, _MOST_VERDICT).replace("<", "\\u003c")
+        told = self.told(verdict).replace("<", "\\u003c")
         turns = (
             Turn(role="assistant", text=answer.model_dump_json()),
             Turn(
