@@ -367,7 +367,7 @@ def test_words_that_adapters_use_are_no_secrets(live: Runtime) -> None:
 
 
 def test_the_words_of_an_answer_are_scrubbed_and_bounded_before_they_are_kept(live: Runtime) -> None:
-    said = f"The key {SECRET} is not accepted\0" + "x" * 50_000
+    said = f"The key {SECRET} is not accepted\0\nstate  active " + "x " * 50_000
     words: dict[str, Any] = dict.fromkeys(("root_cause", "disproof", "instruction", "risk_assessment"), said) | {
         "evidence": [said] * 100
     }
@@ -380,6 +380,7 @@ def test_the_words_of_an_answer_are_scrubbed_and_bounded_before_they_are_kept(li
     for text in (kept[0].model_dump_json(), view.fix.model_dump_json(), asker.asked[1].turns[1].text):
         assert SECRET not in text
         assert "\\u0000" not in text
+        assert "accepted␀ state active" in text
         assert len(text) < 200_000
 
 
@@ -404,3 +405,21 @@ def test_a_verdict_repeats_no_more_of_a_proposal_than_is_good(live: Runtime) -> 
     for verdict in (kept[0].asked[0].verdict, asker.asked[1].turns[2].text):
         assert SECRET not in verdict
         assert len(verdict) < 3_000
+
+
+@pytest.mark.parametrize("values", ["skeleton", "scrubbed"])
+def test_a_skeleton_shows_of_what_was_solved_the_steps_and_no_words(live: Runtime, values: Any) -> None:
+    told = answer(adapter(WORDS), root_cause="Mr Smith owes $4,711.", instruction="Read what Mr Smith owes.")
+    consult(live, Told([told]))
+    assert amount("one") == 1.0
+    [candidate] = live.index.snapshot.candidates.values()
+    asker = Told([answer()])
+    consult(live, asker, values=values)
+    diagnoser: Any = live.engine._diagnosers[-1]
+    hit = mock.Mock(why=("message and lines 0.90: smith",))
+    diagnoser._prompter._solved = lambda incident, limit: [mock.Mock(candidate=candidate, hit=hit)]
+    with pytest.raises(ValueError, match="could not convert"):
+        untyped("one")
+    shown = asker.asked[0].turns[0].text
+    assert "words[arguments" in shown
+    assert ("mith" in shown) is (values == "scrubbed")

@@ -103,7 +103,9 @@ def failure_text(
         "arguments": _arguments(call, values, session),
         "source": [*_sources(call, session)],
         "tried_on_this_call": [_decision(one) for one in decisions],
-        "solved_before": [_solution(alike) for alike in solved(call.incident, MOST_EXAMPLES)],
+        "solved_before": [
+            _solution(alike, skeleton=values == "skeleton") for alike in solved(call.incident, MOST_EXAMPLES)
+        ],
         "tried_before": [attempt.model_dump(mode="json") for attempt in call.incident.prior_fix_attempts],
     }
     # Again, and the names with the values: what was harmless where it stood may not be harmless here.
@@ -307,17 +309,21 @@ def _source(
     }
 
 
-def _solution(alike: Alike) -> JsonValue:
+def _solution(alike: Alike, *, skeleton: bool) -> JsonValue:
     fix = alike.candidate.fix
+    # Words that were written with values at hand may quote them, and what both failures say is words of this one.
+    words: dict[str, JsonValue] = {
+        "root_cause": fix.diagnosis,
+        "fix": fix.fix_instruction,
+        "why_alike": [*alike.hit.why],
+    }
     return {
         "failure": fix.pattern,
         "boundary": fix.scope.module,
-        "root_cause": fix.diagnosis,
-        "fix": fix.fix_instruction,
+        **({} if skeleton else words),
         "steps": [step.model_dump(mode="json", exclude={"source_hash"}) for step in fix.steps],
         "state": str(alike.candidate.change.state),
         "record": alike.candidate.score,
-        "why_alike": [*alike.hit.why],
     }
 
 

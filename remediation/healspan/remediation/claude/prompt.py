@@ -59,10 +59,10 @@ class Prompter:
         """
         session = self._scrubber.session()
         words = {
-            name: session.text(getattr(answer, name), _MOST_WORDS)
+            name: _on_one_line(session.text(getattr(answer, name), _MOST_WORDS))
             for name in ("root_cause", "disproof", "instruction", "risk_assessment")
         }
-        evidence = [session.text(one, _MOST_WORDS) for one in answer.evidence[:_MOST_EVIDENCE]]
+        evidence = [_on_one_line(session.text(one, _MOST_WORDS)) for one in answer.evidence[:_MOST_EVIDENCE]]
         return answer.model_copy(update={**words, "evidence": evidence})
 
     def stored(self, answer: Answer) -> Answer:
@@ -91,6 +91,11 @@ class Prompter:
             ),
         )
         return prompt.model_copy(update={"turns": (*prompt.turns, *turns)})
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text that cannot look like the next line of what is printed about it."""
+    return " ".join(text.split())
 
 
 @functools.cache
