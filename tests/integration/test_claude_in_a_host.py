@@ -15,6 +15,7 @@ from healspan.instrumentation import error_boundary
 from healspan.remediation.claude.ask import Prompt, Reply
 from healspan.remediation.runtime import Runtime, runtime
 from healspan.remediation.store.database import Database
+from healspan.remediation.store.repository import Store
 from healspan.remediation.testing import FakeClaude
 
 
@@ -106,3 +107,20 @@ def test_a_diagnosis_that_cannot_be_written_down_has_healed_all_the_same(
     assert amount("two") == 2.0
     wait_until(lambda: "OSError" in caplog.text, "it to be said")
     assert "hunter2" not in caplog.text
+
+
+def test_a_kill_switch_that_is_turned_while_claude_thinks_is_obeyed(live: Runtime) -> None:
+    class Switched(Told):
+        def ask(self, prompt: Prompt) -> Reply:
+            with Store.open(live.settings) as store:
+                store.controls.set_disabled(True, actor="somebody")
+            wait_until(lambda: live.index.disabled, "the switch to be seen")
+            return super().ask(prompt)
+
+    asker = Switched([answer(adapter('raise ValueError("no")')), answer(adapter(WORDS))])
+    kept = consult(live, asker)
+    with pytest.raises(ValueError, match="could not convert"):
+        amount("one")
+    assert len(asker.asked) == 1
+    assert [one.state for one in kept] == ["failed"]
+    assert live.index.snapshot.candidates == {}
