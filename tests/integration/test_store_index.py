@@ -58,6 +58,51 @@ def test_a_serving_fix_is_found_by_its_pattern(store: Store, index: FixIndex) ->
     assert latest.state is PROPOSED
 
 
+def test_what_a_diagnosis_has_found_and_what_does_not_serve_is_on_the_shelf(store: Store, index: FixIndex) -> None:
+    proposed, lapsed, serving = (make_fix(context_keys={"number": f"{number}"}) for number in range(3))
+    store.fixes.add(proposed, make_change(proposed, 1, PROPOSED, None))
+    serve(store, lapsed, expires=datetime.now(UTC) - timedelta(days=1))
+    serve(store, serving)
+    index.refresh()
+    assert [fix.fix_id for fix in index.shelved(make_pattern(), "m")] == [lapsed.fix_id, proposed.fix_id]
+    assert found(index) == [serving.fix_id], "nothing on the shelf serves"
+    assert index.shelved(make_pattern("b"), "m") == ()
+    assert index.shelved(make_pattern(), "other boundary") == ()
+
+
+def test_what_this_process_has_proposed_is_on_the_shelf_at_once(index: FixIndex) -> None:
+    fix = make_fix()
+    assert index.add(fix, make_change(fix, 1, PROPOSED, None))
+    assert index.shelved(make_pattern(), "m") == (fix,)
+    assert found(index) == []
+
+
+def test_what_somebody_said_no_to_or_a_human_wrote_is_not_on_the_shelf(store: Store, index: FixIndex) -> None:
+    suspended, by_human = make_fix(), make_fix(context_keys={"a": "b"})
+    expired = make_fix(context_keys={"c": "d"}, expires_at=datetime.now(UTC))
+    wider = make_fix(match=Match.LOOSE)
+    serve(store, suspended)
+    store.fixes.append_change(make_change(suspended, 3, SUSPENDED, TRIAL))
+    store.fixes.add(by_human, make_change(by_human, 1, PROPOSED, None, actor="human:ann"))
+    for fix in (expired, wider):
+        store.fixes.add(fix, make_change(fix, 1, PROPOSED, None))
+    index.refresh()
+    assert index.shelved(make_pattern(), "m") == ()
+
+
+def test_a_proposal_that_nobody_trusted_has_signed_is_not_on_the_shelf_and_no_news(
+    store: Store, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = KeyRing.open(settings.keys_dir)
+    index = FixIndex(settings, trust=keys.trust)
+    unsigned, signed = make_fix(), keys.sign_fix(make_fix(context_keys={"a": "b"}))
+    store.fixes.add(unsigned, make_change(unsigned, 1, PROPOSED, None))
+    store.fixes.add(signed, keys.sign_change(make_change(signed, 1, PROPOSED, None)))
+    index.refresh()
+    assert [fix.fix_id for fix in index.shelved(make_pattern(), "m")] == [signed.fix_id]
+    assert caplog.records == []
+
+
 def test_candidates_come_exact_first_then_by_context_then_by_score(store: Store, index: FixIndex) -> None:
     boundary, loose = make_fix(match=Match.BOUNDARY), make_fix(match=Match.LOOSE)
     low, high = make_fix(), make_fix(context_keys={"document_type": "10-Q"})

@@ -196,6 +196,7 @@ class FixIndex:
             if one.fix is not None
             and (one.fix.scope.match, one.fix.scope.module, one.fix.scope.exact) == (Match.EXACT, module, pattern.exact)
             and one.fix.fix_id not in serving
+            and one.fix.expires_at is None
             and one.change.actor == "engine"
             and not one.change.by_human
         ]
