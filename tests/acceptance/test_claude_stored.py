@@ -289,3 +289,18 @@ def test_a_diagnosis_that_waited_in_the_queue_while_another_found_it(
     assert server.asked_since() == 0
     assert list(live.index.snapshot.candidates) == [known]
     assert stored.later("two") == 2.0
+
+
+def test_what_somebody_said_no_to_is_told_with_the_reason_and_not_proposed_again(server: Server) -> None:
+    fix = server.diagnose(RISKY)
+    rejected = CliRunner().invoke(app, ["review", "reject", fix.fix_id[:12], "--reason", "a word is no amount"])
+    assert rejected.exit_code == 0, rejected.output
+    shut_down()
+    server.says = RISKY
+    assert in_a_new_process("two") == {"values": [["could not convert string to float: 'two'"]], "ran": []}
+    assert server.asked_since() > 0
+    question = server.fake.asked[-1].json["messages"][0]["content"]
+    told = json.loads(question.partition("<failure>\n")[2].partition("\n</failure>")[0])["tried_before"]
+    assert [(one["state"], one["reason"]) for one in told] == [("retired", "a word is no amount")]
+    assert told[0]["steps"][0]["text"].encode() == stored_text(fix)
+    assert [one.fix_id for one in fixes()] == [fix.fix_id]

@@ -58,39 +58,34 @@ def test_a_serving_fix_is_found_by_its_pattern(store: Store, index: FixIndex) ->
     assert latest.state is PROPOSED
 
 
-def test_what_a_diagnosis_has_found_and_what_does_not_serve_is_on_the_shelf(store: Store, index: FixIndex) -> None:
-    proposed, lapsed, serving = (make_fix(context_keys={"number": f"{number}"}) for number in range(3))
+def resting(index: FixIndex, name: str = "a", module: str = "m") -> list[str]:
+    return [one.fix.fix_id for one in index.resting(make_pattern(name), module)]
+
+
+def test_what_is_for_a_failure_and_does_not_serve_is_known_too(store: Store, index: FixIndex) -> None:
+    proposed, lapsed, suspended, serving = (make_fix(context_keys={"number": f"{number}"}) for number in range(4))
     store.fixes.add(proposed, make_change(proposed, 1, PROPOSED, None))
     serve(store, lapsed, expires=datetime.now(UTC) - timedelta(days=1))
+    serve(store, suspended)
+    store.fixes.append_change(make_change(suspended, 3, SUSPENDED, TRIAL))
     serve(store, serving)
+    wider = make_fix(match=Match.LOOSE)
+    store.fixes.add(wider, make_change(wider, 1, PROPOSED, None))
     index.refresh()
-    assert [fix.fix_id for fix in index.shelved(make_pattern(), "m")] == [lapsed.fix_id, proposed.fix_id]
-    assert found(index) == [serving.fix_id], "nothing on the shelf serves"
-    assert index.shelved(make_pattern("b"), "m") == ()
-    assert index.shelved(make_pattern(), "other boundary") == ()
+    assert resting(index) == [suspended.fix_id, lapsed.fix_id, proposed.fix_id]
+    assert found(index) == [serving.fix_id], "none of them serves"
+    assert resting(index, "b") == []
+    assert resting(index, module="other boundary") == []
 
 
-def test_what_this_process_has_proposed_is_on_the_shelf_at_once(index: FixIndex) -> None:
+def test_what_this_process_has_proposed_is_known_at_once(index: FixIndex) -> None:
     fix = make_fix()
     assert index.add(fix, make_change(fix, 1, PROPOSED, None))
-    assert index.shelved(make_pattern(), "m") == (fix,)
+    assert resting(index) == [fix.fix_id]
     assert found(index) == []
 
 
-def test_what_somebody_said_no_to_or_a_human_wrote_is_not_on_the_shelf(store: Store, index: FixIndex) -> None:
-    suspended, by_human = make_fix(), make_fix(context_keys={"a": "b"})
-    expired = make_fix(context_keys={"c": "d"}, expires_at=datetime.now(UTC))
-    wider = make_fix(match=Match.LOOSE)
-    serve(store, suspended)
-    store.fixes.append_change(make_change(suspended, 3, SUSPENDED, TRIAL))
-    store.fixes.add(by_human, make_change(by_human, 1, PROPOSED, None, actor="human:ann"))
-    for fix in (expired, wider):
-        store.fixes.add(fix, make_change(fix, 1, PROPOSED, None))
-    index.refresh()
-    assert index.shelved(make_pattern(), "m") == ()
-
-
-def test_a_proposal_that_nobody_trusted_has_signed_is_not_on_the_shelf_and_no_news(
+def test_a_proposal_that_nobody_trusted_has_signed_is_not_known_and_no_news(
     store: Store, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = KeyRing.open(settings.keys_dir)
@@ -99,7 +94,7 @@ def test_a_proposal_that_nobody_trusted_has_signed_is_not_on_the_shelf_and_no_ne
     store.fixes.add(unsigned, make_change(unsigned, 1, PROPOSED, None))
     store.fixes.add(signed, keys.sign_change(make_change(signed, 1, PROPOSED, None)))
     index.refresh()
-    assert [fix.fix_id for fix in index.shelved(make_pattern(), "m")] == [signed.fix_id]
+    assert resting(index) == [signed.fix_id]
     assert caplog.records == []
 
 

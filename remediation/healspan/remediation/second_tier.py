@@ -7,20 +7,18 @@ name a model.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.diagnosis import Diagnoser, Playbooks
 from healspan.remediation.errors import ConfigurationError
-from healspan.remediation.fix import Fix
-from healspan.remediation.incident import Pattern
 from healspan.remediation.record import Record
 from healspan.remediation.retrieval import Embedder, embedder
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.settings import Settings
-from healspan.remediation.shelved import Shelved
+from healspan.remediation.shelved import Resting, Shelved, given_up
 from healspan.remediation.similar import Similar
 from healspan.remediation.solved import Solved
 from healspan.remediation.store import Candidate
@@ -39,7 +37,7 @@ class SecondTier:
     Args:
         settings: read once.
         serving: the fixes that serve now, by id.
-        shelved: the fixes of a pattern at a boundary that are stored and do not serve.
+        resting: the fixes of a pattern at a boundary that are stored and do not serve.
         scrubber: removes secrets from what leaves the process.
         sandbox: of this process.
         append: makes a fact durable.
@@ -51,15 +49,15 @@ class SecondTier:
         settings: Settings,
         *,
         serving: Callable[[], Mapping[str, Candidate]],
-        shelved: Callable[[Pattern, str], Sequence[Fix]],
+        resting: Resting,
         scrubber: Scrubber,
         sandbox: Sandbox,
         append: Callable[[str, Record], object],
         consulted: Callable[[Consultation], object],
     ) -> None:
         self.solved = Solved(settings, serving=serving, embedder=_embedder(settings.embedder))
-        self.claude = self._with_claude(settings, scrubber, sandbox, append, consulted)
-        self.diagnosers: tuple[Diagnoser, ...] = (Similar(self.solved), Playbooks(), Shelved(shelved))
+        self.claude = self._with_claude(settings, scrubber, sandbox, append, consulted, resting)
+        self.diagnosers: tuple[Diagnoser, ...] = (Similar(self.solved), Playbooks(), Shelved(resting))
         if self.claude is not None:
             self.diagnosers += (self.claude.diagnoser,)
 
@@ -80,6 +78,7 @@ class SecondTier:
         sandbox: Sandbox,
         append: Callable[[str, Record], object],
         consulted: Callable[[Consultation], object],
+        resting: Resting,
     ) -> Claude | None:
         if not settings.claude_model:
             return None
@@ -91,7 +90,14 @@ class SecondTier:
             append("consultation", one)
 
         try:
-            return Claude(settings, scrubber=scrubber, solved=self.solved.like, sandbox=sandbox, keep=keep)
+            return Claude(
+                settings,
+                scrubber=scrubber,
+                solved=self.solved.like,
+                given_up=lambda incident: given_up(resting(incident.pattern, incident.module)),
+                sandbox=sandbox,
+                keep=keep,
+            )
         except ConfigurationError as error:
             logger.warning("%s", error)
             return None

@@ -27,8 +27,9 @@ from healspan.remediation.repair import source_lines
 from healspan.remediation.repairers import catalogue
 from healspan.remediation.scrubbing import Scrubber, ScrubSession
 from healspan.remediation.solved import Alike
+from healspan.remediation.store import Candidate
 
-__all__ = ["SolvedLike", "Values", "catalogue_text", "failure_text", "nothing_like"]
+__all__ = ["GivenUp", "SolvedLike", "Values", "catalogue_text", "failure_text", "nothing_given_up", "nothing_like"]
 
 Values = Literal["skeleton", "scrubbed", "full"]
 """Types and shapes only; values as an incident keeps them; whole values. Never secrets."""
@@ -40,6 +41,11 @@ MOST_EXAMPLES = 3
 """Solved failures that are shown."""
 
 SolvedLike = Callable[[Incident, int], Sequence[Alike]]
+
+MOST_GIVEN_UP = 5
+"""Fixes that are shown for them not to be proposed again."""
+
+GivenUp = Callable[[Incident], Sequence[Candidate]]
 
 MOST_FUNCTIONS = 6
 """Functions whose source is shown, the innermost first."""
@@ -79,6 +85,11 @@ def nothing_like(incident: Incident, limit: int) -> Sequence[Alike]:  # noqa: AR
     return ()
 
 
+def nothing_given_up(incident: Incident) -> Sequence[Candidate]:  # noqa: ARG001 - likewise
+    """Return what was for a failure and somebody has said no to: nothing is known."""
+    return ()
+
+
 def failure_text(
     call: FailedCall,
     decisions: Sequence[Decision],
@@ -86,6 +97,7 @@ def failure_text(
     values: Values,
     scrubber: Scrubber,
     solved: SolvedLike = nothing_like,
+    given_up: GivenUp = nothing_given_up,
 ) -> str:
     """Return one failure as a JSON text.
 
@@ -95,6 +107,7 @@ def failure_text(
         values: how much of the values is shown.
         scrubber: removes secrets.
         solved: what solved failures like it.
+        given_up: what was for it, and somebody has said no to.
     """
     session = scrubber.session()
     shown: dict[str, JsonValue] = {
@@ -106,7 +119,7 @@ def failure_text(
         "solved_before": [
             _solution(alike, skeleton=values == "skeleton") for alike in solved(call.incident, MOST_EXAMPLES)
         ],
-        "tried_before": [attempt.model_dump(mode="json") for attempt in call.incident.prior_fix_attempts],
+        "tried_before": [_tried(one, skeleton=values == "skeleton") for one in given_up(call.incident)[:MOST_GIVEN_UP]],
     }
     # Again, and the names with the values: what was harmless where it stood may not be harmless here.
     shown = {name: session.value(part) for name, part in shown.items()}
@@ -324,6 +337,16 @@ def _solution(alike: Alike, *, skeleton: bool) -> JsonValue:
         "steps": [step.model_dump(mode="json", exclude={"source_hash"}) for step in fix.steps],
         "state": str(alike.candidate.change.state),
         "record": alike.candidate.score,
+    }
+
+
+def _tried(given_up: Candidate, *, skeleton: bool) -> JsonValue:
+    fix, change = given_up.fix, given_up.change
+    return {
+        "steps": [step.model_dump(mode="json", exclude={"source_hash"}) for step in fix.steps],
+        "state": str(change.state),
+        # Words that were written with values at hand may quote them.
+        **({} if skeleton else {"reason": change.reason}),
     }
 
 

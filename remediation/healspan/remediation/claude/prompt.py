@@ -11,7 +11,15 @@ from pydantic import JsonValue
 from healspan.remediation.boundary import FailedCall
 from healspan.remediation.claude.answer import Answer, ProposedStep
 from healspan.remediation.claude.ask import Prompt, Turn
-from healspan.remediation.claude.material import SolvedLike, Values, catalogue_text, failure_text, nothing_like
+from healspan.remediation.claude.material import (
+    GivenUp,
+    SolvedLike,
+    Values,
+    catalogue_text,
+    failure_text,
+    nothing_given_up,
+    nothing_like,
+)
 from healspan.remediation.incident import Decision
 from healspan.remediation.scrubbing import RULE_NAMES, Scrubber
 
@@ -33,22 +41,38 @@ class Prompter:
         scrubber: removes secrets from everything that is sent.
         values: how much of the values of a failure is shown.
         solved: what solved failures like one, shown as examples.
+        given_up: what was for a failure and somebody has said no to, shown for it not to be said again.
     """
 
     version = VERSION
 
-    def __init__(self, scrubber: Scrubber, values: Values, *, solved: SolvedLike = nothing_like) -> None:
+    def __init__(
+        self,
+        scrubber: Scrubber,
+        values: Values,
+        *,
+        solved: SolvedLike = nothing_like,
+        given_up: GivenUp = nothing_given_up,
+    ) -> None:
         self._scrubber = scrubber
         self._by_form = Scrubber(
             disabled_patterns=scrubber.disabled_patterns | (RULE_NAMES - _BY_FORM),
             extra_patterns=scrubber.extra_patterns,
         )
         self._solved = solved
+        self._given_up = given_up
         self.values = values
 
     def first(self, call: FailedCall, decisions: Sequence[Decision]) -> Prompt:
         """Return the first question about a failure."""
-        text = failure_text(call, decisions, values=self.values, scrubber=self._scrubber, solved=self._solved)
+        text = failure_text(
+            call,
+            decisions,
+            values=self.values,
+            scrubber=self._scrubber,
+            solved=self._solved,
+            given_up=self._given_up,
+        )
         turn = Turn(role="user", text=f"<failure>\n{text}\n</failure>\n\nDiagnose this failure.")
         return Prompt(version=VERSION, system=(_reviewed(VERSION), catalogue_text()), turns=(turn,))
 

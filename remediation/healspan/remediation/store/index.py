@@ -44,7 +44,7 @@ __all__ = ["Candidate", "FixIndex", "Snapshot"]
 logger = logging.getLogger("healspan.store")
 
 LAST_BACKOFF = 2.0
-_KEPT_STATES = SERVING_STATES | {FixState.PROPOSED}
+_KEPT_STATES = SERVING_STATES | GIVEN_UP_STATES | {FixState.PROPOSED}
 _Key = tuple[Match, str, str]
 """(match, boundary, hash); the hash is empty for a whole boundary."""
 
@@ -79,7 +79,7 @@ class Snapshot:
 class _Known:
     change: StateChange
     fix: Fix | None
-    """None where it neither serves nor waits for somebody to let it, or is not believed."""
+    """None where it was promoted, or is not believed."""
 
     def expires(self) -> datetime | None:
         moments = [self.change.expires, self.fix.expires_at if self.fix is not None else None]
@@ -182,25 +182,17 @@ class FixIndex:
         known = self._local.get(fix_id) or self._stored.get(fix_id)
         return None if known is None else known.change
 
-    def shelved(self, pattern: Pattern, module: str) -> tuple[Fix, ...]:
-        """Return what diagnoses have found for exactly this failure and what does not serve: proposals, lapsed trials.
-
-        The newest first. A look through all that is known, for diagnoses.
-        """
-        serving = self._snapshot.candidates
+    def resting(self, pattern: Pattern, module: str) -> tuple[Candidate, ...]:
+        """Return fixes for exactly this failure that do not serve, the newest first; looks through all known ones."""
         with self._lock:
-            known = {**self._stored, **self._local}.values()
+            known = {**self._stored, **self._local}.items()
+        serving, wanted = self._snapshot.candidates, (Match.EXACT, module, pattern.exact)
         found = [
-            one.fix
-            for one in known
-            if one.fix is not None
-            and (one.fix.scope.match, one.fix.scope.module, one.fix.scope.exact) == (Match.EXACT, module, pattern.exact)
-            and one.fix.fix_id not in serving
-            and one.fix.expires_at is None
-            and one.change.actor == "engine"
-            and not one.change.by_human
+            Candidate(one.fix, one.change)
+            for fix_id, one in known
+            if one.fix is not None and fix_id not in serving and _scope(one.fix) == wanted
         ]
-        return tuple(sorted(found, key=lambda fix: (fix.created_at, fix.fix_id), reverse=True))
+        return tuple(sorted(found, key=lambda one: (one.fix.created_at, one.fix.fix_id), reverse=True))
 
     # What this process has found itself
 
