@@ -20,7 +20,9 @@ _SHORT_ROW = 4
 """Items; a row this short that begins with the name of a secret is one of names only by a rare chance."""
 _MOST_NAME = 128
 _IDENTIFIER = re.compile(r"[\w.\-]+")
-_OPTION_OR_HEADER = re.compile(r"-{1,2}[A-Za-z][\w\-]*|[A-Za-z]+(?:-[A-Za-z]+)+|[Aa]uthorization|[Cc]ookie")
+_OPTION_OR_HEADER = re.compile(r"-{1,2}[A-Za-z][\w\-]*|[A-Za-z]+(?:-[A-Za-z]+)+")
+_HEADERS = frozenset({"Authorization", "authorization", "Cookie", "cookie"})
+"""Those without a hyphen."""
 
 
 def name_of(value: object) -> str | None:
@@ -70,6 +72,7 @@ def convicted_items(items: Sequence[object], convicts: Callable[[str, object], b
         if not name:
             continue
         begins = place == 0 and (len(items) == 2 or (len(items) <= _SHORT_ROW and _IDENTIFIER.fullmatch(name)))
-        if (begins or _OPTION_OR_HEADER.fullmatch(name)) and convicts(name.lstrip("-"), items[place + 1]):
+        tells = begins or name in _HEADERS or ("-" in name and _OPTION_OR_HEADER.fullmatch(name))
+        if tells and convicts(name.lstrip("-"), items[place + 1]):
             found.add(place + 1)
     return frozenset(found)
