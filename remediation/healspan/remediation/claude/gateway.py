@@ -38,7 +38,7 @@ from healspan.remediation.settings import Settings
 from healspan.remediation.store.ledger import Ended, Ledger, Lost, Over, Resting, Taken
 from healspan.remediation.store.views import Amount, BreakerReport
 
-__all__ = ["SPREADS", "Admission", "Ended", "Gateway", "Limits", "Refusal", "RefusalState"]
+__all__ = ["Admission", "Ended", "Gateway", "Limits", "Refusal", "RefusalState"]
 
 logger = logging.getLogger("healspan.claude")
 
@@ -48,8 +48,8 @@ _OUTAGES = OF_THE_SERVER - {"bad_request"}
 _UNCHARGED: frozenset[FailureKind] = frozenset({"unauthorized", "rate_limited", "overloaded", "bad_request"})
 """The server has declined the request, so it cost nothing unless it says otherwise."""
 
-SPREADS = timedelta(seconds=10)
-"""So long a fix may need to all processes: until then none of them asks again about what it heals."""
+_ON_ITS_WAY = timedelta(seconds=5)
+"""A fix that has healed a call here serves in every other process by then; until then none of them pays for another."""
 
 _MOST_RESTS = 10_000
 _TELL_SECONDS = 5.0
@@ -276,7 +276,7 @@ class Gateway:
         if state is None:
             return state, none
         if state == "healed":
-            return state, SPREADS
+            return state, _ON_ITS_WAY
         if admission.failed in _OUTAGES:
             return state, min(rests, timedelta(seconds=self.limits.breaker_seconds))
         return state, rests
