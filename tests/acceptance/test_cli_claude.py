@@ -103,6 +103,9 @@ def test_a_budget_of_nothing_says_that_claude_is_off(run: Run, monkeypatch: pyte
         ("embedder", {"EMBEDDER": "none_such"}, "warning", "there is no such embedder"),
         ("Claude", {"CLAUDE_BASE_URL": "https://bob:hunter2xyz@h"}, "warning", "more than a host and a path"),
         ("Claude", {"CLAUDE_BASE_URL": "https://h/v1"}, "warning", "/v1"),
+        ("Claude", {"CLAUDE_BASE_URL": "http://gateway.example"}, "warning", "over http"),
+        ("Claude", {"CLAUDE_BASE_URL": "http://127.0.0.1:9"}, "ok", "is asked"),
+        ("Claude", {"CLAUDE_BASE_URL": "https://gateway.example"}, "ok", "is asked"),
         ("Claude", {"CLAUDE_LEASE_SECONDS": "60"}, "warning", "HEALSPAN_CLAUDE_LEASE_SECONDS"),
     ],
 )

@@ -469,6 +469,13 @@ def test_a_model_that_obeys_a_document_decides_nothing(live: Runtime) -> None:
     assert live.index.snapshot.candidates == {}
 
 
+def test_a_server_that_takes_a_humans_name_is_still_told_from_one(live: Runtime) -> None:
+    consult(live, Told([answer(adapter(WORDS))], model="human:ann"))
+    assert amount("one") == 1.0
+    [candidate] = live.index.snapshot.candidates.values()
+    assert candidate.fix.origin == "claude:human:ann:diagnose-1"
+
+
 def test_what_has_healed_and_waits_for_a_human_rests_like_any_proposal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEALSPAN_POLICY", "autonomous")
     gateway = Open()

@@ -240,7 +240,7 @@ class ClaudeDiagnoser:
         if secret is not None:
             return f"it can be no fix here: a step holds a secret ({secret}), and fixes are stored and read by people"
         try:
-            return draft_of(reply.answer, call, origin=f"{reply.model}:{version}", sandbox=self._sandbox)
+            return draft_of(reply.answer, call, origin=f"{self.name}:{reply.model}:{version}", sandbox=self._sandbox)
         except HealspanError as refusal:
             return f"it can be no fix here: {refusal}"
 

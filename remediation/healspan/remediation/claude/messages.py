@@ -8,6 +8,7 @@ the end of the process.
 from __future__ import annotations
 
 import functools
+import ipaddress
 import json
 import os
 import time
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from healspan.remediation.claude.connection import Connection
 
-__all__ = ["ADDRESS", "Effort", "MessagesAsker", "is_installed", "usable"]
+__all__ = ["ADDRESS", "Effort", "MessagesAsker", "is_in_clear", "is_installed", "usable"]
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 
@@ -212,6 +213,21 @@ class MessagesAsker:
             question=f"{_said(prompt)}\n{self._key.get_secret_value()}",
             scrub=self._scrub,
         )
+
+
+def is_in_clear(base_url: str) -> bool:
+    """Whether key and questions would go unencrypted over a network.
+
+    Raises:
+        ConfigurationError: the address cannot be used.
+    """
+    parts = urlsplit(usable(base_url))
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return True
 
 
 def usable(base_url: str) -> str:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from healspan.remediation.adoption import DAY
 from healspan.remediation.boundary import Boundary
+from healspan.remediation.claude.messages import is_in_clear
 from healspan.remediation.claude.service import price_is_known, why_off
 from healspan.remediation.errors import HealspanError, SignatureRefused
 from healspan.remediation.fix import SERVING_STATES, SignedRecord
@@ -146,6 +147,13 @@ def _claude(settings: Settings) -> Check:
             name="Claude",
             status="warning",
             detail=f"{told}; its price is not known, so budgets in money do not hold: set HEALSPAN_CLAUDE_PRICES",
+        )
+    if is_in_clear(settings.claude_base_url):
+        return Check(
+            name="Claude",
+            status="warning",
+            detail=f"{told}; over http, so the key and the questions can be read on their way: set an https address, "
+            "unless a network of your own encrypts it",
         )
     if settings.claude_lease_seconds <= settings.claude_timeout_seconds:
         return Check(
