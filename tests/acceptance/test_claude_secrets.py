@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.canaries import Canary, canaries, leaks
 from tests.consulting import Told, adapter, answer, consult
+from tests.observe import facts
+from typer.testing import CliRunner
 
 from healspan.instrumentation import error_boundary, pipeline
-from healspan.remediation.runtime import Runtime, runtime
+from healspan.remediation.cli.app import app
+from healspan.remediation.runtime import Runtime, runtime, shut_down
 from healspan.remediation.testing import Answers, FakeClaude
 
 CORPUS = canaries()
@@ -75,6 +79,43 @@ def test_no_canary_reaches_the_wire(monkeypatch: pytest.MonkeyPatch, values: str
     assert leaks(wire, CORPUS) == []
     assert IN_SOURCE not in wire
     assert "leaky" in wire
+
+
+@pytest.mark.parametrize("values", POLICIES)
+def test_no_canary_and_no_key_is_in_any_file_log_or_word_to_a_human(
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path, caplog: pytest.LogCaptureFixture, values: str
+) -> None:
+    caplog.set_level(1)
+    some = CORPUS[::16]
+    # A model may have read what nobody saw, and says it.
+    told = dict.fromkeys(("root_cause", "instruction", "disproof"), f"password={some[0].secret}")
+    for name, value in {
+        "HEALSPAN_CLAUDE_MODEL": "claude-opus-5-5",
+        "HEALSPAN_CLAUDE_VALUES": values,
+        "HEALSPAN_CLAUDE_COOLDOWN_MINUTES": "0",
+        "ANTHROPIC_LOG": "debug",
+        "ANTHROPIC_API_KEY": IN_SOURCE,
+    }.items():
+        monkeypatch.setenv(name, value)
+    with FakeClaude(lambda _: Answers(answer=answer(**told))) as server:
+        monkeypatch.setenv("HEALSPAN_CLAUDE_BASE_URL", server.url)
+        live = runtime()
+        assert live.second_tier.claude is not None
+        for canary in some:
+            fail(canary.value, is_text=canary.is_text)
+            live.second_tier.claude.diagnoser.close(20)
+        shown = [
+            CliRunner().invoke(app, ["incidents", "show", str(one.incident.error_id), *more]).output
+            for one in facts(live)
+            for more in ([], ["--json"])
+        ]
+        shut_down()
+    assert len(server.asked) > len(some) / 2
+    written = [path.read_bytes() for path in data_dir.rglob("*") if path.is_file()]
+    for text in (b"".join(written), caplog.text, "".join(shown)):
+        assert leaks(text, some) == []
+        assert (IN_SOURCE.encode() if isinstance(text, bytes) else IN_SOURCE) not in text
+    assert "claude_leaky" in "".join(shown)
 
 
 SECRET = "hunterTWOxyz42"
