@@ -20,7 +20,7 @@ def test_every_error_is_drawn_where_it_stands_exported_and_explained() -> None:
         if not module.name.endswith("__main__") and ".migrations" not in module.name:
             importlib.import_module(module.name)
     tree = errors.__doc__ or ""
-    found = {one for one in below(HealspanError) if one.__module__.startswith("healspan.")}
+    found = {one for one in below(HealspanError) if one.__module__.startswith("healspan.remediation.")}
     assert {one.__name__ for one in found} == set(errors.__all__)
     for one in found:
         assert one.__module__ == errors.__name__
