@@ -68,6 +68,8 @@ def convicted_items(items: Sequence[object], convicts: Callable[[str, object], b
     """
     found: set[int] = set()
     for place, item in enumerate(items[:-1]):
+        if place and type(item) is str and "-" not in item and item not in _HEADERS:
+            continue  # as almost every item
         name = None if place in found else name_of(item)
         if not name:
             continue
