@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
-from tests.consulting import WORDS, Told, adapter, answer, consult
+from tests.consulting import WORDS, Open, Told, adapter, answer, consult
 from tests.observe import wait_until
 
 from healspan.instrumentation import error_boundary
@@ -123,4 +125,25 @@ def test_a_kill_switch_that_is_turned_while_claude_thinks_is_obeyed(live: Runtim
         amount("one")
     assert len(asker.asked) == 1
     assert [one.state for one in kept] == ["failed"]
+    assert live.index.snapshot.candidates == {}
+
+
+def test_an_interrupt_ends_the_wait_and_gives_the_admission_back(live: Runtime) -> None:
+    go, gateway = threading.Event(), Open()
+
+    class Interrupting(Told):
+        def ask(self, prompt: Prompt) -> Reply:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert go.wait(20)
+            return super().ask(prompt)
+
+    asker = Interrupting([answer(adapter(WORDS))])
+    kept = consult(live, asker, gateway)
+    with pytest.raises(KeyboardInterrupt):
+        amount("one")
+    gateway.wait_until_left()
+    assert ("end", "failed") in gateway.heard
+    assert kept[0].reason == "it was interrupted"
+    go.set()
+    wait_until(lambda: any(one[0] == "settle" for one in gateway.heard), "what it cost to be settled all the same")
     assert live.index.snapshot.candidates == {}
