@@ -77,6 +77,33 @@ def _cases(rng: random.Random) -> Iterator[Case]:
     yield from _messages(rng)
     yield from _nested(rng)
     yield from _json_and_reprs(rng)
+    yield from _beside(rng)
+
+
+def _beside(rng: random.Random) -> Iterator[Case]:
+    """Secrets that only what stands beside them tells: options, headers, tags, a name on the line above."""
+    secret = _word(rng)
+    yield "item after an option", secret, ["psql", "-U", "bob", "--password", secret]
+    secret = _word(rng)
+    yield "option in the repr of a command", secret, f"Command '['psql', '-U', 'bob', '--password', '{secret}']' failed"
+    secret = _word(rng)
+    yield "name and password of a command", secret, f"Command '['curl', '-u', 'bob:{secret}', 'https://h']' failed"
+    secret = _word(rng)
+    yield "headers in a row", secret, ["Accept", "*/*", "X-Api-Key", secret, "Host", "h"]
+    secret = _word(rng)
+    yield "pair with a flag", secret, {"cookies": [("session", secret, True)]}
+    secret = _word(rng)
+    yield "tag", secret, [{"Key": "DB_PASSWORD", "Value": secret}]
+    secret = _word(rng)
+    yield "line below its name", secret, f"db:\n  user: bob\n  password:\n    {secret}\n  port: 5432"
+    secret = _word(rng)
+    yield "block below its name", secret, f"password: >-\n  {secret}\n"
+    secret = _word(rng)
+    yield "quoted URL", secret, f"next=https%3A%2F%2Fbob%3A{secret}%40host%2Fpath"
+    secret = _word(rng)
+    yield "name in wide letters", secret, f"\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44={secret}"
+    card = _card(rng)
+    yield "card in a column with gaps", card, {"number": float(card)}
 
 
 def _word(rng: random.Random, size: int = 14, alphabet: str = _ALNUM) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tests.observe import wait_until
+
 from healspan.remediation.claude.answer import Answer, ProposedAdapter, ProposedStep
 from healspan.remediation.claude.ask import AskFailed, FailureKind, Prompt, Reply, Usage
 from healspan.remediation.claude.consultation import Consultation
@@ -76,6 +78,10 @@ class Open:
     refuses: No | None = None
     reserves: Callable[[int], No | None] = lambda number: None
     heard: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def wait_until_left(self) -> None:
+        """Wait for the thread that gives an admission back, which the caller does not."""
+        wait_until(lambda: ("out",) in self.heard, "the gateway to be left")
 
     def enter(self, pattern: str, boundary: str) -> Any:
         return self.refuses if self.refuses is not None else _Way(self)

@@ -95,3 +95,34 @@ def test_a_budget_that_is_no_number_is_named(run: Run, monkeypatch: pytest.Monke
 def test_a_budget_of_nothing_says_that_claude_is_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEALSPAN_CLAUDE_TOKENS_PER_DAY", "0")
     assert "turns Claude off" in run("claude", "budget").out
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "status", "words"),
+    [
+        ("embedder", {"EMBEDDER": "none_such"}, "warning", "there is no such embedder"),
+        ("Claude", {"CLAUDE_BASE_URL": "https://bob:hunter2xyz@h"}, "warning", "more than a host and a path"),
+        ("Claude", {"CLAUDE_BASE_URL": "https://h/v1"}, "warning", "/v1"),
+        ("Claude", {"CLAUDE_BASE_URL": "http://gateway.example"}, "warning", "over http"),
+        ("Claude", {"CLAUDE_BASE_URL": "http://127.0.0.1:9"}, "ok", "is asked"),
+        ("Claude", {"CLAUDE_BASE_URL": "https://gateway.example"}, "ok", "is asked"),
+        ("Claude", {"CLAUDE_LEASE_SECONDS": "60"}, "warning", "HEALSPAN_CLAUDE_LEASE_SECONDS"),
+    ],
+)
+def test_doctor_says_in_one_line_what_is_not_as_it_was_meant(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, variables: dict[str, str], status: str, words: str
+) -> None:
+    known = {"CLAUDE_MODEL": "claude-opus-5-5", "CLAUDE_API_KEY": "any"}
+    for variable, value in (known | variables).items():
+        monkeypatch.setenv(f"HEALSPAN_{variable}", value)
+    ran = run("doctor", "--json")
+    [check] = [one for one in ran.json["checks"] if one["name"] == name]
+    assert check["status"] == status
+    assert words in check["detail"]
+    assert "\n" not in check["detail"]
+    for text in (ran.out, run("doctor").out):
+        assert "hunter2xyz" not in text
+
+
+def test_doctor_says_nothing_of_an_embedder_that_nobody_names(run: Run) -> None:
+    assert "embedder" not in [one["name"] for one in run("doctor", "--json").json["checks"]]

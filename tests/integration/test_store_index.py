@@ -58,6 +58,46 @@ def test_a_serving_fix_is_found_by_its_pattern(store: Store, index: FixIndex) ->
     assert latest.state is PROPOSED
 
 
+def resting(index: FixIndex, name: str = "a", module: str = "m") -> list[str]:
+    return [one.fix.fix_id for one in index.resting(make_pattern(name), module)]
+
+
+def test_what_is_for_a_failure_and_does_not_serve_is_known_too(store: Store, index: FixIndex) -> None:
+    proposed, lapsed, suspended, serving = (make_fix(context_keys={"number": f"{number}"}) for number in range(4))
+    store.fixes.add(proposed, make_change(proposed, 1, PROPOSED, None))
+    serve(store, lapsed, expires=datetime.now(UTC) - timedelta(days=1))
+    serve(store, suspended)
+    store.fixes.append_change(make_change(suspended, 3, SUSPENDED, TRIAL))
+    serve(store, serving)
+    wider = make_fix(match=Match.LOOSE)
+    store.fixes.add(wider, make_change(wider, 1, PROPOSED, None))
+    index.refresh()
+    assert resting(index) == [suspended.fix_id, lapsed.fix_id, proposed.fix_id]
+    assert found(index) == [serving.fix_id], "none of them serves"
+    assert resting(index, "b") == []
+    assert resting(index, module="other boundary") == []
+
+
+def test_what_this_process_has_proposed_is_known_at_once(index: FixIndex) -> None:
+    fix = make_fix()
+    assert index.add(fix, make_change(fix, 1, PROPOSED, None))
+    assert resting(index) == [fix.fix_id]
+    assert found(index) == []
+
+
+def test_a_proposal_that_nobody_trusted_has_signed_is_not_known_and_no_news(
+    store: Store, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = KeyRing.open(settings.keys_dir)
+    index = FixIndex(settings, trust=keys.trust)
+    unsigned, signed = make_fix(), keys.sign_fix(make_fix(context_keys={"a": "b"}))
+    store.fixes.add(unsigned, make_change(unsigned, 1, PROPOSED, None))
+    store.fixes.add(signed, keys.sign_change(make_change(signed, 1, PROPOSED, None)))
+    index.refresh()
+    assert resting(index) == [signed.fix_id]
+    assert caplog.records == []
+
+
 def test_candidates_come_exact_first_then_by_context_then_by_score(store: Store, index: FixIndex) -> None:
     boundary, loose = make_fix(match=Match.BOUNDARY), make_fix(match=Match.LOOSE)
     low, high = make_fix(), make_fix(context_keys={"document_type": "10-Q"})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.asking import answer
 
-from healspan.remediation.claude.ask import AskFailed
+from healspan.remediation.claude.ask import AskFailed, Usage
 from healspan.remediation.claude.reading import failure, read_answer, read_count
 
 JSON = st.recursive(
@@ -33,6 +33,49 @@ BODIES = (
     | JSON.map(lambda value: json.dumps(value).encode())
     | SHAPED.map(lambda value: json.dumps(value).encode())
 )
+
+
+def message_of(text: str) -> bytes:
+    """Return the body of a message with this text."""
+    usage = {"input_tokens": 7, "output_tokens": 3}
+    return json.dumps({"content": [{"type": "text", "text": text}], "usage": usage}).encode()
+
+
+WHOLE = answer().model_dump_json()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WHOLE[:-1] + "," * 100_001,
+        WHOLE.replace('"low"', '"low"' + " " * 100_000),
+        "[" * 50_000,
+        '{"steps":' * 5_000,
+        WHOLE.replace("0.9", "NaN"),
+        WHOLE.replace("0.9", "1e999"),
+        WHOLE.replace("0.9", "9" * 5_000),
+        WHOLE.replace('"low"', '"none"'),
+        WHOLE.replace('"low"', "null"),
+        WHOLE.replace('"repair"', '"eval"'),
+        WHOLE.replace("input", "\\ud800"),
+        WHOLE + WHOLE,
+        "",
+    ],
+)
+def test_a_hostile_answer_is_malformed_and_what_it_cost_is_known(text: str) -> None:
+    with pytest.raises(AskFailed) as failed:
+        read_answer(message_of(text), "req_1")
+    assert failed.value.kind == "malformed"
+    assert failed.value.usage == Usage(input_tokens=7, output_tokens=3)
+    assert len(failed.value.detail) < 200
+
+
+def test_of_a_name_that_is_given_twice_the_last_counts() -> None:
+    twice = WHOLE.replace('"confidence":0.9', '"confidence":0.1,"confidence":0.9')
+    assert twice != WHOLE
+    assert read_answer(message_of(twice), "").answer.confidence == 0.9
+
+
 QUESTION = "the amount is canary-1f2e3d4c5b6a of the customer"
 
 

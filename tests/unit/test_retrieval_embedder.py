@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
 
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.retrieval import Document, PatternIndex, embedder
-from healspan.remediation.retrieval.embedder import ENTRY_POINTS, cosine, vector
+from healspan.remediation.retrieval.embedder import ENTRY_POINTS, Patient, cosine, vector
 from healspan.remediation.settings import load_settings
 
 MEANINGS = {"revenue": 0, "sales": 0, "turnover": 0, "cost": 1, "expense": 1}
@@ -35,6 +38,27 @@ class Nowhere(Meanings):
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         return [[0.0, float("nan")] for _ in texts]
+
+
+class Endless(Meanings):
+    """Gives a vector that does not end."""
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        return [itertools.repeat(1.0) for _ in texts]
+
+
+class Leaving(Meanings):
+    """Means to end the process."""
+
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        raise SystemExit
+
+
+class Wrong(Meanings):
+    """Gives what is no vector."""
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        return [["one", None] for _ in texts]
 
 
 def point(name: str, attribute: str) -> EntryPoint:
@@ -76,7 +100,7 @@ def test_the_likelihood_is_judged_without_it() -> None:
     assert without == with_it
 
 
-@pytest.mark.parametrize("one", [Broken, Nowhere])
+@pytest.mark.parametrize("one", [Broken, Nowhere, Endless, Leaving, Wrong])
 def test_one_that_fails_is_done_without(one: type[Meanings], caplog: pytest.LogCaptureFixture) -> None:
     found = filled(PatternIndex(embedder=one())).search(SOUGHT)
     assert [hit.group_id for hit in found] == ["fix-cost", "fix-revenue"]
@@ -91,3 +115,21 @@ def test_one_that_cannot_be_had_is_said_at_once(wanted: str) -> None:
 
 def test_vectors_of_different_lengths_are_not_compared() -> None:
     assert cosine(vector(Meanings(), SOUGHT), b"") is None
+
+
+def test_one_that_hangs_holds_one_thread_and_nobody_for_long(caplog: pytest.LogCaptureFixture) -> None:
+    go, asked = threading.Event(), []
+
+    class Hanging(Meanings):
+        def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+            asked.append(threading.current_thread())
+            assert go.wait(20)
+            return super().embed(texts)
+
+    patient = Patient(Hanging(), seconds=0.05)
+    assert [patient.vector(SOUGHT) for _ in range(5)] == [None] * 5
+    assert len(asked) == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    go.set()
+    asked[0].join(20)
+    assert patient.vector(SOUGHT) is not None, "it is asked again once it answers"

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from healspan.remediation.modules import importable_name
-from healspan.remediation.scrubbing import ScrubSession, marker
+from healspan.remediation.scrubbing import ScrubSession, marker, name_of
 
 __all__ = ["Limits", "ValuePolicy", "ValueReader", "type_name"]
 
@@ -130,7 +130,9 @@ class ValueReader:
         if self._skeleton:
             return f"<{type(number).__name__}>"
         if isinstance(number, float):
-            return number if math.isfinite(number) else f"<{number}>"
+            if not math.isfinite(number):
+                return f"<{number}>"
+            return number if -_CARD_SIZED < number < _CARD_SIZED else self._session.value(number)
         if number.bit_length() > _JSON_INT_BITS:
             return f"<int {number.bit_length()} bits>"
         return number if -_CARD_SIZED < number < _CARD_SIZED else self._session.value(number)
@@ -156,10 +158,11 @@ class ValueReader:
         shown = self._limits.items
         if kind is dict:
             entries: dict[str, JsonValue] = {}
-            named = self._secret_entry(value)
+            named = self._session.scrubber.convicted_entry(value)
             for key, item in islice(value.items(), shown):
                 label = self._key(key)
-                entries[label] = marker("key") if label == named else self._read(item, label, depth + 1)
+                name = label if type(key) is str else name_of(key) or ""
+                entries[label] = marker("key") if label == named else self._read(item, name, depth + 1)
             if size > shown:
                 entries["…"] = f"<{size - shown} more>"
             return entries
@@ -170,9 +173,10 @@ class ValueReader:
 
     def _items(self, value: Iterable[object], depth: int) -> list[JsonValue]:
         head = list(islice(value, self._limits.items))
-        if len(head) == 2 and type(head[0]) is str and self._session.scrubber.convicts(head[0], head[1]):
-            return [self._text(head[0]), marker("key")]
-        return [self._read(item, "", depth + 1) for item in head]
+        convicted = self._session.scrubber.convicted_items(head)
+        return [
+            marker("key") if place in convicted else self._read(item, "", depth + 1) for place, item in enumerate(head)
+        ]
 
     def _key(self, key: Any) -> str:
         kind = type(key)
@@ -184,16 +188,6 @@ class ValueReader:
             shown = f"<{type_name(key)}>"
         self._left -= _size(shown) + 4
         return shown
-
-    def _secret_entry(self, value: dict[object, object]) -> str | None:
-        """Which entry of ``{"name": "password", "value": "..."}`` is the secret."""
-        if "value" not in value:
-            return None
-        for name in ("name", "key", "field", "header"):
-            said = value.get(name)
-            if type(said) is str and self._session.scrubber.convicts(said, said):
-                return "value"
-        return None
 
 
 def _size(text: str) -> int:

@@ -160,8 +160,8 @@ class Engine:
         """
         progress = Progress(tier=Tier.DIAGNOSIS, diagnosed=True, later=True)
         self._note_refuted(call, progress)
-        found = False
-        if not self._index.disabled:
+        found = self._is_answered(call)
+        if not found and not self._index.disabled:
             with self._interrupted(progress):
                 for diagnoser in self._diagnosers:
                     success = yield from self._prover.prove(call, progress, diagnoser)
@@ -170,6 +170,15 @@ class Engine:
                         break
         self._journal.append_many(progress.facts)
         return found
+
+    def _is_answered(self, call: FailedCall) -> bool:
+        """Whether a fix of this failure has come to serve since it happened: then nobody has to be asked again."""
+        incident = call.incident
+        return any(
+            one.change.at > incident.timestamp and one.fix.fix_id not in call.refuted
+            for group in self._index.groups(incident.pattern, incident.module, incident.context_keys)
+            for one in group
+        )
 
     @contextlib.contextmanager
     def _interrupted(self, progress: Progress) -> Iterator[None]:

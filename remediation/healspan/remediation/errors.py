@@ -14,8 +14,10 @@ The tree::
     │   ├── StateConflict       somebody else changed the state first, or the change is not allowed
     │   └── UnknownRepairer     a step names a repairer that is not installed
     ├── AdapterFailed           an adapter gave no result that can be used
+    ├── AskFailed               whoever was asked about a failure gave no answer that can be used
     ├── AttemptAborted          a call that healing made raised what is no Exception
     ├── CannotReplay            the call of a stored incident cannot be made again
+    ├── CassetteMismatch        a test asked what its cassette does not hold, or did not ask what it holds
     ├── NotPlain                a value that cannot be stored without losing something
     ├── RepairDeclined          an expression that must not, or cannot, be guarded
     └── StepInapplicable        a step does not apply to this call
@@ -26,10 +28,17 @@ Every message says what to do next.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from healspan.remediation.claude.ask import FailureKind, Usage
+
 __all__ = [
     "AdapterFailed",
+    "AskFailed",
     "AttemptAborted",
     "CannotReplay",
+    "CassetteMismatch",
     "ConfigurationError",
     "FixError",
     "HealspanError",
@@ -95,12 +104,41 @@ class AdapterFailed(HealspanError):
     """An adapter gave no result that can be used: it raised, was stopped, or gave what is no plain value."""
 
 
+class AskFailed(HealspanError):
+    """No answer came that can be used.
+
+    Args:
+        kind: why.
+        detail: in words, without anything secret.
+        usage: what it cost all the same; None where the server did not say.
+        retry_after: seconds that the server asks to wait; None where it does not say.
+    """
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        detail: str,
+        *,
+        usage: Usage | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail
+        self.usage = usage
+        self.retry_after = retry_after
+
+
 class AttemptAborted(HealspanError):
     """A call that healing made raised what ends a process, a thread or a task; it has ended the attempt instead."""
 
 
 class CannotReplay(HealspanError):
     """The call of a stored incident cannot be made again; the message says why."""
+
+
+class CassetteMismatch(HealspanError):
+    """A call that the cassette does not hold, or calls of the cassette that were not made."""
 
 
 class NotPlain(HealspanError):

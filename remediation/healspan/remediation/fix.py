@@ -139,7 +139,7 @@ class FixDraft(Record):
     risk_assessment: str
     steps: tuple[Step, ...] = Field(min_length=1)
     origin: str
-    """Playbook name, model id and prompt version, or ``human:`` and who."""
+    """``playbook:`` and which, ``claude:``, model and prompt version, ``similar:`` and to which, ``human:`` and who."""
     source_hash: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the source of every function a step touches, by ``module:qualname``."""
 

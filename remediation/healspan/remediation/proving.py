@@ -115,6 +115,9 @@ class Prover:
         turned_down: set[tuple[object, ...]] = set()
         with contextlib.closing(diagnoser.candidates(call, progress)) as candidates:
             for draft in candidates:
+                if self._index.disabled:
+                    # The kill switch was turned meanwhile, and some diagnosers take their time.
+                    return None
                 if isinstance(draft, Waiting):
                     yield call.pause(draft.event, draft.seconds)
                     continue

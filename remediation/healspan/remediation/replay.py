@@ -282,7 +282,8 @@ def _apart(store: Store, settings: Settings, boundary: str) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="healspan-replay-") as scratch:
         if settings.keys_dir.is_dir():
             shutil.copytree(settings.keys_dir, Path(scratch) / "keys")
-        changed = {"HEALSPAN_DATA_DIR": scratch, "HEALSPAN_DATABASE_URL": ""}
+        # Nor is anybody asked: the purse in there is empty, and a replay shows what is known today.
+        changed = {"HEALSPAN_DATA_DIR": scratch, "HEALSPAN_DATABASE_URL": "", "HEALSPAN_CLAUDE_MODEL": ""}
         before = {name: os.environ.get(name) for name in changed}
         shut_down()
         os.environ.update(changed)

@@ -104,6 +104,7 @@ class Runtime:
         self.second_tier = SecondTier(
             settings,
             serving=lambda: self.index.snapshot.candidates,
+            resting=self.index.resting,
             scrubber=self.scrubber,
             sandbox=self.sandbox,
             append=self.spool.append,

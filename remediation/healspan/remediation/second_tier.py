@@ -1,6 +1,7 @@
 """The second tier of one process: who is asked about a failure that no known fix answers, in order.
 
-Fixes of failures like it, then the playbooks, then Claude, where the settings name a model.
+Fixes of failures like it, then the playbooks, then what is stored and does not serve, then Claude, where the settings
+name a model.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from healspan.remediation.retrieval import Embedder, embedder
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.settings import Settings
+from healspan.remediation.shelved import Resting, Shelved, given_up
 from healspan.remediation.similar import Similar
 from healspan.remediation.solved import Solved
 from healspan.remediation.store import Candidate
@@ -35,6 +37,7 @@ class SecondTier:
     Args:
         settings: read once.
         serving: the fixes that serve now, by id.
+        resting: the fixes of a pattern at a boundary that are stored and do not serve.
         scrubber: removes secrets from what leaves the process.
         sandbox: of this process.
         append: makes a fact durable.
@@ -46,14 +49,15 @@ class SecondTier:
         settings: Settings,
         *,
         serving: Callable[[], Mapping[str, Candidate]],
+        resting: Resting,
         scrubber: Scrubber,
         sandbox: Sandbox,
         append: Callable[[str, Record], object],
         consulted: Callable[[Consultation], object],
     ) -> None:
         self.solved = Solved(settings, serving=serving, embedder=_embedder(settings.embedder))
-        self.claude = self._with_claude(settings, scrubber, sandbox, append, consulted)
-        self.diagnosers: tuple[Diagnoser, ...] = (Similar(self.solved), Playbooks())
+        self.claude = self._with_claude(settings, scrubber, sandbox, append, consulted, resting)
+        self.diagnosers: tuple[Diagnoser, ...] = (Similar(self.solved), Playbooks(), Shelved(resting))
         if self.claude is not None:
             self.diagnosers += (self.claude.diagnoser,)
 
@@ -74,6 +78,7 @@ class SecondTier:
         sandbox: Sandbox,
         append: Callable[[str, Record], object],
         consulted: Callable[[Consultation], object],
+        resting: Resting,
     ) -> Claude | None:
         if not settings.claude_model:
             return None
@@ -85,7 +90,14 @@ class SecondTier:
             append("consultation", one)
 
         try:
-            return Claude(settings, scrubber=scrubber, solved=self.solved.like, sandbox=sandbox, keep=keep)
+            return Claude(
+                settings,
+                scrubber=scrubber,
+                solved=self.solved.like,
+                given_up=lambda incident: given_up(resting(incident.pattern, incident.module)),
+                sandbox=sandbox,
+                keep=keep,
+            )
         except ConfigurationError as error:
             logger.warning("%s", error)
             return None

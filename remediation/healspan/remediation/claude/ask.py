@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from pydantic import Field
 
 from healspan.remediation.claude.answer import Answer
-from healspan.remediation.errors import HealspanError
+from healspan.remediation.errors import AskFailed
 from healspan.remediation.record import Record
 
 __all__ = ["AskFailed", "Asker", "FailureKind", "Prompt", "Reply", "Turn", "Usage"]
@@ -69,31 +69,6 @@ class Reply(Record):
     """As the server names it."""
     request_id: str = ""
     seconds: float = Field(ge=0)
-
-
-class AskFailed(HealspanError):
-    """No answer came that can be used.
-
-    Args:
-        kind: why.
-        detail: in words, without anything secret.
-        usage: what it cost all the same; None where the server did not say.
-        retry_after: seconds that the server asks to wait; None where it does not say.
-    """
-
-    def __init__(
-        self,
-        kind: FailureKind,
-        detail: str,
-        *,
-        usage: Usage | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(f"{kind}: {detail}")
-        self.kind = kind
-        self.detail = detail
-        self.usage = usage
-        self.retry_after = retry_after
 
 
 class Asker(Protocol):

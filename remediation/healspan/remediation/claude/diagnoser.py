@@ -6,6 +6,7 @@ anything else, without blocking a loop. A proposal is a candidate like any other
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
@@ -21,13 +22,14 @@ from opentelemetry.trace import get_tracer
 
 from healspan.remediation.attributes import BOUNDARY, DIAGNOSE_SPAN, DIAGNOSIS_STATE, INCIDENT_ID, PATTERN
 from healspan.remediation.boundary import FailedCall
+from healspan.remediation.claude.answer import Answer
 from healspan.remediation.claude.ask import Asker, AskFailed, FailureKind, Prompt, Reply, Usage
 from healspan.remediation.claude.consultation import Asked, Consultation, ConsultationState
 from healspan.remediation.claude.drafting import draft_of
 from healspan.remediation.claude.prompt import Prompter
 from healspan.remediation.diagnosis import Waiting
-from healspan.remediation.errors import HealspanError
-from healspan.remediation.fix import FixDraft
+from healspan.remediation.errors import AttemptAborted, HealspanError
+from healspan.remediation.fix import SERVING_STATES, FixDraft, StateChange
 from healspan.remediation.ids import uuid7
 from healspan.remediation.progress import Progress
 from healspan.remediation.sandbox import Sandbox
@@ -123,6 +125,14 @@ class ClaudeDiagnoser:
         self._wait_seconds = wait_seconds
         self._now = now
         self._clock = clock
+        self._leaving: set[threading.Thread] = set()
+        """Those that give back what diagnoses have held."""
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Wait, within a bound, until what diagnoses have held is given back."""
+        until = self._clock() + timeout
+        for thread in tuple(self._leaving):
+            thread.join(max(until - self._clock(), 0.0))
 
     def candidates(self, call: FailedCall, progress: Progress) -> Generator[FixDraft | Waiting, None, None]:
         """Yield what Claude proposes, one at a time; what came of it is read from the progress of the call."""
@@ -135,7 +145,7 @@ class ClaudeDiagnoser:
             if not isinstance(own, AskFailed):
                 logger.warning("a diagnosis by Claude failed: %s; please report this", type(own).__qualname__)
         finally:
-            self._keep(self._consultation(call, story))
+            self._write_down(call, story)
 
     def _consulted(
         self, call: FailedCall, progress: Progress, story: _Story
@@ -145,13 +155,16 @@ class ClaudeDiagnoser:
         if not isinstance(entered, AbstractContextManager):
             story.state, story.reason = entered.state, entered.reason
             return
-        with entered as admission:
-            try:
-                yield from self._proposals(call, progress, admission, story)
-            finally:
-                story.look(progress)
-                if story.state in ("proposed", "healed", "refused", "failed"):
-                    admission.end(story.state)
+        held = contextlib.ExitStack()
+        admission = held.enter_context(entered)
+        try:
+            yield from self._proposals(call, progress, admission, story)
+        finally:
+            story.look(progress)
+            if story.state in ("proposed", "healed", "refused", "failed"):
+                # What has healed this call and waits for a human heals no other: until then it rests.
+                admission.end("proposed" if story.state == "healed" and not story.serves else story.state)
+            self._give_back(held)
 
     def _proposals(
         self,
@@ -162,9 +175,11 @@ class ClaudeDiagnoser:
     ) -> Generator[FixDraft | Waiting, None, None]:
         prompt = self._prompter.first(call, progress.decisions)
         for _ in range(MOST_PROPOSALS):
-            story.begin(prompt, len(progress.decisions), len(progress.proposed))
+            story.begin(prompt, progress)
             came = yield from self._aside(functools.partial(self._in_span, story.parent, call, prompt, admission))
-            story.came(came, self._cost)
+            if isinstance(came, Reply):
+                came = came.model_copy(update={"answer": self._prompter.cleaned(came.answer)})
+            story.came(came, self._prompter.stored, self._cost)
             if isinstance(came, AskFailed) and came.kind in _AGAIN:
                 continue
             if not isinstance(came, Reply):
@@ -180,7 +195,7 @@ class ClaudeDiagnoser:
                 verdict = story.look(progress)
                 if story.state != "failed":
                     return
-            story.told(verdict)
+            story.told(self._prompter.told(verdict))
             prompt = self._prompter.again(prompt, came.answer, verdict)
 
     def _in_span(
@@ -221,8 +236,11 @@ class ClaudeDiagnoser:
 
     def _drafted(self, reply: Reply, call: FailedCall, version: str) -> FixDraft | str:
         """Return the proposal as a draft, or why it can be none; the sandbox that checks it may have to start."""
+        secret = self._prompter.secret_in(reply.answer.steps)
+        if secret is not None:
+            return f"it can be no fix here: a step holds a secret ({secret}), and fixes are stored and read by people"
         try:
-            return draft_of(reply.answer, call, origin=f"{reply.model}:{version}", sandbox=self._sandbox)
+            return draft_of(reply.answer, call, origin=f"{self.name}:{reply.model}:{version}", sandbox=self._sandbox)
         except HealspanError as refusal:
             return f"it can be no fix here: {refusal}"
 
@@ -265,11 +283,40 @@ class ClaudeDiagnoser:
             with lock:
                 waiting = False
                 came = found[:]
-        if wrong:
+        if wrong and isinstance(wrong[0], Exception):
             raise wrong[0]
+        if wrong:
+            # What means to end a thread, as a processor of spans may, has ended one of ours and not the host's.
+            raise AttemptAborted(f"a diagnosis raised {type(wrong[0]).__qualname__}")
         if not came:
             raise AskFailed("timeout", f"no answer within {self._wait_seconds:g} s")
         return came[0]
+
+    def _give_back(self, held: contextlib.ExitStack) -> None:
+        """Leave the gateway in a thread of its own: that writes to the store, and the caller waits for no lock of it.
+
+        Nobody waits for it, since a generator that is being closed cannot; `close` does.
+        """
+
+        def leave() -> None:
+            try:
+                held.close()
+            finally:
+                self._leaving.discard(thread)
+
+        thread = threading.Thread(target=leave, name="healspan-claude", daemon=True)
+        self._leaving.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads: the lease ends by itself
+            self._leaving.discard(thread)
+
+    def _write_down(self, call: FailedCall, story: _Story) -> None:
+        """Make the consultation durable; a call that was healed stays healed if that fails."""
+        try:
+            self._keep(self._consultation(call, story))
+        except Exception as own:
+            logger.warning("a diagnosis by Claude was not written down: %s; please report this", type(own).__qualname__)
 
     def _consultation(self, call: FailedCall, story: _Story) -> Consultation:
         return Consultation(
@@ -302,15 +349,23 @@ class _Story:
         """The span context of the call, which a thread of its own does not have."""
         self.state: ConsultationState = "failed"
         self.reason = "it was interrupted"
+        self.serves = False
+        """Whether what has healed the call heals the next one without anybody being asked."""
         self.asked: list[Asked] = []
-        self._decided = self._proposed = 0
+        self._decided = self._proposed = self._written = 0
 
-    def begin(self, prompt: Prompt, decided: int, proposed: int) -> None:
+    def begin(self, prompt: Prompt, progress: Progress) -> None:
         """A question is about to be asked."""
         self.asked.append(Asked(sent=prompt.turns[-1].text))
-        self._decided, self._proposed = decided, proposed
+        self._decided, self._proposed = len(progress.decisions), len(progress.proposed)
+        self._written = len(progress.facts)
 
-    def came(self, came: Reply | AskFailed | Refusal, cost: Callable[[Usage, str], Decimal | None]) -> None:
+    def came(
+        self,
+        came: Reply | AskFailed | Refusal,
+        stored: Callable[[Answer], Answer],
+        cost: Callable[[Usage, str], Decimal | None],
+    ) -> None:
         """Take in what came of the question."""
         last = self.asked[-1]
         if isinstance(came, Reply):
@@ -318,7 +373,7 @@ class _Story:
             paid = cost(came.usage, came.model)
             self.asked[-1] = last.model_copy(
                 update={
-                    "answer": came.answer,
+                    "answer": stored(came.answer),
                     "usage": came.usage,
                     "cost_usd": paid,
                     "seconds": came.seconds,
@@ -343,7 +398,12 @@ class _Story:
         self._decided = len(progress.decisions)
         verdict = "; ".join(f"{one.gate}: {one.reason}" for one in since)
         if any(one.gate == "verified" for one in since):
-            self.state, self.reason, verdict = "healed", "", "healed"
+            self.serves = any(
+                isinstance(fact, StateChange) and fact.state in SERVING_STATES
+                for _, fact in progress.facts[self._written :]
+            )
+            self.state, verdict = "healed", "healed"
+            self.reason = "" if self.serves else "it healed this call; for others a human has to approve it"
         elif len(progress.proposed) > self._proposed:
             self.state, self.reason = "proposed", "a human has to approve it: 'healspan review list'"
             verdict = "proposed to a human"

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, Literal
 
 from pydantic import JsonValue, TypeAdapter
 
 from healspan.remediation.boundary import UNSET, Between, FailedCall, FailingFrame, Tunable
+from healspan.remediation.claude.code import marked, without_secrets
 from healspan.remediation.claude.drafting import failing_location
 from healspan.remediation.diagnosis import failing_frame
 from healspan.remediation.errors import HealspanError
@@ -23,8 +27,9 @@ from healspan.remediation.repair import source_lines
 from healspan.remediation.repairers import catalogue
 from healspan.remediation.scrubbing import Scrubber, ScrubSession
 from healspan.remediation.solved import Alike
+from healspan.remediation.store import Candidate
 
-__all__ = ["SolvedLike", "Values", "catalogue_text", "failure_text", "nothing_like"]
+__all__ = ["GivenUp", "SolvedLike", "Values", "catalogue_text", "failure_text", "nothing_given_up", "nothing_like"]
 
 Values = Literal["skeleton", "scrubbed", "full"]
 """Types and shapes only; values as an incident keeps them; whole values. Never secrets."""
@@ -37,6 +42,11 @@ MOST_EXAMPLES = 3
 
 SolvedLike = Callable[[Incident, int], Sequence[Alike]]
 
+MOST_GIVEN_UP = 5
+"""Fixes that are shown for them not to be proposed again."""
+
+GivenUp = Callable[[Incident], Sequence[Candidate]]
+
 MOST_FUNCTIONS = 6
 """Functions whose source is shown, the innermost first."""
 
@@ -46,7 +56,12 @@ MOST_VALUES = 32_000
 MOST_TEXT = 60_000
 """Characters of the whole failure; beyond it values and outer functions are left out, and it is said that they were."""
 
-_MARKS = "⟪", "⟫"
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U000e0000-\U000e0fff]",
+)
+"""White space other than blanks, characters without a shape, and those that turn the direction of a text."""
+_PICTURE = re.compile(r"<(?P<module>[\w.]{1,100})\.(?P<name>\w{1,100})>")
 
 
 @functools.cache
@@ -70,6 +85,11 @@ def nothing_like(incident: Incident, limit: int) -> Sequence[Alike]:  # noqa: AR
     return ()
 
 
+def nothing_given_up(incident: Incident) -> Sequence[Candidate]:  # noqa: ARG001 - likewise
+    """Return what was for a failure and somebody has said no to: nothing is known."""
+    return ()
+
+
 def failure_text(
     call: FailedCall,
     decisions: Sequence[Decision],
@@ -77,6 +97,7 @@ def failure_text(
     values: Values,
     scrubber: Scrubber,
     solved: SolvedLike = nothing_like,
+    given_up: GivenUp = nothing_given_up,
 ) -> str:
     """Return one failure as a JSON text.
 
@@ -86,16 +107,19 @@ def failure_text(
         values: how much of the values is shown.
         scrubber: removes secrets.
         solved: what solved failures like it.
+        given_up: what was for it, and somebody has said no to.
     """
     session = scrubber.session()
     shown: dict[str, JsonValue] = {
         "failure": _failure(call, values, session),
         "boundary": _boundary(call),
         "arguments": _arguments(call, values, session),
-        "source": [*_sources(call)],
+        "source": [*_sources(call, session)],
         "tried_on_this_call": [_decision(one) for one in decisions],
-        "solved_before": [_solution(alike) for alike in solved(call.incident, MOST_EXAMPLES)],
-        "tried_before": [attempt.model_dump(mode="json") for attempt in call.incident.prior_fix_attempts],
+        "solved_before": [
+            _solution(alike, skeleton=values == "skeleton") for alike in solved(call.incident, MOST_EXAMPLES)
+        ],
+        "tried_before": [_tried(one, skeleton=values == "skeleton") for one in given_up(call.incident)[:MOST_GIVEN_UP]],
     }
     # Again, and the names with the values: what was harmless where it stood may not be harmless here.
     shown = {name: session.value(part) for name, part in shown.items()}
@@ -109,8 +133,14 @@ def failure_text(
 
 
 def _json(value: object) -> str:
-    # No "<" survives, so no text in it can look like a tag around it.
-    return json.dumps(value, ensure_ascii=False, indent=1).replace("<", "\\u003c")
+    # No "<" survives, so no text in it can look like a tag around it; nor does what nobody sees: instructions hide in
+    # it, and it is often what is wrong with a text.
+    text = json.dumps(value, ensure_ascii=False, indent=1).replace("<", "\\u003c")
+    return text if text.isascii() else _UNSEEN.sub(_spelled, text)
+
+
+def _spelled(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]
 
 
 def _parameters(schema: dict[str, Any]) -> dict[str, JsonValue]:
@@ -238,10 +268,7 @@ def _shape(value: JsonValue) -> JsonValue:
         case int() | float():
             return type(value).__name__
         case str():
-            # The picture of an object is its type already.
-            return (
-                value if value.startswith("<") and value.endswith(">") and " " not in value else f"str of {len(value)}"
-            )
+            return value if _is_picture(value) else f"str of {len(value)}"
         case list():
             kinds = list(dict.fromkeys(json.dumps(_shape(item)) for item in value))
             return {"list of": len(value), "items": [json.loads(kind) for kind in kinds[:5]]}
@@ -249,7 +276,17 @@ def _shape(value: JsonValue) -> JsonValue:
             return {name: _shape(item) for name, item in value.items()}
 
 
-def _sources(call: FailedCall) -> list[JsonValue]:
+def _is_picture(text: str) -> bool:
+    """Whether a text is the picture of an object, its class between angle brackets, and not something in a document.
+
+    Only a class that is loaded here is believed to be one; it is looked up without running any code.
+    """
+    match = _PICTURE.fullmatch(text)
+    module = None if match is None else sys.modules.get(match["module"])
+    return isinstance(module, ModuleType) and isinstance(vars(module).get(match["name"]) if match else None, type)
+
+
+def _sources(call: FailedCall, session: ScrubSession) -> list[JsonValue]:
     """Return the source of the failing function and of its callers inside the boundary, innermost first."""
     failing = failing_frame(call.frames)
     shown: list[JsonValue] = []
@@ -262,19 +299,19 @@ def _sources(call: FailedCall) -> list[JsonValue]:
         seen.add(id(frame.code))
         lines = source_lines(frame.code, frame.module)
         if lines is not None:
-            shown.append(_marked(frame, *lines, failing=frame is failing))
+            shown.append(_source(frame, *lines, session, failing=frame is failing))
     return shown
 
 
-def _marked(frame: FailingFrame, first: int, lines: Sequence[str], *, failing: bool) -> JsonValue:
-    text = list(lines)
+def _source(
+    frame: FailingFrame, first: int, lines: Sequence[str], session: ScrubSession, *, failing: bool
+) -> JsonValue:
+    text = without_secrets(lines, session)
     at = 0
     if frame.position is not None:
         line, end_line, column, end_column = frame.position
         at = line - first
-        if 0 <= at < len(text) and 0 <= end_line - first < len(text):
-            text[end_line - first] = _insert(text[end_line - first], end_column, _MARKS[1])
-            text[at] = _insert(text[at], column, _MARKS[0])
+        text = marked(lines, text, (at, end_line - first, column, end_column))
     start = max(0, min(at - MOST_SOURCE // 2, len(text) - MOST_SOURCE))
     return {
         "module": frame.module,
@@ -285,22 +322,31 @@ def _marked(frame: FailingFrame, first: int, lines: Sequence[str], *, failing: b
     }
 
 
-def _insert(line: str, column: int, mark: str) -> str:
-    raw = line.encode()
-    return (raw[:column] + mark.encode() + raw[column:]).decode(errors="replace")
-
-
-def _solution(alike: Alike) -> JsonValue:
+def _solution(alike: Alike, *, skeleton: bool) -> JsonValue:
     fix = alike.candidate.fix
+    # Words that were written with values at hand may quote them, and what both failures say is words of this one.
+    words: dict[str, JsonValue] = {
+        "root_cause": fix.diagnosis,
+        "fix": fix.fix_instruction,
+        "why_alike": [*alike.hit.why],
+    }
     return {
         "failure": fix.pattern,
         "boundary": fix.scope.module,
-        "root_cause": fix.diagnosis,
-        "fix": fix.fix_instruction,
+        **({} if skeleton else words),
         "steps": [step.model_dump(mode="json", exclude={"source_hash"}) for step in fix.steps],
         "state": str(alike.candidate.change.state),
         "record": alike.candidate.score,
-        "why_alike": [*alike.hit.why],
+    }
+
+
+def _tried(given_up: Candidate, *, skeleton: bool) -> JsonValue:
+    fix, change = given_up.fix, given_up.change
+    return {
+        "steps": [step.model_dump(mode="json", exclude={"source_hash"}) for step in fix.steps],
+        "state": str(change.state),
+        # Words that were written with values at hand may quote them.
+        **({} if skeleton else {"reason": change.reason}),
     }
 
 

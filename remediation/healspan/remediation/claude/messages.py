@@ -8,6 +8,7 @@ the end of the process.
 from __future__ import annotations
 
 import functools
+import ipaddress
 import json
 import os
 import time
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from healspan.remediation.claude.connection import Connection
 
-__all__ = ["ADDRESS", "Effort", "MessagesAsker", "is_installed"]
+__all__ = ["ADDRESS", "Effort", "MessagesAsker", "is_in_clear", "is_installed", "usable"]
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 
@@ -97,7 +98,7 @@ class MessagesAsker:
         self._model = model
         # A key from a file often ends with a line break, which no header may hold.
         self._key = SecretStr(api_key.get_secret_value().strip())
-        self._base_url = _usable(base_url or os.environ.get("ANTHROPIC_BASE_URL") or ADDRESS)
+        self._base_url = usable(base_url)
         self._effort = effort
         self._max_tokens = max_tokens
         self._timeout = timeout
@@ -214,7 +215,28 @@ class MessagesAsker:
         )
 
 
-def _usable(base_url: str) -> str:
+def is_in_clear(base_url: str) -> bool:
+    """Whether key and questions would go unencrypted over a network.
+
+    Raises:
+        ConfigurationError: the address cannot be used.
+    """
+    parts = urlsplit(usable(base_url))
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return True
+
+
+def usable(base_url: str) -> str:
+    """Return the address of a server: what is given, else `ANTHROPIC_BASE_URL`, else Anthropic's.
+
+    Raises:
+        ConfigurationError: it cannot be used; the message holds no secret of it.
+    """
+    base_url = base_url or os.environ.get("ANTHROPIC_BASE_URL") or ADDRESS
     parts = urlsplit(base_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigurationError(

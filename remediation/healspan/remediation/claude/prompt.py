@@ -6,12 +6,22 @@ import functools
 from collections.abc import Sequence
 from importlib import resources
 
+from pydantic import JsonValue
+
 from healspan.remediation.boundary import FailedCall
-from healspan.remediation.claude.answer import Answer
+from healspan.remediation.claude.answer import Answer, ProposedStep
 from healspan.remediation.claude.ask import Prompt, Turn
-from healspan.remediation.claude.material import SolvedLike, Values, catalogue_text, failure_text, nothing_like
+from healspan.remediation.claude.material import (
+    GivenUp,
+    SolvedLike,
+    Values,
+    catalogue_text,
+    failure_text,
+    nothing_given_up,
+    nothing_like,
+)
 from healspan.remediation.incident import Decision
-from healspan.remediation.scrubbing import Scrubber
+from healspan.remediation.scrubbing import RULE_NAMES, Scrubber
 
 __all__ = ["VERSION", "Prompter"]
 
@@ -19,6 +29,9 @@ VERSION = "diagnose-1"
 """Of the reviewed text. Another text is another file with another number: fixes name the one they come from."""
 
 _MOST_VERDICT = 2_000
+_MOST_WORDS, _MOST_EVIDENCE = 2_000, 20
+_BY_FORM = frozenset({"pem", "url_credentials", "api_key", "jwt", "bearer", "basic", "card", "iban", "ssn"})
+"""Rules that a step is refused by. Others go by names and by chance: ``key = "revenue"`` is what adapters say."""
 
 
 class Prompter:
@@ -28,24 +41,71 @@ class Prompter:
         scrubber: removes secrets from everything that is sent.
         values: how much of the values of a failure is shown.
         solved: what solved failures like one, shown as examples.
+        given_up: what was for a failure and somebody has said no to, shown for it not to be said again.
     """
 
     version = VERSION
 
-    def __init__(self, scrubber: Scrubber, values: Values, *, solved: SolvedLike = nothing_like) -> None:
+    def __init__(
+        self,
+        scrubber: Scrubber,
+        values: Values,
+        *,
+        solved: SolvedLike = nothing_like,
+        given_up: GivenUp = nothing_given_up,
+    ) -> None:
         self._scrubber = scrubber
+        self._by_form = Scrubber(
+            disabled_patterns=scrubber.disabled_patterns | (RULE_NAMES - _BY_FORM),
+            extra_patterns=scrubber.extra_patterns,
+        )
         self._solved = solved
+        self._given_up = given_up
         self.values = values
 
     def first(self, call: FailedCall, decisions: Sequence[Decision]) -> Prompt:
         """Return the first question about a failure."""
-        text = failure_text(call, decisions, values=self.values, scrubber=self._scrubber, solved=self._solved)
+        text = failure_text(
+            call,
+            decisions,
+            values=self.values,
+            scrubber=self._scrubber,
+            solved=self._solved,
+            given_up=self._given_up,
+        )
         turn = Turn(role="user", text=f"<failure>\n{text}\n</failure>\n\nDiagnose this failure.")
         return Prompt(version=VERSION, system=(_reviewed(VERSION), catalogue_text()), turns=(turn,))
 
+    def cleaned(self, answer: Answer) -> Answer:
+        """Return an answer whose words may be kept: scrubbed and bounded. Its steps are as they came.
+
+        A model may have read, decoded or put together what nobody saw in what it was sent.
+        """
+        session = self._scrubber.session()
+        words = {
+            name: _on_one_line(session.text(getattr(answer, name), _MOST_WORDS))
+            for name in ("root_cause", "disproof", "instruction", "risk_assessment")
+        }
+        evidence = [_on_one_line(session.text(one, _MOST_WORDS)) for one in answer.evidence[:_MOST_EVIDENCE]]
+        return answer.model_copy(update={**words, "evidence": evidence})
+
+    def stored(self, answer: Answer) -> Answer:
+        """Return an answer as it is written down, its steps scrubbed as well; what runs is kept with the fix."""
+        value: JsonValue = answer.model_dump(mode="json")
+        return Answer.model_validate(self._scrubber.scrub_value(value))
+
+    def secret_in(self, steps: Sequence[ProposedStep]) -> str | None:
+        """Say what kind of secret steps hold that a fix would keep; None if they hold none that its form gives away."""
+        value: JsonValue = [step.model_dump(mode="json") for step in steps]
+        return next((one.rule for one in self._by_form.explain(value)), None)
+
+    def told(self, verdict: str) -> str:
+        """Return a verdict as it may be kept and told: it names what was proposed, which may be anything."""
+        return self._scrubber.scrub_text(verdict, _MOST_VERDICT)
+
     def again(self, prompt: Prompt, answer: Answer, verdict: str) -> Prompt:
         """Return the question after a proposal that did not hold."""
-        told = self._scrubber.scrub_text(verdict, _MOST_VERDICT).replace("<", "\\u003c")
+        told = self.told(verdict).replace("<", "\\u003c")
         turns = (
             Turn(role="assistant", text=answer.model_dump_json()),
             Turn(
@@ -55,6 +115,11 @@ class Prompter:
             ),
         )
         return prompt.model_copy(update={"turns": (*prompt.turns, *turns)})
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text that cannot look like the next line of what is printed about it."""
+    return " ".join(text.split())
 
 
 @functools.cache

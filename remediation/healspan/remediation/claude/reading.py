@@ -35,6 +35,8 @@ _PART = 8
 _WORD = re.compile(r"[\w-]{8,}")
 _MOST_MESSAGE = 200
 _MOST_TOKENS = 10**9
+MOST_ANSWER = 100_000
+"""Characters; the longest adapter has a dozenth of it. What is kept and sent back has to be bounded whoever answers."""
 
 
 class _Part(BaseModel):
@@ -170,6 +172,8 @@ def _usage(body: bytes) -> Usage | None:
 
 def _answer(text: str) -> Answer | str:
     """Return the answer in a text, or what is wrong with it."""
+    if len(text) > MOST_ANSWER:
+        return f"the answer has more than {MOST_ANSWER:,} characters"
     try:
         return Answer.model_validate_json(_unfenced(text))
     except ValidationError as error:

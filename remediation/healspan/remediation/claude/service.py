@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.claude.diagnoser import ClaudeDiagnoser
 from healspan.remediation.claude.gateway import Gateway
-from healspan.remediation.claude.material import SolvedLike
-from healspan.remediation.claude.messages import MessagesAsker, is_installed
+from healspan.remediation.claude.material import GivenUp, SolvedLike
+from healspan.remediation.claude.messages import MessagesAsker, is_installed, usable
 from healspan.remediation.claude.prices import Prices, cost, price_of, with_prices
 from healspan.remediation.claude.prompt import Prompter
 from healspan.remediation.errors import ConfigurationError
@@ -32,6 +32,7 @@ class Claude:
         settings: with a model.
         scrubber: removes secrets from what is sent and from what comes back.
         solved: what solved failures like one, the most alike first.
+        given_up: what somebody has said no to of what was for a failure.
         sandbox: of this process.
         keep: makes a consultation durable.
 
@@ -45,6 +46,7 @@ class Claude:
         *,
         scrubber: Scrubber,
         solved: SolvedLike,
+        given_up: GivenUp,
         sandbox: Sandbox,
         keep: Callable[[Consultation], object],
     ) -> None:
@@ -66,7 +68,7 @@ class Claude:
         self.gateway = Gateway.open(settings, cost=functools.partial(cost, prices=known))
         self.diagnoser = ClaudeDiagnoser(
             asker,
-            Prompter(scrubber, settings.claude_values, solved=solved),
+            Prompter(scrubber, settings.claude_values, solved=solved, given_up=given_up),
             self.gateway,
             keep=keep,
             cost=functools.partial(cost, prices=known),
@@ -76,7 +78,8 @@ class Claude:
         )
 
     def close(self) -> None:
-        """Write down what was not yet, within a bound."""
+        """Give back what is held and write down what was not yet, within a bound."""
+        self.diagnoser.close()
         self.gateway.close()
 
 
@@ -99,6 +102,10 @@ def why_off(settings: Settings) -> str | None:
         return "Claude is not asked: set ANTHROPIC_API_KEY, or HEALSPAN_CLAUDE_BASE_URL for a server that needs no key"
     if not settings.claude_tokens_per_request:
         return "Claude is not asked: HEALSPAN_CLAUDE_TOKENS_PER_REQUEST is 0"
+    try:
+        usable(settings.claude_base_url)
+    except ConfigurationError as error:
+        return f"Claude is not asked: {error}"
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import logging
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,15 +10,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from healspan.remediation.retrieval.document import Document
-from healspan.remediation.retrieval.embedder import Embedder, cosine, vector
+from healspan.remediation.retrieval.embedder import Embedder, Patient, cosine
 from healspan.remediation.retrieval.likelihood import Signs, likelihood, may_be_reused
 from healspan.remediation.retrieval.postings import Postings
 from healspan.remediation.retrieval.similarity import Compared, Parts, Query, overall
 from healspan.remediation.retrieval.terms import Profile, numbers, profile, spelled
 
 __all__ = ["Hit", "PatternIndex"]
-
-logger = logging.getLogger("healspan.retrieval")
 
 _LOOKED_AT = 200
 """Documents with the most rare terms in common, of which so many are compared in full:"""
@@ -94,8 +91,7 @@ class PatternIndex:
 
     def __init__(self, *, capacity: int = 100_000, embedder: Embedder | None = None, budget: int = 2_000) -> None:
         self._capacity = capacity
-        self._embedder = embedder
-        self._embedder_failed = False
+        self._embedder = None if embedder is None else Patient(embedder)
         self._lock = threading.Lock()
         self._postings = Postings(budget)
         self._profiles: dict[int, Profile] = {}
@@ -196,15 +192,7 @@ class PatternIndex:
 
     def _profile(self, document: Document) -> Profile:
         kept = profile(document)
-        if self._embedder is None:
-            return kept
-        try:
-            return kept._replace(vector=vector(self._embedder, document))
-        except Exception as error:  # another package's code; retrieval works without it
-            if not self._embedder_failed:
-                self._embedder_failed = True
-                logger.warning("the embedder failed (%s); failures are compared without it", type(error).__qualname__)
-            return kept
+        return kept if self._embedder is None else kept._replace(vector=self._embedder.vector(document))
 
     def _remove(self, pattern_id: str, group_id: str) -> bool:
         number = self._numbers.pop((pattern_id, group_id), None)

@@ -16,7 +16,7 @@ from typing import Any
 from healspan.remediation.adapter import read_text
 from healspan.remediation.boundary import UNSET, FailedCall, Invocation
 from healspan.remediation.errors import AdapterFailed, StepInapplicable
-from healspan.remediation.sandbox.crossing import error_facts, plain, texts
+from healspan.remediation.sandbox.crossing import error_facts, is_finite, plain, texts
 from healspan.remediation.sandbox.host import Host
 from healspan.remediation.sandbox.notation import Room, Unplain, decode, encode
 from healspan.remediation.sandbox.pool import Pool
@@ -273,5 +273,8 @@ def _result(value: Any, host: Host, call: FailedCall, crossed: list[Any]) -> Any
         _HALF_A_CHARACTER in one for one in texts([*crossed, *host.seen()])
     ):
         raise AdapterFailed("its result cannot be used: a text in it holds half a character, replaced")
+    if not is_finite(value) and is_finite([*crossed, *host.seen()]):
+        # Every schema takes it for a number, and no comparison of a check says no to it.
+        raise AdapterFailed("its result cannot be used: a number in it is not finite, and none that it was given is so")
     value = host.restored(value)
     return value if call.output is UNSET else rebuild(value, call.output)

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from healspan.remediation.sandbox.notation import MOST_DEPTH, MOST_ITEMS, Room, Unplain, encode
 
-__all__ = ["error_facts", "plain", "same", "texts"]
+__all__ = ["error_facts", "is_finite", "plain", "same", "texts"]
 
 _AS_IT_IS = frozenset({bool, int, float, complex, bytes, Decimal, date, timedelta})
 _BASES: tuple[tuple[type, Any], ...] = (
@@ -169,12 +169,24 @@ def same(one: object, other: object) -> bool:
 
 def texts(value: object) -> Iterator[str]:
     """Yield every text in a plain value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
+    return (one for one in _leaves(value) if isinstance(one, str))
+
+
+def is_finite(value: object) -> bool:
+    """Whether no number in a plain value is infinite or no number at all."""
+    return all(
+        one.is_finite() if isinstance(one, Decimal) else not isinstance(one, float) or math.isfinite(one)
+        for one in _leaves(value)
+    )
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
         for key, one in value.items():
-            yield from texts(key)
-            yield from texts(one)
+            yield from _leaves(key)
+            yield from _leaves(one)
     elif isinstance(value, list | tuple | set | frozenset):
         for one in value:
-            yield from texts(one)
+            yield from _leaves(one)
+    else:
+        yield value

@@ -4,6 +4,7 @@
 inside text, and `scrubber` puts them together.
 """
 
+from healspan.remediation.scrubbing.entries import name_of
 from healspan.remediation.scrubbing.keys import KeyVerdict, judge_key
 from healspan.remediation.scrubbing.scrubber import (
     FAILED,
@@ -25,4 +26,5 @@ __all__ = [
     "Scrubber",
     "judge_key",
     "marker",
+    "name_of",
 ]

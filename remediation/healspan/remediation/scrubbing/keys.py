@@ -9,6 +9,7 @@ they stand in the name; short ones only as a whole word, otherwise ``author`` wo
 from __future__ import annotations
 
 import re
+import unicodedata
 from enum import Enum
 from functools import lru_cache
 
@@ -66,6 +67,8 @@ class KeyVerdict(Enum):
 @lru_cache(maxsize=4096)
 def judge_key(key: str) -> KeyVerdict:
     """Return what a name says of the value beside it, in any spelling: snake, kebab, camel, dotted."""
+    if not key.isascii():
+        key = unicodedata.normalize("NFKC", key[-_KEY_TAIL:])
     words = [word.lower().rstrip("0123456789") or word for word in _WORDS.split(key[-_KEY_TAIL:]) if word]
     if not words or words[-1] in _NO_SECRET_ENDING:
         return KeyVerdict.HARMLESS

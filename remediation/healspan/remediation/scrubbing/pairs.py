@@ -37,6 +37,18 @@ _CODE_PAIR = re.compile(
 )
 _ELEMENT = re.compile(r"<(?P<key>[A-Za-z_][\w:.\-]*+)(?:\s[^<>]*+)?>(?P<value>[^<]++)")
 _OPTION = re.compile(r"(?<!\S)--(?P<key>[A-Za-z][\w\-]*+)[ \t]++(?P<value>[^\s\-]\S*+)")
+_USER = re.compile(
+    r"""(?<![\w\-])(?:-u|--user|--proxy-user)["']?(?:[ \t]*+[,=][ \t]*+|[ \t]++)[bru]?["']?
+        [^\s:"',]{1,64}+:(?P<value>[^\s"']++)""",
+    re.VERBOSE,
+)
+"""``curl -u name:password``."""
+_BREAK = r"(?:\r?\n|(?:\\{1,8}r)?\\{1,8}n)"
+"""The end of a line, also as representations spell it."""
+_NEXT_LINE = re.compile(
+    rf"""[ \t]*+[|>]?[+\-]?[ \t]*+{_BREAK}[ \t]*+(?P<value>[^\s\\"']++)[ \t]*+(?={_BREAK}|["']|\Z)""",
+)
+"""A word alone on the line below its name, as YAML and forms have it."""
 _NAMES_A_NAME = frozenset(("name", "key", "field", "header"))
 _NAMED_VALUE = re.compile(
     r"""[ \t]*+,?[ \t]*+\\{0,31}+["']?(?:value|val|content)\\{0,31}+["']?[ \t]*+[:=][ \t]*+""",
@@ -93,6 +105,8 @@ def text_pairs(text: str, judge: JudgeKey) -> Iterator[Span]:
         for match in _OPTION.finditer(text):
             if judge(match["key"]) is KeyVerdict.SECRET:
                 yield match.span("value")
+    if "-u" in text:
+        yield from (match.span("value") for match in _USER.finditer(text))
 
 
 def code_pairs(text: str, judge: JudgeKey) -> Iterator[Span]:
@@ -132,17 +146,23 @@ def _separated(text: str, judge: JudgeKey) -> Iterator[Span]:
         place = match.end("key")
         if text.startswith("[redacted:", match.start("key") - 10):
             continue  # the name of a rule in a marker
+        if match["key"].lower() in _NAMES_A_NAME and (named := _named_value(text, match.end(), judge)):
+            place = max(place, named.after)
+            yield named.start, named.end
+            continue
         verdict = judge(match["key"])
         if verdict is KeyVerdict.HARMLESS:
-            if match["key"].lower() in _NAMES_A_NAME and (named := _named_value(text, match.end(), judge)):
-                place = max(place, named.after)
-                yield named.start, named.end
             continue
         if match["sep"] == "," and not _is_a_pair(text, match):
             continue
         if match["sep"] == ":" and _is_prose_about_a_key(text, match):
             continue
         value = _value(text, match.end(), whole_line=bool(_WHOLE_LINE.search(match["key"])))
+        if below := _NEXT_LINE.match(text, match.end()):
+            # ``if token:`` stands above a statement; what holds a digit is hardly one.
+            start, end = below.span("value")
+            if any(map(str.isdigit, text[start:end])) or text.startswith("[redacted:", start):
+                value = _Value(start, end, end)
         if verdict is KeyVerdict.SECRET_UNLESS_NUMBER and _is_number(text[value.start : value.end]):
             continue
         place = max(place, value.after)
@@ -174,9 +194,14 @@ def _prose(text: str, judge: JudgeKey) -> Iterator[Span]:
 
 
 def _is_a_pair(text: str, match: re.Match[str]) -> bool:
-    """Whether a quoted name and the quoted value after its comma stand alone in brackets, not in a list."""
+    """Whether a quoted name and the quoted value after its comma stand alone in brackets, not in a list.
+
+    Options and headers, which are written with hyphens, stand before their values in lists as well.
+    """
     if not match["close"].lstrip("\\").startswith(('"', "'", "`")):
         return False
+    if "-" in match["key"]:
+        return True
     before = text[max(0, match.start("key") - 12) : match.start("key")].rstrip("\\\"'bru")[-1:]
     return before in {"(", "["} and text[_value(text, match.end()).after :][:2].lstrip()[:1] in {")", "]", ""}
 

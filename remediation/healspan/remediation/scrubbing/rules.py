@@ -85,6 +85,7 @@ _CARD = re.compile(r"(?<![\d.])\d(?:[ \-]?\d){11,18}+(?![\d])")
 _SSN = re.compile(r"(?<![\d\-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d\-])")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ \-]?[A-Za-z0-9]{3})")
 _AUTHORITY = re.compile(r"(?:\\?/){2}(?P<run>[^\s\"'<>]++)")
+_QUOTED_AUTHORITY = re.compile(r"%2[Ff]%2[Ff](?P<run>[^\s\"'<>&]{1,256}?)%40")
 _PORT = re.compile(r"[^\s:/@]*+:\d{1,5}(?:[/?#]|$)")
 _LOCAL_PART = re.compile(r"[\w.%+\-]++")
 _DOMAIN = re.compile(r"(?:@|%40)[\w\-]{1,255}+(?:\.[\w\-]{1,255}+){1,32}+")
@@ -131,6 +132,8 @@ def _url_credentials(text: str) -> Iterator[Span]:
             cut = run.rfind("@")
         if cut > 0:
             yield start, start + cut
+    if "%40" in text:
+        yield from (match.span("run") for match in _QUOTED_AUTHORITY.finditer(text))
 
 
 def _emails(text: str) -> Iterator[Span]:
@@ -148,7 +151,7 @@ def _random_runs(text: str) -> Iterator[Span]:
 
 VALUE_RULES: tuple[Rule, ...] = (
     Rule("pem", "a block of key material", _any_of("-----BEGIN"), _pem),
-    Rule("url_credentials", "user and password of a URL", _any_of("//", "\\/"), _url_credentials),
+    Rule("url_credentials", "user and password of a URL", _any_of("//", "\\/", "%2F", "%2f"), _url_credentials),
     Rule(
         "api_key",
         "the prefix that an issuer gives its keys",

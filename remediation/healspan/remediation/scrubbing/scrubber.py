@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.scrubbing.entries import convicted_entry, convicted_items, pairs_of
 from healspan.remediation.scrubbing.keys import KeyVerdict, judge_key
 from healspan.remediation.scrubbing.pairs import code_pairs, insert_statements, text_pairs
 from healspan.remediation.scrubbing.rules import VALUE_RULES, Rule, pattern_rule
@@ -183,6 +184,14 @@ class Scrubber:
             return False
         return verdict is KeyVerdict.SECRET or type(value) not in {int, float}
 
+    def convicted_entry(self, value: Mapping[Any, Any]) -> str | None:
+        """Return the key under which a mapping holds what it says is secret; None if it says so of nothing."""
+        return convicted_entry(value, self.judge)
+
+    def convicted_items(self, items: Sequence[object]) -> frozenset[int]:
+        """Return which items of a row are removed because of the one before them."""
+        return convicted_items(items, self.convicts)
+
     def spans(self, text: str, *, code: bool = False) -> list[_Span]:
         """Find the secrets of a text: disjoint spans in order. `code`: only literals are values of names."""
         found: list[_Span] = []
@@ -240,6 +249,27 @@ class ScrubSession:
         except Exception:
             return FAILED
 
+    def lines(self, lines: Sequence[str]) -> list[str]:
+        """Return as many lines without secrets, looked for in all of them together.
+
+        A secret of several lines leaves its marker on each. What lies beyond `MAX_TEXT` is a marker.
+        """
+        text = "\n".join(lines)
+        if len(text) > MAX_TEXT:
+            read = text[:MAX_TEXT].count("\n")
+            return [*self.lines(lines[:read]), *[marker("cut")] * (len(lines) - read)]
+        try:
+            pieces: list[str] = []
+            place = 0
+            for span in self.scrubber.spans(text):
+                mark = self._replacement(text, span, code=False)
+                more = text.count("\n", span.start, span.end)
+                pieces += (text[place : span.start], "\n".join([mark] * (more + 1)))
+                place = span.end
+            return [_storable(line) for line in ("".join(pieces) + text[place:]).split("\n")]
+        except Exception:
+            return [marker("failed")] * len(lines)
+
     def _scrub(self, text: str, limit: int, *, code: bool) -> str:
         window, partial = text, False
         if len(text) > limit + _MARGIN:
@@ -277,27 +307,27 @@ class ScrubSession:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            named = self._named_secret(value)
+            named = self.scrubber.convicted_entry(value)
             return {
-                self.text(name): marker(KEY_RULE) if name in named else self._value(item, name, depth + 1)
+                self.text(name): marker(KEY_RULE) if name == named else self._value(item, name, depth + 1)
                 for name, item in value.items()
             }
         if isinstance(value, list):
-            if len(value) == 2 and isinstance(value[0], str) and self.scrubber.convicts(value[0], value[1]):
-                return [self.text(value[0]), marker(KEY_RULE)]
-            return [self._value(item, "", depth + 1) for item in value]
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**12:
-            text = str(value) if abs(value) < 10**20 else ""
+            named = self.scrubber.convicted_entry(pairs_of(value))
+            convicted = self.scrubber.convicted_items(value)
+            return [
+                marker(KEY_RULE)
+                if place in convicted
+                else [self.text(named), marker(KEY_RULE)]
+                if isinstance(named, str) and isinstance(item, list) and item[:1] == [named]
+                else self._value(item, "", depth + 1)
+                for place, item in enumerate(value)
+            ]
+        if isinstance(value, int | float) and not isinstance(value, bool) and 10**12 <= abs(value) < 10**20:
+            # A column of numbers that has gaps is one of floats, card numbers as well.
+            text = str(int(value)) if value == int(value) else ""
             return marker("card") if self.text(text) != text else value
         return value
-
-    def _named_secret(self, value: dict[str, JsonValue]) -> Iterable[str]:
-        """Which entry of ``{"name": "password", "value": "..."}`` and its like is the secret."""
-        for name in ("name", "key", "field", "header"):
-            said = value.get(name)
-            if isinstance(said, str) and self.scrubber.judge(said) is KeyVerdict.SECRET:
-                return [entry for entry in ("value", "val", "content") if value.get(entry)]
-        return ()
 
 
 def _disjoint(found: list[_Span], text: str) -> list[_Span]:

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from healspan.remediation.errors import FixError, HealspanError, InvalidFix, SignatureRefused
-from healspan.remediation.fix import GIVEN_UP_STATES, SERVING_STATES, Fix, Match, Signature, StateChange, parse_fix
+from healspan.remediation.fix import (
+    GIVEN_UP_STATES,
+    SERVING_STATES,
+    Fix,
+    FixState,
+    Match,
+    Signature,
+    StateChange,
+    parse_fix,
+)
 from healspan.remediation.incident import Pattern
 from healspan.remediation.plan import PlanOutcome
 from healspan.remediation.settings import Settings
@@ -35,6 +44,7 @@ __all__ = ["Candidate", "FixIndex", "Snapshot"]
 logger = logging.getLogger("healspan.store")
 
 LAST_BACKOFF = 2.0
+_KEPT_STATES = SERVING_STATES | GIVEN_UP_STATES | {FixState.PROPOSED}
 _Key = tuple[Match, str, str]
 """(match, boundary, hash); the hash is empty for a whole boundary."""
 
@@ -69,7 +79,7 @@ class Snapshot:
 class _Known:
     change: StateChange
     fix: Fix | None
-    """None where it does not serve, or is not believed."""
+    """None where it was promoted, or is not believed."""
 
     def expires(self) -> datetime | None:
         moments = [self.change.expires, self.fix.expires_at if self.fix is not None else None]
@@ -172,6 +182,18 @@ class FixIndex:
         known = self._local.get(fix_id) or self._stored.get(fix_id)
         return None if known is None else known.change
 
+    def resting(self, pattern: Pattern, module: str) -> tuple[Candidate, ...]:
+        """Return fixes for exactly this failure that do not serve, the newest first; looks through all known ones."""
+        with self._lock:
+            known = {**self._stored, **self._local}.items()
+        serving, wanted = self._snapshot.candidates, (Match.EXACT, module, pattern.exact)
+        found = [
+            Candidate(one.fix, one.change)
+            for fix_id, one in known
+            if one.fix is not None and fix_id not in serving and _scope(one.fix) == wanted
+        ]
+        return tuple(sorted(found, key=lambda one: (one.fix.created_at, one.fix.fix_id), reverse=True))
+
     # What this process has found itself
 
     def add(self, fix: Fix, change: StateChange) -> bool:
@@ -190,7 +212,7 @@ class FixIndex:
         with self._lock:
             known = self._known(fix.fix_id)
             if known is None or change.sequence > known.change.sequence:
-                self._local[fix.fix_id] = _Known(change, fix if serves else None)
+                self._local[fix.fix_id] = _Known(change, fix if change.state in _KEPT_STATES else None)
                 self._publish({fix.fix_id})
                 self.verdicts.begin(change)
         self._wake.set()
@@ -345,7 +367,7 @@ class FixIndex:
             change = StateChange.model_validate_json(stored.change)
             if (change.fix_id, change.sequence) != (stored.fix_id, stored.sequence):
                 raise SignatureRefused("the state change was moved to another fix or place; look who wrote it")
-            if change.state not in SERVING_STATES:
+            if change.state not in _KEPT_STATES:
                 return _Known(change, None)
             fix = parse_fix(stored.fix)
             if fix.fix_id != stored.fix_id:
@@ -354,7 +376,8 @@ class FixIndex:
         except (FixError, ValidationError) as error:
             if isinstance(error, ValidationError):
                 error = InvalidFix("its state change cannot be read; upgrade healspan, or retire the fix")
-            self._refuse(stored, error)
+            if change is None or change.state in SERVING_STATES:  # nobody believes a proposal before it is approved
+                self._refuse(stored, error)
             return None if change is None else _Known(change, None)
         return _Known(change, fix)
 
@@ -425,7 +448,7 @@ class FixIndex:
 
     def _candidate(self, fix_id: str, now: datetime) -> Candidate | None:
         known = self._known(fix_id)
-        if known is None or known.fix is None:
+        if known is None or known.fix is None or known.change.state not in SERVING_STATES:
             return None
         expires = known.expires()
         if expires is not None and expires <= now:

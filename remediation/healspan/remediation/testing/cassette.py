@@ -18,17 +18,13 @@ from pydantic import Field, JsonValue, ValidationError
 
 from healspan.remediation.claude.answer import Answer
 from healspan.remediation.claude.ask import Asker, AskFailed, FailureKind, Prompt, Reply, Turn, Usage
-from healspan.remediation.errors import ConfigurationError, HealspanError
+from healspan.remediation.errors import CassetteMismatch, ConfigurationError
 from healspan.remediation.record import Record, content_address
 from healspan.remediation.scrubbing import Scrubber
 
 __all__ = ["CassetteMismatch", "Player", "Recorder"]
 
 VERSION = 1
-
-
-class CassetteMismatch(HealspanError):
-    """A call that the cassette does not hold, or calls of the cassette that were not made."""
 
 
 class _Head(Record):

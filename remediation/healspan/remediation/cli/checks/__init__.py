@@ -10,6 +10,7 @@ from healspan.remediation.cli.checks.declared import check_boundaries
 from healspan.remediation.cli.checks.environment import (
     SettingLine,
     check_claude,
+    check_embedder,
     check_extras,
     check_sandbox,
     check_settings,
@@ -41,3 +42,4 @@ def run_checks(
     yield from check_extras()
     yield from check_sandbox(settings)
     yield check_claude(settings)
+    yield from check_embedder(settings)

@@ -7,15 +7,26 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
 
+from healspan.remediation.claude.messages import is_in_clear
 from healspan.remediation.claude.service import price_is_known, why_off
 from healspan.remediation.cli.checks.check import Check
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.record import Record
+from healspan.remediation.retrieval import embedder
 from healspan.remediation.sandbox import Sandbox
+from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.settings import Settings
 from healspan.remediation.store.database import Database
 
-__all__ = ["SettingLine", "check_claude", "check_extras", "check_sandbox", "check_settings", "setting_lines"]
+__all__ = [
+    "SettingLine",
+    "check_claude",
+    "check_embedder",
+    "check_extras",
+    "check_sandbox",
+    "check_settings",
+    "setting_lines",
+]
 
 _EXTRAS = {
     "otel": ("opentelemetry.sdk",),
@@ -38,6 +49,7 @@ class SettingLine(Record):
 
 def setting_lines(settings: Settings, environment: Mapping[str, str]) -> Iterator[SettingLine]:
     """Yield every setting with its source."""
+    scrubber = Scrubber()
     for name in type(settings).model_fields:
         variables = [f"HEALSPAN_{name.upper()}", *(["OTEL_SERVICE_NAME"] if name == "service_name" else [])]
         source = next((one for one in variables if environment.get(one)), "default")
@@ -46,7 +58,8 @@ def setting_lines(settings: Settings, environment: Mapping[str, str]) -> Iterato
             with contextlib.suppress(HealspanError):
                 value = Database.for_tool(settings).name
         text = ", ".join(value) if isinstance(value, tuple) else str(value)
-        yield SettingLine(name=name, value=text, source=source)
+        # An address may hold a password that belongs elsewhere.
+        yield SettingLine(name=name, value=scrubber.scrub_text(text), source=source)
 
 
 def check_settings(settings: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
@@ -133,4 +146,31 @@ def check_claude(settings: Settings) -> Check:
             status="warning",
             detail=f"{told}; its price is not known, so budgets in money do not hold: set HEALSPAN_CLAUDE_PRICES",
         )
+    if is_in_clear(settings.claude_base_url):
+        return Check(
+            name="Claude",
+            status="warning",
+            detail=f"{told}; over http, so the key and the questions can be read on their way: set an https address, "
+            "unless a network of your own encrypts it",
+        )
+    if settings.claude_lease_seconds <= settings.claude_timeout_seconds:
+        return Check(
+            name="Claude",
+            status="warning",
+            detail=f"{told}; a request may outlast its lease, and another process would ask as well: set "
+            "HEALSPAN_CLAUDE_LEASE_SECONDS above HEALSPAN_CLAUDE_TIMEOUT_SECONDS",
+        )
     return Check(name="Claude", status="ok", detail=told)
+
+
+def check_embedder(settings: Settings) -> Iterator[Check]:
+    """Check that the embedder of the settings can be loaded."""
+    if not settings.embedder:
+        return
+    try:
+        embedder(settings.embedder)
+    except HealspanError as error:
+        detail = f"failures are compared without an embedder: {error}"
+        yield Check(name="embedder", status="warning", detail=detail)
+    else:
+        yield Check(name="embedder", status="ok", detail=f"failures are compared with {settings.embedder!r} as well")
