@@ -103,8 +103,11 @@ def why_over(limits: Limits, need: Amount, *, pattern: Amount, day: Amount, now:
         else:
             continue
         variable = f"HEALSPAN_CLAUDE_{setting}_PER_{name}"
-        if name == "REQUEST":
-            return f"the budget of {scope} is {most} and this one may need {asked}; {variable} raises it"
+        if not spent.tokens and not spent.micro_usd:
+            return (
+                f"the budget of {scope} is {most}, and this request alone may need {asked}: its prompt, and an answer "
+                f"as long as HEALSPAN_CLAUDE_MAX_TOKENS allows; {variable} raises it"
+            )
         until = f"{end_of_day(now):%Y-%m-%d %H:%M} UTC"
         return (
             f"the budget of {scope} is {most}, of which {used} are spent or reserved, and this request may need "

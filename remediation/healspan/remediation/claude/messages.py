@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from healspan.remediation.claude.connection import Connection
 
-__all__ = ["ADDRESS", "Effort", "MessagesAsker", "is_installed"]
+__all__ = ["ADDRESS", "Effort", "MessagesAsker", "address_of", "is_installed"]
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 
@@ -97,7 +97,7 @@ class MessagesAsker:
         self._model = model
         # A key from a file often ends with a line break, which no header may hold.
         self._key = SecretStr(api_key.get_secret_value().strip())
-        self._base_url = _usable(base_url or os.environ.get("ANTHROPIC_BASE_URL") or ADDRESS)
+        self._base_url = address_of(base_url)
         self._effort = effort
         self._max_tokens = max_tokens
         self._timeout = timeout
@@ -214,11 +214,20 @@ class MessagesAsker:
         )
 
 
-def _usable(base_url: str) -> str:
-    parts = urlsplit(base_url)
+def address_of(base_url: str) -> str:
+    """Return the address of the server: this one, else ``ANTHROPIC_BASE_URL``, else Anthropic's own.
+
+    Raises:
+        ConfigurationError: it cannot be used; the message quotes nothing of it but the host.
+    """
+    base_url = base_url or os.environ.get("ANTHROPIC_BASE_URL") or ADDRESS
+    try:
+        parts = urlsplit(base_url)
+    except ValueError as error:
+        raise ConfigurationError("the address of the server cannot be read; write https://host") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigurationError(
-            f"{parts.scheme}://{parts.hostname or ''} is no address of a server; begin with https://"
+            "the address of the server begins with neither https:// nor http://, or names no host; write https://host"
         )
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ConfigurationError(
