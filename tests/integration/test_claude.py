@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+from decimal import Decimal
 from typing import Any
 from unittest import mock
 
@@ -19,7 +20,7 @@ from tests.observe import facts
 from healspan.instrumentation import error_boundary
 from healspan.remediation.claude import diagnoser
 from healspan.remediation.claude.answer import ProposedFallback, ProposedRepair, ProposedRetry, ProposedStrategy
-from healspan.remediation.claude.ask import AskFailed
+from healspan.remediation.claude.ask import AskFailed, Usage
 from healspan.remediation.runtime import Runtime
 
 
@@ -314,3 +315,20 @@ def test_an_admission_that_comes_too_late_is_given_back(live: Runtime) -> None:
     while gateway.heard != [("in",), ("out",)]:
         assert time.monotonic() < deadline, gateway.heard
         time.sleep(0.01)
+
+
+def test_what_a_request_without_a_usable_answer_cost_is_written_down(live: Runtime) -> None:
+    kept = consult(live, Told([AskFailed("refused", "as told", usage=USAGE)]), cost=Decimal("0.02"))
+    with pytest.raises(ValueError, match="could not convert"):
+        amount("one")
+    [asked] = kept[0].asked
+    assert (asked.usage, asked.cost_usd) == (USAGE, Decimal("0.02"))
+
+
+def test_a_request_that_was_not_even_counted_has_cost_nothing(live: Runtime) -> None:
+    asker = Told([answer()])
+    with mock.patch.object(asker, "count", side_effect=AskFailed("unreachable", "as told")):
+        kept = consult(live, asker)
+        with pytest.raises(ValueError, match="could not convert"):
+            amount("one")
+    assert kept[0].asked[0].usage == Usage()

@@ -178,7 +178,7 @@ def _answers(
 
     for gate in GATES:
         refusal = first_refusal(request(known), [gate])
-        # Of a boundary that is not here nobody knows whether it declares a contract: an answer that hangs on it is none.
+        # Whether a boundary that is not here declares a contract is not known: an answer that hangs on it is none.
         hangs = refusal is not None and first_refusal(request(replace(known, has_contract=True)), [gate]) is None
         if boundary is None and (gate[0] in _IN_SERVICE or hangs):
             yield GateAnswer(gate=gate[0], lets=None, reason="not asked: name the application with --app MODULE")

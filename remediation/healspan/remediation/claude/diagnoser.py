@@ -164,7 +164,7 @@ class ClaudeDiagnoser:
         for _ in range(MOST_PROPOSALS):
             story.begin(prompt, len(progress.decisions), len(progress.proposed))
             came = yield from self._aside(functools.partial(self._in_span, story.parent, call, prompt, admission))
-            story.came(came, self._cost)
+            story.came(came, self._cost, self._asker.model)
             if isinstance(came, AskFailed) and came.kind in _AGAIN:
                 continue
             if not isinstance(came, Reply):
@@ -205,6 +205,7 @@ class ClaudeDiagnoser:
             refusal = admission.reserve(self._asker.count(prompt), self._most_output, self._asker.model)
         except AskFailed as failed:
             admission.settle(Usage(), failed.kind, failed.retry_after, self._clock() - started)
+            failed.usage = Usage()
             return failed
         if refusal is not None:
             return refusal
@@ -310,7 +311,7 @@ class _Story:
         self.asked.append(Asked(sent=prompt.turns[-1].text))
         self._decided, self._proposed = decided, proposed
 
-    def came(self, came: Reply | AskFailed | Refusal, cost: Callable[[Usage, str], Decimal | None]) -> None:
+    def came(self, came: Reply | AskFailed | Refusal, cost: Callable[[Usage, str], Decimal | None], model: str) -> None:
         """Take in what came of the question."""
         last = self.asked[-1]
         if isinstance(came, Reply):
@@ -328,7 +329,9 @@ class _Story:
         elif isinstance(came, AskFailed):
             self.state = "refused" if came.kind == "refused" else "failed"
             self.reason = str(came)
-            self.asked[-1] = last.model_copy(update={"failed": came.kind, "detail": came.detail, "usage": came.usage})
+            paid = None if came.usage is None else cost(came.usage, model)
+            told = {"failed": came.kind, "detail": came.detail, "usage": came.usage, "cost_usd": paid}
+            self.asked[-1] = last.model_copy(update=told)
         else:
             self.state, self.reason = came.state, came.reason
             del self.asked[-1]

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from healspan.remediation.claude.ask import FailureKind, Usage
+from healspan.remediation.claude.ask import UNCHARGED, FailureKind, Usage
 from healspan.remediation.claude.breaker import OF_THE_SERVER, Breaker, BreakerView
 from healspan.remediation.claude.budget import Cost, Limits, charge, end_of_day, reservation, why_over
 from healspan.remediation.claude.refusal import (
@@ -44,9 +44,6 @@ logger = logging.getLogger("healspan.claude")
 
 _OUTAGES = OF_THE_SERVER - {"bad_request"}
 """Say nothing about the failure that was to be diagnosed: it rests no longer than the server does."""
-
-_UNCHARGED: frozenset[FailureKind] = frozenset({"unauthorized", "rate_limited", "overloaded", "bad_request"})
-"""The server has declined the request, so it cost nothing unless it says otherwise."""
 
 _MOST_RESTS = 10_000
 _TELL_SECONDS = 5.0
@@ -235,7 +232,7 @@ class Gateway:
             self._breaker.tell(admission, moment, failed, retry_after)
             after = self._breaker.view(moment)
         if request is not None:
-            spent = Amount() if failed in _UNCHARGED else None
+            spent = Amount() if failed in UNCHARGED else None
             if usage is not None:
                 spent = charge(usage, request.model, self._cost)
             with contextlib.suppress(StoreError):  # then what was reserved counts, until it can be written
