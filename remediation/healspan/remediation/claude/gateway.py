@@ -298,7 +298,7 @@ class Gateway:
         if view is not None and view.last is not None:
             until = now + timedelta(seconds=view.seconds)
             report = BreakerReport(instance=self._instance, until=until, failures=view.failures, last=view.last)
-            logger.warning("Claude is left alone until %s: %s", f"{until:%H:%M:%S} UTC", view.last)
+            logger.warning("Claude is not asked: %s", breaker_open(view, until).reason)
         with contextlib.suppress(StoreError):  # it is for people to see, and decides nothing
             self._ledger.report_breaker(self._instance, report, now=now)
 

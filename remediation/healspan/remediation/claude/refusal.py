@@ -53,7 +53,11 @@ def busy(under_way: int) -> Refusal:
 
 def cooldown(state: str, until: datetime) -> Refusal:
     """The pattern rests, since its last diagnosis ended so."""
-    when = f"{until:%Y-%m-%d %H:%M:%S} UTC (HEALSPAN_CLAUDE_COOLDOWN_MINUTES)"
+    # How long it rests was decided where it failed; the row in the store says until when, and not by which setting.
+    setting = "HEALSPAN_CLAUDE_COOLDOWN_MINUTES"
+    if state == "failed":
+        setting += "; HEALSPAN_CLAUDE_BREAKER_SECONDS where it was the server that failed"
+    when = f"{until:%Y-%m-%d %H:%M:%S} UTC ({setting})"
     if state == "proposed":
         why = f"what Claude proposed waits for a human ('healspan review list'); it is not asked again before {when}"
     else:
