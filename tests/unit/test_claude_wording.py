@@ -18,7 +18,7 @@ from healspan.remediation.claude.answer import (
 )
 from healspan.remediation.claude.ask import Usage
 from healspan.remediation.claude.consultation import Asked
-from healspan.remediation.cli.consulted import cost_words, proposed_words
+from healspan.remediation.claude.wording import cost_words, proposed_words
 
 COMMA = [Setting(name="separator", value=",")]
 USAGE = Usage(input_tokens=1_000, cache_read_tokens=3_000, output_tokens=200)
