@@ -332,3 +332,12 @@ def test_a_request_that_was_not_even_counted_has_cost_nothing(live: Runtime) -> 
         with pytest.raises(ValueError, match="could not convert"):
             amount("one")
     assert kept[0].asked[0].usage == Usage()
+
+
+def test_who_proposes_the_same_again_is_told_so(live: Runtime) -> None:
+    asker = Told([answer(adapter('return "one"'))])
+    kept = consult(live, asker)
+    with pytest.raises(ValueError, match="could not convert"):
+        amount("one")
+    assert "turned down before" in asker.asked[2].turns[-1].text
+    assert "turned down before" in kept[0].asked[1].verdict

@@ -46,6 +46,10 @@ _AGAIN: frozenset[FailureKind] = frozenset({"malformed", "truncated"})
 """Failures after which the same question may be answered better; the others speak of the server, or were meant."""
 
 
+_NOTHING_NEW = "a fix like this was tried, proposed or turned down before, so it was not tried again"
+"""The verdict where nothing was decided; without one the next proposal would be asked for in vain."""
+
+
 class Refusal(Protocol):
     """Why the gateway lets nobody through."""
 
@@ -126,7 +130,7 @@ class ClaudeDiagnoser:
 
     def candidates(self, call: FailedCall, progress: Progress) -> Generator[FixDraft | Waiting, None, None]:
         """Yield what Claude proposes, one at a time; what came of it is read from the progress of the call."""
-        story = _Story()
+        story = _Story(self._asker.model)
         try:
             yield from self._consulted(call, progress, story)
         except Exception as own:
@@ -164,7 +168,7 @@ class ClaudeDiagnoser:
         for _ in range(MOST_PROPOSALS):
             story.begin(prompt, len(progress.decisions), len(progress.proposed))
             came = yield from self._aside(functools.partial(self._in_span, story.parent, call, prompt, admission))
-            story.came(came, self._cost, self._asker.model)
+            story.came(came, self._cost)
             if isinstance(came, AskFailed) and came.kind in _AGAIN:
                 continue
             if not isinstance(came, Reply):
@@ -177,7 +181,7 @@ class ClaudeDiagnoser:
                 verdict = draft
             else:
                 yield draft
-                verdict = story.look(progress)
+                verdict = story.look(progress) or _NOTHING_NEW
                 if story.state != "failed":
                     return
             story.told(verdict)
@@ -298,7 +302,8 @@ def _left(entered: Admission | Refusal) -> None:
 class _Story:
     """What has come of one diagnosis so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self._model = model
         self.parent = get_current()
         """The span context of the call, which a thread of its own does not have."""
         self.state: ConsultationState = "failed"
@@ -311,7 +316,7 @@ class _Story:
         self.asked.append(Asked(sent=prompt.turns[-1].text))
         self._decided, self._proposed = decided, proposed
 
-    def came(self, came: Reply | AskFailed | Refusal, cost: Callable[[Usage, str], Decimal | None], model: str) -> None:
+    def came(self, came: Reply | AskFailed | Refusal, cost: Callable[[Usage, str], Decimal | None]) -> None:
         """Take in what came of the question."""
         last = self.asked[-1]
         if isinstance(came, Reply):
@@ -329,7 +334,7 @@ class _Story:
         elif isinstance(came, AskFailed):
             self.state = "refused" if came.kind == "refused" else "failed"
             self.reason = str(came)
-            paid = None if came.usage is None else cost(came.usage, model)
+            paid = None if came.usage is None else cost(came.usage, self._model)
             told = {"failed": came.kind, "detail": came.detail, "usage": came.usage, "cost_usd": paid}
             self.asked[-1] = last.model_copy(update=told)
         else:

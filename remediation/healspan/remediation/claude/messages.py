@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from healspan.remediation.claude.connection import Connection
 
-__all__ = ["ADDRESS", "Effort", "MessagesAsker", "address_of", "is_installed"]
+__all__ = ["ADDRESS", "Effort", "MessagesAsker", "is_installed", "usable"]
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 
@@ -97,7 +97,7 @@ class MessagesAsker:
         self._model = model
         # A key from a file often ends with a line break, which no header may hold.
         self._key = SecretStr(api_key.get_secret_value().strip())
-        self._base_url = address_of(base_url)
+        self._base_url = usable(base_url)
         self._effort = effort
         self._max_tokens = max_tokens
         self._timeout = timeout
@@ -214,11 +214,11 @@ class MessagesAsker:
         )
 
 
-def address_of(base_url: str) -> str:
-    """Return the address of the server: this one, else ``ANTHROPIC_BASE_URL``, else Anthropic's own.
+def usable(base_url: str) -> str:
+    """Return the address of a server: what is given, else `ANTHROPIC_BASE_URL`, else Anthropic's.
 
     Raises:
-        ConfigurationError: it cannot be used; the message quotes nothing of it but the host.
+        ConfigurationError: it cannot be used; the message holds no secret of it.
     """
     base_url = base_url or os.environ.get("ANTHROPIC_BASE_URL") or ADDRESS
     try:

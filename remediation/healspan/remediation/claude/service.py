@@ -13,7 +13,7 @@ from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.claude.diagnoser import ClaudeDiagnoser
 from healspan.remediation.claude.gateway import Gateway
 from healspan.remediation.claude.material import SolvedLike
-from healspan.remediation.claude.messages import MessagesAsker, address_of, is_installed
+from healspan.remediation.claude.messages import MessagesAsker, is_installed, usable
 from healspan.remediation.claude.prices import Prices, cost, price_of, with_prices
 from healspan.remediation.claude.prompt import Prompter
 from healspan.remediation.errors import ConfigurationError
@@ -103,7 +103,7 @@ def why_off(settings: Settings) -> str | None:
     if not settings.claude_tokens_per_request:
         return "Claude is not asked: HEALSPAN_CLAUDE_TOKENS_PER_REQUEST is 0"
     try:
-        address_of(settings.claude_base_url)
+        usable(settings.claude_base_url)
     except ConfigurationError as error:
         return f"Claude is not asked: {error} (HEALSPAN_CLAUDE_BASE_URL, or ANTHROPIC_BASE_URL)"
     return None

@@ -113,9 +113,11 @@ def an_answer(
     confidence: float = 0.9,
     risk_level: Literal["low", "medium", "high"] = "low",
     root_cause: str = "The input is written for people.",
-    instruction: str = "Read it as people write it.",
+    instruction: str | None = None,
 ) -> Answer:
-    """Return an answer that proposes these steps; none: that a human should look."""
+    """Return an answer that proposes these steps; none: that a human should look, and the instruction says at what."""
+    if instruction is None:
+        instruction = "Read it as people write it." if steps else "Ask whoever sends it what is meant."
     return Answer(
         root_cause=root_cause,
         evidence=["the argument of the marked expression"],

@@ -33,8 +33,8 @@ _OTHER_NAMES = {
     "claude_base_url": ("ANTHROPIC_BASE_URL",),
 }
 """Under which a setting is found as well."""
-_MAY_BE_SECRET = re.compile(r"(?<=//)[^/]*@|\A[^/]*@|[?#].*")
-"""Parts of an address beside host and path."""
+_BEFORE_THE_HOST, _BESIDE_THE_PATH = re.compile(r"(?<=//)[^/]*@|\A[^/]*@"), re.compile(r"[?#].*")
+"""What an address may hold that is secret."""
 
 
 class SettingLine(Record):
@@ -56,7 +56,7 @@ def setting_lines(settings: Settings, environment: Mapping[str, str]) -> Iterato
                 value = Database.for_tool(settings).name
         if name == "claude_base_url":
             # With a password in it nobody is asked, and nobody is shown it either.
-            value = _MAY_BE_SECRET.sub("***", value)
+            value = _BESIDE_THE_PATH.sub("?***", _BEFORE_THE_HOST.sub("***@", value))
         text = ", ".join(value) if isinstance(value, tuple) else str(value)
         yield SettingLine(name=name, value=text, source=source)
 
