@@ -86,11 +86,12 @@ def list_queue(
                 one.fix.risk_level.value,
                 f"{one.fix.confidence:.2f}",
                 str(one.incidents),
+                one.fix.origin,
                 one.fix.fix_instruction,
             )
             for one in queue.proposed
         ]
-        print_table(("fix", "risk", "confidence", "incidents", "does"), rows, right=("confidence", "incidents"))
+        print_table(("fix", "risk", "confidence", "incidents", "from", "does"), rows, right=("confidence", "incidents"))
         print_line(
             "Next: read it with 'healspan fixes explain FIX', then 'healspan review approve FIX' or 'reject FIX'.",
             style="dim",

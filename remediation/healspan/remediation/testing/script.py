@@ -141,4 +141,7 @@ def read_script(text: str | bytes) -> tuple[Move, ...]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"script: {first['msg']} at {place or 'the beginning'}; correct it") from error
+        raise ConfigurationError(
+            f"script: {first['msg']} at {place or 'the beginning'}; correct it "
+            "('python -m healspan.remediation.testing.server --example' prints a whole one)"
+        ) from error
