@@ -78,6 +78,19 @@ def test_without_the_application_nobody_says_that_a_serving_adapter_is_refused(s
     assert "policy" in [gate["gate"] for gate in told["gates"] if gate["lets"] is None]
 
 
+def test_who_takes_a_turn_reads_what_claude_said(server: FakeClaude, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeClaude(answer(instruction="Ask the sender\x1b what it means.")) as other:
+        monkeypatch.setenv("HEALSPAN_CLAUDE_BASE_URL", other.url)
+        live = runtime()
+        for _ in range(2):  # the second one meets the cooldown
+            with pytest.raises(ValueError, match="could not convert"):
+                amount("one")
+        drained(live)
+        shut_down()
+    shown = CliRunner().invoke(app, ["review", "list"]).output
+    assert "Claude: refused: Ask the sender␛ what it means." in shown
+
+
 def test_a_budget_of_nothing_asks_nobody_and_says_so(server: FakeClaude, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEALSPAN_CLAUDE_TOKENS_PER_DAY", "10")
     live = runtime()

@@ -151,6 +151,8 @@ def _print_escalated(one: EscalatedPattern) -> None:
     print_line(f"  latest {short(latest.error_id)} on {when(latest.timestamp)} UTC: {error_type}: {message}")
     if one.bucket is not None:
         print_line(f"  probably: {one.bucket}; healing was stopped, see why below", style="yellow")
+    if one.claude:
+        print_line(f"  Claude: {one.claude}")
     print_decisions(() if one.resolution is None else one.resolution.decisions)
 
 
