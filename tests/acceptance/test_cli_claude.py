@@ -127,6 +127,15 @@ def test_settings_under_which_nobody_is_ever_asked_are_told(
 
 
 @pytest.mark.usefixtures("asked")
+def test_prices_that_cannot_be_read_hide_no_budget(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_CLAUDE_PRICES", "nope")
+    ran = run("claude", "budget")
+    assert ran.code == 0
+    assert "Claude is not asked: prices: no JSON" in ran.out
+    assert "5,000,000" in ran.out
+
+
+@pytest.mark.usefixtures("asked")
 def test_settings_under_which_it_is_asked_are_told_as_well(run: Run) -> None:
     assert run("claude", "budget", "--json").json["off"] is None
     assert "the server is asked" in run("claude", "budget").out

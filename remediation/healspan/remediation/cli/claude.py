@@ -9,6 +9,7 @@ import typer
 
 from healspan.remediation.cli.output import AsJson, print_heading, print_json, print_line, print_table, short, when
 from healspan.remediation.cli.tools import open_store, settings
+from healspan.remediation.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from healspan.remediation.claude.budget import Limits
@@ -41,7 +42,11 @@ def budget(as_json: AsJson = False) -> None:
     from healspan.remediation.store.spending import Spend, Spent
 
     known = settings()
-    limits, now, off = Limits.of(known), datetime.now(UTC), why_never_asked(known)
+    limits, now = Limits.of(known), datetime.now(UTC)
+    try:
+        off = why_never_asked(known)
+    except ConfigurationError as error:  # prices that cannot be read; what was spent can be
+        off = f"Claude is not asked: {error}"
     with open_store(known) as store:
         if store is None:
             day = now.date()
