@@ -131,7 +131,7 @@ def test_prices_that_cannot_be_read_hide_no_budget(run: Run, monkeypatch: pytest
     monkeypatch.setenv("HEALSPAN_CLAUDE_PRICES", "nope")
     ran = run("claude", "budget")
     assert ran.code == 0
-    assert "Claude is not asked: prices: no JSON" in ran.out
+    assert "Claude is not asked: HEALSPAN_CLAUDE_PRICES: no JSON" in ran.out
     assert "5,000,000" in ran.out
 
 

@@ -89,7 +89,11 @@ def prices(settings: Settings) -> Prices:
     Raises:
         ConfigurationError: they cannot be read.
     """
-    return with_prices(settings.claude_prices) if settings.claude_prices else with_prices("{}")
+    try:
+        return with_prices(settings.claude_prices or "{}")
+    except ConfigurationError as error:
+        what = str(error).removeprefix("prices: ")
+        raise ConfigurationError(f"Claude is not asked: HEALSPAN_CLAUDE_PRICES: {what}") from error
 
 
 def why_off(settings: Settings) -> str | None:

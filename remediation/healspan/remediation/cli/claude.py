@@ -46,7 +46,7 @@ def budget(as_json: AsJson = False) -> None:
     try:
         off = why_never_asked(known)
     except ConfigurationError as error:  # prices that cannot be read; what was spent can be
-        off = f"Claude is not asked: {error}"
+        off = str(error)
     with open_store(known) as store:
         if store is None:
             day = now.date()
