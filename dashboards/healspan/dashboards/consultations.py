@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 
 from healspan.dashboards.parts import plain
@@ -12,7 +14,9 @@ from healspan.remediation.shown import shown
 __all__ = ["show_consultation"]
 
 _SENT_HEIGHT = 260
-"""Pixels; the rest is a scroll away."""
+"""Pixels of a long one; the rest is a scroll away."""
+_LONG = 400
+"""Characters."""
 
 
 def show_consultation(one: Consultation) -> None:
@@ -33,7 +37,8 @@ def show_consultation(one: Consultation) -> None:
 def _asked(asked: Asked) -> None:
     st.caption("Sent")
     # Of text from outside a code block makes no markup.
-    st.code(shown(asked.sent), language="text", wrap_lines=True, height=_SENT_HEIGHT)
+    height: int | Literal["content"] = _SENT_HEIGHT if len(asked.sent) > _LONG else "content"
+    st.code(shown(asked.sent), language="text", wrap_lines=True, height=height)
     answer = asked.answer
     if answer is not None:
         st.caption("Answered")
