@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 from tests.observe import wait_until
@@ -111,7 +112,13 @@ class _Way:
 
 
 def consult(
-    live: Runtime, asker: Told, gateway: Open | None = None, *, values: Any = "scrubbed", wait_seconds: float = 20.0
+    live: Runtime,
+    asker: Told,
+    gateway: Open | None = None,
+    *,
+    values: Any = "scrubbed",
+    wait_seconds: float = 20.0,
+    cost: Decimal | None = None,
 ) -> list[Consultation]:
     """Let Claude be asked in this runtime; return where the consultations will be."""
     kept: list[Consultation] = []
@@ -120,7 +127,7 @@ def consult(
         Prompter(live.scrubber, values),
         gateway or Open(),
         keep=kept.append,
-        cost=lambda usage, model: None,
+        cost=lambda usage, model: cost,
         most_output=2_000,
         wait_seconds=wait_seconds,
     )

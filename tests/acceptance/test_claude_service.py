@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from tests.command import shell
 from tests.consulting import WORDS, adapter, answer
 from tests.observe import drained, facts
 from typer.testing import CliRunner
@@ -64,6 +65,30 @@ def test_people_see_what_was_sent_answered_and_paid(server: FakeClaude) -> None:
         assert words in shown.output
     told = json.loads(CliRunner().invoke(app, ["incidents", "show", str(fact.incident.error_id), "--json"]).output)
     assert told["consultations"][0]["asked"][0]["sent"].startswith("<failure>")
+
+
+def test_without_the_application_nobody_says_that_a_serving_adapter_is_refused(server: FakeClaude) -> None:
+    live = runtime()
+    assert amount("one") == 1.0
+    drained(live)
+    shut_down()
+    [fix] = json.loads(shell("fixes", "--json").stdout)
+    told = json.loads(shell("fixes", "explain", fix["fix_id"], "--json").stdout)
+    assert "so far yes" in told["answer"]
+    assert "policy" in [gate["gate"] for gate in told["gates"] if gate["lets"] is None]
+
+
+def test_who_takes_a_turn_reads_what_claude_said(server: FakeClaude, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeClaude(answer(instruction="Ask the sender\x1b what it means.")) as other:
+        monkeypatch.setenv("HEALSPAN_CLAUDE_BASE_URL", other.url)
+        live = runtime()
+        for _ in range(2):  # the second one meets the cooldown
+            with pytest.raises(ValueError, match="could not convert"):
+                amount("one")
+        drained(live)
+        shut_down()
+    shown = CliRunner().invoke(app, ["review", "list"]).output
+    assert "Claude: refused: Ask the sender␛ what it means." in shown
 
 
 def test_a_budget_of_nothing_asks_nobody_and_says_so(server: FakeClaude, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -317,10 +317,18 @@ class TestPurge:
         assert ran.code == 0
         assert ran.json["incidents"] == 1
         assert store.incidents.count() == 3
+        assert ran.json["fixes_left"] == []
+
+    def test_a_fix_that_contains_the_subject_stays_and_is_named(self, run: Run, store: Store) -> None:
+        [view] = store.fixes.list()
+        ran = run("purge", "--subject", view.fix.fix_instruction, "--yes")
+        assert f"these contain it as well: {view.fix.fix_id[:12]}" in ran.out
+        assert len(store.fixes.list()) == 1
 
     def test_what_is_older_is_erased(self, run: Run, store: Store) -> None:
         assert run("purge", "--yes", "--json").json["incidents"] == 0
         assert run("purge", "--before", "2999-01-01", "--yes", "--json").json["incidents"] == 4
+        assert "No incident is in the store" in run("incidents").out
 
     def test_nothing_is_erased_without_a_yes(self, run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))

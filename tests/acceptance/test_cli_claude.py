@@ -92,11 +92,6 @@ def test_a_budget_that_is_no_number_is_named(run: Run, monkeypatch: pytest.Monke
     assert "HEALSPAN_CLAUDE_USD_PER_DAY='much'" in ran.err
 
 
-def test_a_budget_of_nothing_says_that_claude_is_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEALSPAN_CLAUDE_TOKENS_PER_DAY", "0")
-    assert "turns Claude off" in run("claude", "budget").out
-
-
 @pytest.mark.parametrize(
     ("name", "variables", "status", "words"),
     [
@@ -126,3 +121,65 @@ def test_doctor_says_in_one_line_what_is_not_as_it_was_meant(
 
 def test_doctor_says_nothing_of_an_embedder_that_nobody_names(run: Run) -> None:
     assert "embedder" not in [one["name"] for one in run("doctor", "--json").json["checks"]]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings with which Claude is asked."""
+    monkeypatch.setenv("HEALSPAN_CLAUDE_MODEL", "claude-opus-5-5")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "any")
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("HEALSPAN_CLAUDE_MODEL", "", "HEALSPAN_CLAUDE_MODEL names no model"),
+        ("HEALSPAN_CLAUDE_TOKENS_PER_DAY", "0", "HEALSPAN_CLAUDE_TOKENS_PER_DAY raises it"),
+        ("HEALSPAN_CLAUDE_USD_PER_REQUEST", "0.01", "HEALSPAN_CLAUDE_USD_PER_REQUEST raises it"),
+        ("HEALSPAN_CLAUDE_USD_PER_DAY", "0.3", "long as HEALSPAN_CLAUDE_MAX_TOKENS allows"),
+        ("HEALSPAN_CLAUDE_BASE_URL", "127.0.0.1:8100", "write https://host (HEALSPAN_CLAUDE_BASE_URL"),
+        ("HEALSPAN_CLAUDE_BASE_URL", "http://127.0.0.1:8100/v1", "leave it out (HEALSPAN_CLAUDE_BASE_URL"),
+        ("HEALSPAN_CLAUDE_BASE_URL", "http://[", "write https://host (HEALSPAN_CLAUDE_BASE_URL"),
+    ],
+)
+def test_settings_under_which_nobody_is_ever_asked_are_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    (check,) = (one for one in run("doctor", "--json").json["checks"] if one["name"] == "Claude")
+    assert check["status"] == ("warning" if value else "note")
+    assert check["detail"].startswith("Claude is not asked: ")
+    assert told in check["detail"]
+    assert run("claude", "budget", "--json").json["off"] == check["detail"]
+    shown = run("claude", "budget").out
+    assert check["detail"] in shown
+    assert "the server is asked" not in shown
+
+
+@pytest.mark.usefixtures("asked")
+def test_prices_that_cannot_be_read_hide_no_budget(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_CLAUDE_PRICES", "nope")
+    ran = run("claude", "budget")
+    assert ran.code == 0
+    assert "Claude is not asked: HEALSPAN_CLAUDE_PRICES: no JSON" in ran.out
+    assert "5,000,000" in ran.out
+
+
+@pytest.mark.usefixtures("asked")
+def test_settings_under_which_it_is_asked_are_told_as_well(run: Run) -> None:
+    assert run("claude", "budget", "--json").json["off"] is None
+    assert "the server is asked" in run("claude", "budget").out
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    "address", ["https://me:hunter2@gateway.example", "me:hunter2@gateway", "https://g/?k=hunter2"]
+)
+def test_a_password_in_the_address_is_shown_nowhere(run: Run, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", address)
+    ran = run("doctor", "--json")
+    (line,) = (one for one in ran.json["settings"] if one["name"] == "claude_base_url")
+    assert line["source"] == "ANTHROPIC_BASE_URL"
+    assert "hunter2" not in ran.out
+    assert "hunter2" not in run("claude", "budget").out

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit import config
 from streamlit.testing.v1 import AppTest
+from tests.consulting import USAGE, WORDS, adapter, answer
 from tests.observe import drained, wait_until
 from tests.service_unchecked import received
 from tests.world import World
 
 import healspan.dashboards
 from healspan.analytics import run_job
+from healspan.dashboards.cached import forget
 from healspan.dashboards.decisions import is_loopback
 from healspan.dashboards.parts import code_of, plain
 from healspan.dashboards.queries import stretch_for
 from healspan.remediation import review
+from healspan.remediation.claude.consultation import Asked, Consultation
+from healspan.remediation.claude.gateway import Gateway
 from healspan.remediation.fix import FixState, RiskLevel
-from healspan.remediation.incident import Decision, IncidentStatus, Tier
+from healspan.remediation.ids import uuid7
+from healspan.remediation.incident import Decision, Incident, IncidentStatus, Tier
 from healspan.remediation.reviewers import open_reviewer
 from healspan.remediation.runtime import Runtime
 
@@ -123,6 +129,58 @@ def test_an_incident_has_a_page_of_its_own_with_the_failing_expression_and_what_
     assert "    return labels[wanted]\n           ^^^^^^^^^^^^^^" in text
     (tried,) = [table.value for table in app.dataframe if "decided by" in table.value]
     assert list(tried["why"]) == ["gross profit does not add up"]
+
+
+def consultation(incident: Incident, **changes: Any) -> Consultation:
+    asked = Asked(
+        sent="<failure>[click](http://evil.example)",
+        answer=answer(adapter(WORDS)),
+        usage=USAGE,
+        cost_usd=Decimal("0.0231"),
+        verdict="healed",
+    )
+    told = {
+        "consultation_id": uuid7(),
+        "error_id": incident.error_id,
+        "pattern": incident.pattern.exact,
+        "boundary": incident.module,
+        "at": incident.timestamp,
+        "model": "claude-opus-5-5",
+        "prompt_version": "diagnose-1",
+        "values": "scrubbed",
+        "state": "healed",
+        "asked": (asked,),
+    }
+    return Consultation.model_validate(told | changes)
+
+
+def test_an_incident_shows_what_claude_was_asked_answered_and_paid_folded(world):
+    incident = world.failure("revenue")
+    assert not [one for one in opened(incident=str(incident.error_id)).expander if "Claude" in one.label]
+    world.write(consultation(incident), consultation(incident, state="breaker_open", reason="left alone", asked=()))
+    forget()
+    app = opened(incident=str(incident.error_id))
+    first, second = [one for one in app.expander if "Claude" in one.label]
+    assert (first.label, second.label) == ("What Claude was asked: healed", "What Claude was asked: breaker open")
+    assert not first.proto.expanded
+    sent, proposed = (one.value for one in first.code)
+    assert sent == "<failure>[click](http://evil.example)"
+    assert WORDS.splitlines()[0] in proposed
+    assert "$0.0231" in str(first.table[0].value).replace("\\", "")
+    assert "The amount is written in words\\." in [one.value for one in first.markdown]
+    assert [one.value for one in second.markdown] == ["left alone"]
+
+
+def test_the_overview_says_what_claude_costs_today_where_it_is_asked(world):
+    world.failure("revenue")
+    assert "Claude today" not in words(opened())
+    gateway = Gateway.open(world.settings, cost=lambda usage, model: Decimal("0.5"))
+    with gateway.enter("a", "revenue") as admission:
+        assert admission.reserve(900, 100, "m") is None
+    gateway.close()
+    forget()
+    told = words(opened()).replace("\\", "")
+    assert "Claude today (UTC): 1 request, $0.50 of $20.00, 1,000 of 5,000,000 tokens" in told
 
 
 def test_the_way_back_from_an_incident_is_a_button(world):

@@ -19,7 +19,7 @@ from healspan.remediation.claude.messages import MessagesAsker
 from healspan.remediation.testing import script
 
 PAGE = (Path(__file__).parents[2] / "docs/testing.md").read_text(encoding="utf-8")
-SERVER, CASSETTE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SERVER, SERVICE, CASSETTE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 (SCRIPT,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 COMMAND = [sys.executable, "-m", "healspan.remediation.testing.server"]
 
@@ -45,6 +45,19 @@ def test_the_example_of_the_cassette_works(tmp_path: Path) -> None:
     run(SERVER + CASSETTE, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "diagnosis.jsonl").read_text().splitlines()]
     assert [line.get("call") for line in lines] == [None, "ask"]
+
+
+def test_the_example_of_a_service_works(tmp_path: Path) -> None:
+    (tmp_path / "payments.py").write_text(
+        "from healspan.instrumentation import error_boundary\n\n\n"
+        "@error_boundary('amount', output=float, retry_safe=True)\n"
+        "def read_amount(text: str) -> float:\n"
+        "    return float(text)\n"
+    )
+    (tmp_path / "test_payments.py").write_text(SERVICE)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_payments.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert "2 passed" in done.stdout, done.stdout
 
 
 def test_every_move_is_in_the_table() -> None:
@@ -117,6 +130,13 @@ def test_a_script_that_cannot_be_read_is_one_line(tmp_path: Path, text: str | No
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_example_of_the_server_is_a_script() -> None:
+    done = subprocess.run([*COMMAND, "--example"], capture_output=True, text=True, timeout=60, check=True)
+    [move] = script.read_script(done.stdout)
+    assert isinstance(move, script.Answers)
+    assert move.answer.steps
 
 
 def test_help_says_what_a_script_is() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+from decimal import Decimal
 from typing import Any
 from unittest import mock
 
@@ -19,7 +20,7 @@ from tests.observe import drained, facts
 from healspan.instrumentation import error_boundary
 from healspan.remediation.claude import diagnoser, material
 from healspan.remediation.claude.answer import ProposedFallback, ProposedRepair, ProposedRetry, ProposedStrategy
-from healspan.remediation.claude.ask import AskFailed
+from healspan.remediation.claude.ask import AskFailed, Usage
 from healspan.remediation.runtime import Runtime, runtime
 from healspan.remediation.store.repository import Store
 
@@ -484,3 +485,29 @@ def test_what_has_healed_and_waits_for_a_human_rests_like_any_proposal(monkeypat
     assert (kept[0].state, "approve" in kept[0].reason) == ("healed", True)
     gateway.wait_until_left()
     assert ("end", "proposed") in gateway.heard
+
+
+def test_what_a_request_without_a_usable_answer_cost_is_written_down(live: Runtime) -> None:
+    kept = consult(live, Told([AskFailed("refused", "as told", usage=USAGE)]), cost=Decimal("0.02"))
+    with pytest.raises(ValueError, match="could not convert"):
+        amount("one")
+    [asked] = kept[0].asked
+    assert (asked.usage, asked.cost_usd) == (USAGE, Decimal("0.02"))
+
+
+def test_a_request_that_was_not_even_counted_has_cost_nothing(live: Runtime) -> None:
+    asker = Told([answer()])
+    with mock.patch.object(asker, "count", side_effect=AskFailed("unreachable", "as told")):
+        kept = consult(live, asker)
+        with pytest.raises(ValueError, match="could not convert"):
+            amount("one")
+    assert kept[0].asked[0].usage == Usage()
+
+
+def test_who_proposes_the_same_again_is_told_so(live: Runtime) -> None:
+    asker = Told([answer(adapter('return "one"'))])
+    kept = consult(live, asker)
+    with pytest.raises(ValueError, match="could not convert"):
+        amount("one")
+    assert "turned down before" in asker.asked[2].turns[-1].text
+    assert "turned down before" in kept[0].asked[1].verdict

@@ -316,12 +316,23 @@ def test_a_server_that_cannot_even_count_is_one_that_fails(processes: list[Proce
         pass
 
 
-def test_a_refused_key_is_not_tried_with_every_failure(processes: list[Process]) -> None:
+def test_a_refused_key_is_not_tried_with_every_failure(
+    processes: list[Process], caplog: pytest.LogCaptureFixture
+) -> None:
     one = start(processes)
     one.ask("a", "unauthorized")
     refusal = one.refused("b")
     assert refusal.state == "breaker_open"
     assert "ANTHROPIC_API_KEY" in refusal.reason
+    assert "check the key in ANTHROPIC_API_KEY" in caplog.text
+
+
+def test_a_rest_that_is_the_servers_names_the_setting_it_comes_from(processes: list[Process]) -> None:
+    one = start(processes)
+    one.ask("a", "overloaded")
+    refusal = one.refused("a")
+    assert refusal.state == "cooldown"
+    assert "HEALSPAN_CLAUDE_BREAKER_SECONDS" in refusal.reason
 
 
 @pytest.mark.parametrize("kind", ["refused", "truncated", "malformed"])

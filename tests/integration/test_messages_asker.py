@@ -99,6 +99,27 @@ def test_the_beginning_is_cached_from_the_second_time_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("move", "advice"),
+    [
+        (Fails(status=429), "lower HEALSPAN_CLAUDE_CONCURRENT"),
+        (Fails(status=529), "to wait"),
+        (Fails(status=500), "to wait"),
+        (Truncates(), "raise HEALSPAN_CLAUDE_MAX_TOKENS"),
+    ],
+    ids=lambda value: value.do if isinstance(value, Move) else value,
+)
+def test_a_failure_says_what_to_do_about_it(move: Move, advice: str) -> None:
+    with FakeClaude([move]) as server:
+        assert advice in str(failure_of(asker(server)))
+
+
+def test_an_address_where_nobody_listens_is_to_be_checked() -> None:
+    with FakeClaude() as server:
+        asking = asker(server)
+    assert "check HEALSPAN_CLAUDE_BASE_URL" in str(failure_of(asking))
+
+
+@pytest.mark.parametrize(
     ("move", "kind"),
     [
         (Fails(status=400), "bad_request"),

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -15,14 +16,18 @@ from sqlalchemy import delete
 from tests.world import World
 
 from healspan.remediation import metrics as names
+from healspan.remediation.claude.ask import Usage
+from healspan.remediation.claude.consultation import Asked, Consultation, ConsultationState
+from healspan.remediation.claude.gateway import Gateway, Limits
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.exporter import MetricsServer, StoreCollector
 from healspan.remediation.fix import FixState
-from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.ids import uuid7
+from healspan.remediation.incident import Incident, IncidentStatus, Tier
 from healspan.remediation.metrics import Metrics
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.tables import IncidentRow, table_of
+from healspan.remediation.store.tables import ConsultationRow, IncidentRow, table_of
 
 
 @pytest.fixture
@@ -119,6 +124,69 @@ def test_an_escalation_after_a_fix_began_to_serve_is_open_again(world, server):
     world.fix(state=FixState.TRIAL, like=incident, ago=timedelta(hours=1))
     world.failure("revenue")
     assert scrape(server)["healspan_escalations_open"] == {(): 1.0}
+
+
+def consultation(incident: Incident, state: ConsultationState, *asked: Asked) -> Consultation:
+    return Consultation(
+        consultation_id=uuid7(),
+        error_id=incident.error_id,
+        pattern=incident.pattern.exact,
+        boundary=incident.module,
+        at=incident.timestamp,
+        model="m",
+        prompt_version="diagnose-1",
+        values="scrubbed",
+        state=state,
+        asked=asked,
+    )
+
+
+def test_diagnoses_by_claude_are_counted_as_the_services_count_them(world, server):
+    incident = world.failure("revenue")
+    usage = Usage(input_tokens=1_000, output_tokens=200, cache_read_tokens=30)
+    paid = Asked(sent="?", usage=usage, cost_usd=Decimal("0.0231"))
+    found = [
+        consultation(incident, "healed", Asked(sent="?", failed="malformed", usage=usage), paid),
+        consultation(incident, "failed", Asked(sent='"asked":[]', failed="timeout")),
+        consultation(incident, "cooldown"),
+        consultation(incident, "cooldown"),
+    ]
+    registry = CollectorRegistry()
+    own = Metrics(registry, "filings")
+    for one in found:
+        world.write(one)
+        own.consulted(one)
+    scraped = scrape(server)
+    counters = (names.CONSULTATIONS, names.CLAUDE_REQUESTS, names.CLAUDE_TOKENS, names.CLAUDE_COST)
+    for name in (one.name for one in counters):
+        samples = [sample for family in registry.collect() for sample in family.samples if sample.name == name]
+        assert samples
+        assert scraped[name] == {tuple(sorted(one.labels.items())): one.value for one in samples}
+
+
+def test_diagnoses_are_added_as_they_arrive_and_never_taken_back(world, server):
+    incident = world.failure("revenue")
+    world.write(consultation(incident, "healed", Asked(sent="?", cost_usd=Decimal("0.5"))))
+    scrape(server)
+    with world.store.database.writing() as connection:
+        connection.execute(delete(table_of(ConsultationRow)))
+    world.write(consultation(incident, "healed", Asked(sent="?", cost_usd=Decimal("0.25"))))
+    assert scrape(server)["healspan_claude_cost_usd_total"] == {labels(service="filings", model="m"): 0.75}
+
+
+def test_what_is_left_of_the_days_budget_is_what_the_ledger_says(world):
+    gateway = Gateway.open(world.settings, cost=lambda usage, model: Decimal("0.5"))
+    with gateway.enter("a", "revenue") as admission:
+        assert admission.reserve(900, 100, "m") is None
+    gateway.close()
+    server = MetricsServer(StoreCollector(world.store, budget=Limits.of(world.settings).day), host="127.0.0.1", port=0)
+    found = scrape(server)
+    server.close()
+    assert found["healspan_claude_budget_tokens"] == {
+        labels(amount="budget"): 5_000_000,
+        labels(amount="left"): 4_999_000,
+    }
+    assert found["healspan_claude_budget_usd"] == {labels(amount="budget"): 20, labels(amount="left"): 19.5}
 
 
 def test_counters_add_what_arrives_between_scrapes(world, server):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.observe import facts
 
-from healspan.instrumentation import OneOf, error_boundary
+from healspan.instrumentation import OneOf, error_boundary, pipeline
 from healspan.remediation.playbooks import LEFT
 from healspan.remediation.runtime import Runtime
 
@@ -180,3 +180,14 @@ def test_without_a_check_a_moved_key_waits_for_a_human(live: Runtime, written: C
         run({"data": {"items": [1]}})
     [one] = facts(live)
     assert [decision.gate for decision in one.resolution.decisions][-1] == "policy"
+
+
+def test_the_same_reason_of_several_candidates_is_told_once(live: Runtime, written: Callable[[str], Any]) -> None:
+    boundary = error_boundary("told_once", retry_safe=True)
+    read = boundary(written("from datetime import datetime; return datetime.strptime(given, '%Y-%m-%d')"))
+    with pipeline("dates") as run, pytest.raises(ValueError, match="does not match"):
+        read("31. Dezember 2025")
+    [one] = facts(live)
+    assert len(one.resolution.decisions) > 2
+    told = run.heals[0].reason.split("; ")
+    assert len(told) == len(set(told)) >= 2

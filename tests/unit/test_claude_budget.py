@@ -106,3 +106,14 @@ def test_what_is_left_is_never_less_than_nothing() -> None:
 def test_a_day_ends_at_midnight_in_utc_wherever_the_process_is() -> None:
     here = datetime.fromisoformat("2026-03-01T23:30:00-05:00")
     assert end_of_day(here) == datetime(2026, 3, 3, tzinfo=UTC)
+
+
+def test_a_request_that_no_new_day_makes_room_for_is_not_put_off_to_one() -> None:
+    held = limits(claude_tokens_per_day=100)
+    alone = why_over(held, Amount(tokens=101), pattern=Amount(), day=Amount(tokens=50), now=NOON)
+    later = why_over(held, Amount(tokens=60), pattern=Amount(), day=Amount(tokens=50), now=NOON)
+    assert alone is not None
+    assert later is not None
+    assert "begins anew" not in alone
+    assert "HEALSPAN_CLAUDE_TOKENS_PER_DAY raises it" in alone
+    assert "begins anew at 2026-03-02 00:00 UTC" in later

@@ -16,7 +16,7 @@ from healspan.remediation.store import Hotspot
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.views import IncidentView
 
-__all__ = ["forget", "hotspots", "incident", "incidents", "overview", "review", "settings", "store"]
+__all__ = ["claude_today", "forget", "hotspots", "incident", "incidents", "overview", "review", "settings", "store"]
 
 SECONDS = 3
 """How long a result is kept: shorter than the pages refresh, so that several viewers ask the store once."""
@@ -44,6 +44,12 @@ def overview(period: str) -> queries.OverviewPage | None:
     """Return the overview of a period named in `queries.PERIODS`."""
     here = store()
     return _or_trouble(lambda: _overview(here.database.name, period, _store=here))
+
+
+def claude_today() -> queries.ClaudeToday | None:
+    """Return what Claude costs today."""
+    here, known = store(), settings()
+    return _or_trouble(lambda: _claude_today(here.database.name, known.claude_model, _store=here, _settings=known))
 
 
 def incidents(period: str, status: IncidentStatus | None) -> tuple[IncidentView, ...]:
@@ -86,6 +92,17 @@ def _opened(url: str, _settings: Settings) -> Store:  # noqa: ARG001 - the cache
 @st.cache_data(ttl=SECONDS, show_spinner=False)
 def _overview(url: str, period: str, *, _store: Store) -> queries.OverviewPage | None:  # noqa: ARG001 - likewise
     return queries.overview_page(_store, queries.PERIODS[period])
+
+
+@st.cache_data(ttl=SECONDS, show_spinner=False)
+def _claude_today(
+    url: str,  # noqa: ARG001 - likewise
+    model: str,  # noqa: ARG001 - likewise
+    *,
+    _store: Store,
+    _settings: Settings,
+) -> queries.ClaudeToday | None:
+    return queries.claude_today(_store, _settings)
 
 
 @st.cache_data(ttl=SECONDS, show_spinner=False)

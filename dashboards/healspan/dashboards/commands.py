@@ -57,6 +57,7 @@ def up(
     with extra("console"):
         from healspan.analytics.scheduler import AnalyticsScheduler
     from healspan.dashboards.server import ConsoleServer
+    from healspan.remediation.claude.budget import Limits
     from healspan.remediation.exporter import MetricsServer, StoreCollector
     from healspan.remediation.settings import load_settings
     from healspan.remediation.signals import stop_signal
@@ -70,7 +71,7 @@ def up(
         store = running.enter_context(Store.open(settings))
         if with_metrics:
             published = MetricsServer(
-                StoreCollector(store),
+                StoreCollector(store, budget=Limits.of(settings).day),
                 host=settings.metrics_host if host is None else host,
                 port=settings.metrics_port if metrics_port is None else metrics_port,
             )

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from healspan.dashboards import cached
+from healspan.dashboards.consultations import show_consultation
 from healspan.dashboards.endings import ending_of
 from healspan.dashboards.parts import ago, code_of, ending_badge, milliseconds, plain, short
 from healspan.dashboards.queries import IncidentPage
@@ -36,6 +37,8 @@ def show_incident(error_id: str) -> None:
         frames = tuple(frame for frame in incident.frames if frame.in_app) or incident.frames
         st.code(code_of(frames[-IN_APP_FRAMES:]), language="python")
         _decisions(page)
+        for one in page.view.consultations:
+            show_consultation(one)
         with st.expander("Stack trace", icon=":material/segment:"):
             st.code(shown(incident.stack_trace), language="text")
     with right:

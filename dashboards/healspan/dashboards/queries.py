@@ -5,20 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from healspan.remediation.claude.budget import Limits
 from healspan.remediation.fix import FixState
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.record import Record
+from healspan.remediation.settings import Settings
 from healspan.remediation.store import Hotspot
 from healspan.remediation.store.overview import HealDuration, OutcomeCount, Overview, Span
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.review_queue import Escalation, Proposal, ReviewQueue, Suspension
-from healspan.remediation.store.views import FixView, IncidentFilter, IncidentView
+from healspan.remediation.store.spending import Spent
+from healspan.remediation.store.views import Amount, FixView, IncidentFilter, IncidentView
 
 __all__ = [
     "PERIODS",
+    "ClaudeToday",
     "IncidentPage",
     "OverviewPage",
     "ReviewPage",
+    "claude_today",
     "hotspot_page",
     "incident_list",
     "incident_page",
@@ -63,6 +68,13 @@ class OverviewPage(Record):
     def ended(self, *statuses: IncidentStatus) -> int:
         """Return how many incidents ended one of these ways."""
         return sum(one.incidents for one in self.outcomes if one.status in statuses)
+
+
+class ClaudeToday(Record):
+    """What Claude has cost on this day in UTC, of all processes, and what it may."""
+
+    spent: Spent
+    budget: Amount
 
 
 class IncidentPage(Record):
@@ -153,6 +165,18 @@ def incident_page(store: Store, error_id: str) -> IncidentPage | None:
         instructions={one.fix_id: one.fix_instruction for one in known},
         seen=store.incidents.count(IncidentFilter(exact=view.incident.pattern.exact)),
     )
+
+
+def claude_today(store: Store, settings: Settings, *, now: datetime | None = None) -> ClaudeToday | None:
+    """Return what Claude costs today; None where nobody asks it.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: the store cannot be read.
+    """
+    spent = store.spending.total(now=now)
+    if not settings.claude_model and not spent.requests:
+        return None
+    return ClaudeToday(spent=spent, budget=Limits.of(settings).day)
 
 
 def review_page(store: Store) -> ReviewPage:

@@ -460,7 +460,7 @@ class Engine:
                 error_id=incident.error_id,
                 elapsed_ms=resolution.elapsed_ms,
                 diagnosed=progress.diagnosed,
-                reason="; ".join(d.reason for d in progress.decisions if d.gate != "verified"),
+                reason="; ".join(dict.fromkeys(d.reason for d in progress.decisions if d.gate != "verified")),
             ),
         )
         return Healing(resolution, success.value if success else None)

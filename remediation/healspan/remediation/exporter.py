@@ -10,9 +10,9 @@ import errno
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import typer
@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from healspan.remediation import metrics as names
+from healspan.remediation.claude.budget import Limits, left_of
 from healspan.remediation.errors import ConfigurationError, HealspanError
 from healspan.remediation.fix import FixState
 from healspan.remediation.incident import IncidentStatus, Tier
@@ -30,6 +31,7 @@ from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.review_queue import ReviewQueue
 from healspan.remediation.store.totals import Totals
+from healspan.remediation.store.views import Amount
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["MetricsServer", "StoreCollector", "metrics"]
 
 logger = logging.getLogger("healspan.exporter")
+
+_Labels = TypeVar("_Labels", bound=tuple[str, ...])
 
 TOP_HOTSPOTS = 20
 """Labels cost memory in every Prometheus that scrapes; those that matter are few."""
@@ -58,10 +62,12 @@ class StoreCollector(Collector):
 
     Args:
         store: what to publish.
+        budget: what Claude may cost in a day; without it nothing is said of what is left.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, budget: Amount | None = None) -> None:
         self._store = store
+        self._budget = budget
         self._totals = Totals(names.HEAL_SECONDS_BUCKETS)
         self._lock = threading.Lock()
 
@@ -92,14 +98,22 @@ class StoreCollector(Collector):
             _gauge(names.ESCALATIONS_OPEN, sum(one.answered_by is None for one in escalated)),
             _gauge(names.REVIEW_BACKLOG, states[FixState.PROPOSED]),
             expected,
+            *self._left(),
         ]
+
+    def _left(self) -> Iterator[Metric]:
+        if self._budget is None:
+            return
+        left = left_of(self._budget, self._store.spending.total())
+        tokens, usd = _gauge(names.CLAUDE_BUDGET_TOKENS), _gauge(names.CLAUDE_BUDGET_USD)
+        for name, amount in (("budget", self._budget), ("left", left)):
+            tokens.add_metric((name,), amount.tokens)
+            usd.add_metric((name,), (amount.micro_usd or 0) / 1e6)
+        yield from (tokens, usd)
 
     def _counters(self) -> Iterator[Metric]:
         totals = self._totals
-        incidents = CounterMetricFamily(*names.INCIDENTS[:2], labels=names.INCIDENTS.labels)
-        for by_error, number in sorted(totals.incidents.items()):
-            incidents.add_metric(by_error, number)
-        yield incidents
+        yield _counter(names.INCIDENTS, totals.incidents)
 
         heals = CounterMetricFamily(*names.HEALS[:2], labels=names.HEALS.labels)
         # A boundary that has failed starts every ending at zero, so that a first heal is an increase.
@@ -109,10 +123,11 @@ class StoreCollector(Collector):
             heals.add_metric(by_ending, totals.heals[by_ending])
         yield heals
 
-        trials = CounterMetricFamily(*names.TRIALS[:2], labels=names.TRIALS.labels)
-        for by_decision, number in sorted(totals.trials.items()):
-            trials.add_metric(by_decision, number)
-        yield trials
+        yield _counter(names.TRIALS, totals.trials)
+        yield _counter(names.CONSULTATIONS, totals.consultations)
+        yield _counter(names.CLAUDE_REQUESTS, totals.requests)
+        yield _counter(names.CLAUDE_TOKENS, totals.tokens)
+        yield _counter(names.CLAUDE_COST, {by: float(usd) for by, usd in totals.cost_usd.items()})
 
         seconds = HistogramMetricFamily(*names.HEAL_SECONDS[:2], labels=names.HEAL_SECONDS.labels)
         bounds = [*map(str, map(float, totals.bounds)), "+Inf"]
@@ -123,6 +138,13 @@ class StoreCollector(Collector):
                 buckets.append((bound, running))
             seconds.add_metric(labels, buckets, durations.seconds)
         yield seconds
+
+
+def _counter(definition: names.Definition, values: Mapping[_Labels, float]) -> CounterMetricFamily:
+    family = CounterMetricFamily(*definition[:2], labels=definition.labels)
+    for by, value in sorted(values.items()):
+        family.add_metric(by, value)
+    return family
 
 
 def _gauge(definition: names.Definition, value: float | None = None) -> GaugeMetricFamily:
@@ -220,7 +242,7 @@ def metrics(
     settings = load_settings()
     with Store.open(settings) as store, stop_signal() as stop:
         server = MetricsServer(
-            StoreCollector(store),
+            StoreCollector(store, budget=Limits.of(settings).day),
             host=settings.metrics_host if host is None else host,
             port=settings.metrics_port if port is None else port,
         )

@@ -16,6 +16,8 @@ from healspan.remediation.incident import Incident, IncidentStatus, Resolution, 
 from healspan.remediation.trial import Decision
 
 __all__ = [
+    "CLAUDE_BUDGET_TOKENS",
+    "CLAUDE_BUDGET_USD",
     "CLAUDE_COST",
     "CLAUDE_REQUESTS",
     "CLAUDE_SECONDS",
@@ -88,6 +90,16 @@ CLAUDE_SECONDS = Definition(
     "healspan_claude_request_duration_seconds",
     "From a question to its answer.",
     ("service", "model"),
+)
+CLAUDE_BUDGET_TOKENS = Definition(
+    "healspan_claude_budget_tokens",
+    "Tokens that Claude may cost on this day in UTC: the budget, and what is left of it.",
+    ("amount",),
+)
+CLAUDE_BUDGET_USD = Definition(
+    "healspan_claude_budget_usd",
+    "US dollars that Claude may cost on this day in UTC: the budget, and what is left of it.",
+    ("amount",),
 )
 FIXES = Definition("healspan_fixes", "Fixes by the state they are in.", ("state",))
 ESCALATIONS_OPEN = Definition("healspan_escalations_open", "Escalated patterns that no serving fix answers yet.")

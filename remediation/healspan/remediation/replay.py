@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -171,13 +171,18 @@ def _answers(
     else:
         yield GateAnswer(gate="signature", lets=True, reason="its bytes and its state are believed")
     known = boundary or Boundary(name=incident.module, function=None, target=incident.target)
-    # Gates look at the boundary, the incident and whether the call may be repeated, and at nothing else.
-    request = Request(fix, change, cast("FailedCall", _StoredCall(known, incident)), preset, now)
+
+    def request(where: Boundary) -> Request:
+        # Gates look at the boundary, the incident and whether the call may be repeated, and at nothing else.
+        return Request(fix, change, cast("FailedCall", _StoredCall(where, incident)), preset, now)
+
     for gate in GATES:
-        if boundary is None and gate[0] in _IN_SERVICE:
+        refusal = first_refusal(request(known), [gate])
+        # Whether a boundary that is not here declares a contract is not known: an answer that hangs on it is none.
+        hangs = refusal is not None and first_refusal(request(replace(known, has_contract=True)), [gate]) is None
+        if boundary is None and (gate[0] in _IN_SERVICE or hangs):
             yield GateAnswer(gate=gate[0], lets=None, reason="not asked: name the application with --app MODULE")
             continue
-        refusal = first_refusal(request, [gate])
         yield GateAnswer(gate=gate[0], lets=refusal is None, reason="lets it" if refusal is None else refusal.reason)
     if boundary is None:
         yield GateAnswer(gate="source", lets=None, reason="not asked: name the application with --app MODULE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.record import Record
 from healspan.remediation.store.repository import Store
@@ -21,6 +22,8 @@ class EscalatedPattern(Record):
     bucket: str | None = None
     """What it probably is, where its latest incident says so: an architectural deficiency where healing was stopped
     because one failure led to the next."""
+    claude: str = ""
+    """How the last diagnosis of the pattern by Claude ended that asked anything, and what it said."""
 
 
 class Queue(Record):
@@ -43,6 +46,12 @@ class Queue(Record):
         )
 
 
+def _said(one: Consultation | None) -> str:
+    if one is None:
+        return ""
+    return f"{one.state}: {one.reason}" if one.reason else one.state
+
+
 def review_queue(store: Store, *, limit: int = 100) -> Queue:
     """Return what waits for a human.
 
@@ -51,7 +60,9 @@ def review_queue(store: Store, *, limit: int = 100) -> Queue:
     """
     queue = ReviewQueue(store.database)
     escalated = []
-    for summary in queue.escalations(limit=limit):
+    escalations = queue.escalations(limit=limit)
+    said = store.incidents.last_consulted([summary.exact for summary in escalations])
+    for summary in escalations:
         view = store.incidents.get(summary.examples[0])
         if view is not None:
             decisions = () if view.resolution is None else view.resolution.decisions
@@ -61,6 +72,7 @@ def review_queue(store: Store, *, limit: int = 100) -> Queue:
                     latest=view.incident,
                     resolution=view.resolution,
                     bucket=_ARCHITECTURAL if any(one.gate == "cascade" for one in decisions) else None,
+                    claude=_said(said.get(summary.exact)),
                 ),
             )
     return Queue(escalated=tuple(escalated), proposed=queue.proposals(), suspended=queue.suspensions())

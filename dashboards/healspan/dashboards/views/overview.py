@@ -12,11 +12,12 @@ from healspan.dashboards import cached
 from healspan.dashboards.charts import duration_chart, endings_chart, outcomes_chart
 from healspan.dashboards.endings import ending_of
 from healspan.dashboards.incident import show_incident
-from healspan.dashboards.parts import empty, heading, milliseconds
+from healspan.dashboards.parts import empty, heading, milliseconds, plain
 from healspan.dashboards.queries import PERIODS, OverviewPage
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.store.overview import HealDuration
-from healspan.remediation.store.views import IncidentView
+from healspan.remediation.store.spending import Spent
+from healspan.remediation.store.views import Amount, IncidentView
 
 LIVE_SECONDS = 5
 ANY = "however they ended"
@@ -57,6 +58,7 @@ def _numbers(period: str) -> None:
         )
         return
     _metrics(page)
+    _claude()
     with st.container(border=True):
         st.markdown("**Incidents by how they ended**")
         st.altair_chart(outcomes_chart(page.outcomes, page.stretch), key="outcomes")
@@ -97,6 +99,27 @@ def _metrics(page: OverviewPage) -> None:
         f"{page.escalations + page.proposals:,}",
         border=True,
         help=f"{page.escalations} escalated patterns and {page.proposals} proposed fixes, on the review page.",
+    )
+
+
+def _claude() -> None:
+    today = cached.claude_today()
+    if today is None:
+        return
+    spent, budget = today.spent, today.budget
+    st.caption(
+        f":material/forum: {plain(_spent_words(spent, budget))}",
+        help="Over all processes of this store; what is under way counts with the most that it can cost. "
+        "`healspan claude budget` says more.",
+    )
+
+
+def _spent_words(spent: Spent, budget: Amount) -> str:
+    requests = "1 request" if spent.requests == 1 else f"{spent.requests:,} requests"
+    usd = (spent.micro_usd or 0) / 1e6, (budget.micro_usd or 0) / 1e6
+    return (
+        f"Claude today (UTC): {requests}, ${usd[0]:,.2f} of ${usd[1]:,.2f}, "
+        f"{spent.tokens:,} of {budget.tokens:,} tokens"
     )
 
 

@@ -13,7 +13,7 @@ from healspan.remediation.claude.answer import Answer
 from healspan.remediation.errors import AskFailed
 from healspan.remediation.record import Record
 
-__all__ = ["AskFailed", "Asker", "FailureKind", "Prompt", "Reply", "Turn", "Usage"]
+__all__ = ["UNCHARGED", "AskFailed", "Asker", "FailureKind", "Prompt", "Reply", "Turn", "Usage"]
 
 FailureKind = Literal[
     "unauthorized",
@@ -30,6 +30,10 @@ FailureKind = Literal[
 """Why no answer came: the key is not accepted (401, 403); 429; 529; no answer in time; no connection, or one that broke
 in the middle; another 5xx; another 4xx; the model refused; the answer was cut off at its limit; it does not fit the
 schema."""
+
+
+UNCHARGED: frozenset[FailureKind] = frozenset({"unauthorized", "rate_limited", "overloaded", "bad_request"})
+"""The server has declined the request, so it cost nothing unless it says otherwise."""
 
 
 class Turn(Record):

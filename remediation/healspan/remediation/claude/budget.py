@@ -97,14 +97,19 @@ def why_over(limits: Limits, need: Amount, *, pattern: Amount, day: Amount, now:
     for scope, name, spent, budget in scopes:
         if spent.tokens + need.tokens > budget.tokens:
             setting, used, asked, most = "TOKENS", f"{spent.tokens:,}", f"{need.tokens:,}", f"{budget.tokens:,} tokens"
+            alone = need.tokens > budget.tokens
         elif need.micro_usd is not None and (spent.micro_usd or 0) + need.micro_usd > (budget.micro_usd or 0):
             setting, used, asked = "USD", _usd(spent.micro_usd), _usd(need.micro_usd)
             most = f"{_usd(budget.micro_usd)} US dollars"
+            alone = need.micro_usd > (budget.micro_usd or 0)
         else:
             continue
         variable = f"HEALSPAN_CLAUDE_{setting}_PER_{name}"
-        if name == "REQUEST":
-            return f"the budget of {scope} is {most} and this one may need {asked}; {variable} raises it"
+        if alone:
+            return (
+                f"the budget of {scope} is {most}, and this request alone may need {asked}: its prompt, and an answer "
+                f"as long as HEALSPAN_CLAUDE_MAX_TOKENS allows; {variable} raises it"
+            )
         until = f"{end_of_day(now):%Y-%m-%d %H:%M} UTC"
         return (
             f"the budget of {scope} is {most}, of which {used} are spent or reserved, and this request may need "

@@ -170,7 +170,7 @@ def _explained(error: BaseException) -> AskFailed | BaseException:
         return AskFailed(error.kind, error.detail)
     if isinstance(error, anthropic.APIConnectionError):
         return AskFailed(
-            "unreachable", f"no connection, or one that broke ({cause}); check the address and the network"
+            "unreachable", f"no connection, or one that broke ({cause}); check HEALSPAN_CLAUDE_BASE_URL and the network"
         )
     return AskFailed("unreachable", f"the SDK failed ({cause})")
 

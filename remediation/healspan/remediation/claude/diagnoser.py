@@ -48,6 +48,10 @@ _AGAIN: frozenset[FailureKind] = frozenset({"malformed", "truncated"})
 """Failures after which the same question may be answered better; the others speak of the server, or were meant."""
 
 
+_NOTHING_NEW = "a fix like this was tried, proposed or turned down before, so it was not tried again"
+"""The verdict where nothing was decided; without one the next proposal would be asked for in vain."""
+
+
 class Refusal(Protocol):
     """Why the gateway lets nobody through."""
 
@@ -136,7 +140,7 @@ class ClaudeDiagnoser:
 
     def candidates(self, call: FailedCall, progress: Progress) -> Generator[FixDraft | Waiting, None, None]:
         """Yield what Claude proposes, one at a time; what came of it is read from the progress of the call."""
-        story = _Story()
+        story = _Story(self._asker.model)
         try:
             yield from self._consulted(call, progress, story)
         except Exception as own:
@@ -192,7 +196,7 @@ class ClaudeDiagnoser:
                 verdict = draft
             else:
                 yield draft
-                verdict = story.look(progress)
+                verdict = story.look(progress) or _NOTHING_NEW
                 if story.state != "failed":
                     return
             story.told(self._prompter.told(verdict))
@@ -220,6 +224,7 @@ class ClaudeDiagnoser:
             refusal = admission.reserve(self._asker.count(prompt), self._most_output, self._asker.model)
         except AskFailed as failed:
             admission.settle(Usage(), failed.kind, failed.retry_after, self._clock() - started)
+            failed.usage = Usage()
             return failed
         if refusal is not None:
             return refusal
@@ -344,7 +349,8 @@ def _left(entered: Admission | Refusal) -> None:
 class _Story:
     """What has come of one diagnosis so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self._model = model
         self.parent = get_current()
         """The span context of the call, which a thread of its own does not have."""
         self.state: ConsultationState = "failed"
@@ -383,7 +389,9 @@ class _Story:
         elif isinstance(came, AskFailed):
             self.state = "refused" if came.kind == "refused" else "failed"
             self.reason = str(came)
-            self.asked[-1] = last.model_copy(update={"failed": came.kind, "detail": came.detail, "usage": came.usage})
+            paid = None if came.usage is None else cost(came.usage, self._model)
+            told = {"failed": came.kind, "detail": came.detail, "usage": came.usage, "cost_usd": paid}
+            self.asked[-1] = last.model_copy(update=told)
         else:
             self.state, self.reason = came.state, came.reason
             del self.asked[-1]

@@ -82,7 +82,8 @@ def draft_of(answer: Answer, call: FailedCall, *, origin: str, sandbox: Sandbox 
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidFix(f"{where}: {first['msg']}; correct it") from error
+        what = first["msg"].removeprefix("Value error, ").removesuffix("; correct it")
+        raise InvalidFix(f"{where}: {what}; correct it") from error
     if [isinstance(step, RepairStep) for step in steps] != sorted(
         (isinstance(s, RepairStep) for s in steps), reverse=True
     ):

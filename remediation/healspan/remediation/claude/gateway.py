@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from healspan.remediation.claude.ask import FailureKind, Usage
+from healspan.remediation.claude.ask import UNCHARGED, FailureKind, Usage
 from healspan.remediation.claude.breaker import OF_THE_SERVER, Breaker, BreakerView
 from healspan.remediation.claude.budget import Cost, Limits, charge, end_of_day, reservation, why_over
 from healspan.remediation.claude.refusal import (
@@ -44,9 +44,6 @@ logger = logging.getLogger("healspan.claude")
 
 _OUTAGES = OF_THE_SERVER - {"bad_request"}
 """Say nothing about the failure that was to be diagnosed: it rests no longer than the server does."""
-
-_UNCHARGED: frozenset[FailureKind] = frozenset({"unauthorized", "rate_limited", "overloaded", "bad_request"})
-"""The server has declined the request, so it cost nothing unless it says otherwise."""
 
 _ON_ITS_WAY = timedelta(seconds=5)
 """A fix that has healed a call here serves in every other process by then; until then none of them pays for another."""
@@ -238,7 +235,7 @@ class Gateway:
             self._breaker.tell(admission, moment, failed, retry_after)
             after = self._breaker.view(moment)
         if request is not None:
-            spent = Amount() if failed in _UNCHARGED else None
+            spent = Amount() if failed in UNCHARGED else None
             if usage is not None:
                 spent = charge(usage, request.model, self._cost)
             with contextlib.suppress(StoreError):  # then what was reserved counts, until it can be written
@@ -306,7 +303,7 @@ class Gateway:
         if view is not None and view.last is not None:
             until = now + timedelta(seconds=view.seconds)
             report = BreakerReport(instance=self._instance, until=until, failures=view.failures, last=view.last)
-            logger.warning("Claude is left alone until %s: %s", f"{until:%H:%M:%S} UTC", view.last)
+            logger.warning("Claude is not asked: %s", breaker_open(view, until).reason)
         with contextlib.suppress(StoreError):  # it is for people to see, and decides nothing
             self._ledger.report_breaker(self._instance, report, now=now)
 

@@ -237,10 +237,13 @@ def usable(base_url: str) -> str:
         ConfigurationError: it cannot be used; the message holds no secret of it.
     """
     base_url = base_url or os.environ.get("ANTHROPIC_BASE_URL") or ADDRESS
-    parts = urlsplit(base_url)
+    try:
+        parts = urlsplit(base_url)
+    except ValueError as error:
+        raise ConfigurationError("the address of the server cannot be read; write https://host") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigurationError(
-            f"{parts.scheme}://{parts.hostname or ''} is no address of a server; begin with https://"
+            "the address of the server begins with neither https:// nor http://, or names no host; write https://host"
         )
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ConfigurationError(

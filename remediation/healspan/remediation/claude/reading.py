@@ -27,6 +27,9 @@ _KINDS: dict[int, FailureKind] = {
 }
 _ADVICE: dict[FailureKind, str] = {
     "unauthorized": "check the key and what it may do",
+    "rate_limited": "ask its owner for a higher limit, or lower HEALSPAN_CLAUDE_CONCURRENT",
+    "overloaded": "there is nothing to do but to wait",
+    "server_error": "there is nothing to do but to wait",
     "bad_request": "check the model, the address and the settings of the request",
 }
 _NAME = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
@@ -100,7 +103,10 @@ def read_answer(body: bytes, request_id: str) -> Said:
         case "refusal":
             raise no("refused", "the model refused to answer")
         case "max_tokens":
-            raise no("truncated", "the answer was cut off at its limit; raise the limit or lower the effort")
+            raise no(
+                "truncated",
+                "the answer was cut off at its limit; raise HEALSPAN_CLAUDE_MAX_TOKENS or lower HEALSPAN_CLAUDE_EFFORT",
+            )
         case "model_context_window_exceeded":
             raise no("truncated", "the question leaves the model no room to answer; send less or take another model")
         case _:

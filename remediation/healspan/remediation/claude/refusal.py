@@ -56,7 +56,11 @@ def cooldown(state: str, until: datetime) -> Refusal:
     if state == "healed":
         why = f"a fix of this kind of failure was found a moment ago and is on its way here, until {until:%H:%M:%S} UTC"
         return Refusal(state="cooldown", reason=why)
-    when = f"{until:%Y-%m-%d %H:%M:%S} UTC (HEALSPAN_CLAUDE_COOLDOWN_MINUTES)"
+    # How long it rests was decided where it failed; the row in the store says until when, and not by which setting.
+    setting = "HEALSPAN_CLAUDE_COOLDOWN_MINUTES"
+    if state == "failed":
+        setting += "; HEALSPAN_CLAUDE_BREAKER_SECONDS where it was the server that failed"
+    when = f"{until:%Y-%m-%d %H:%M:%S} UTC ({setting})"
     if state == "proposed":
         why = f"what Claude proposed waits for a human ('healspan review list'); it is not asked again before {when}"
     else:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
+from healspan.remediation.claude.budget import Limits, reservation, why_over
 from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.claude.diagnoser import ClaudeDiagnoser
 from healspan.remediation.claude.gateway import Gateway
@@ -18,8 +20,9 @@ from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.settings import Settings
+from healspan.remediation.store.views import Amount
 
-__all__ = ["Claude", "price_is_known", "prices", "why_off"]
+__all__ = ["Claude", "price_is_known", "prices", "why_never_asked", "why_off"]
 
 _SLACK_SECONDS = 10.0
 """What a failing call waits beyond the time of its request: for the count before it, and for the store."""
@@ -89,7 +92,11 @@ def prices(settings: Settings) -> Prices:
     Raises:
         ConfigurationError: they cannot be read.
     """
-    return with_prices(settings.claude_prices) if settings.claude_prices else with_prices("{}")
+    try:
+        return with_prices(settings.claude_prices or "{}")
+    except ConfigurationError as error:
+        what = str(error).removeprefix("prices: ")
+        raise ConfigurationError(f"Claude is not asked: HEALSPAN_CLAUDE_PRICES: {what}") from error
 
 
 def why_off(settings: Settings) -> str | None:
@@ -105,8 +112,27 @@ def why_off(settings: Settings) -> str | None:
     try:
         usable(settings.claude_base_url)
     except ConfigurationError as error:
-        return f"Claude is not asked: {error}"
+        return f"Claude is not asked: {error} (HEALSPAN_CLAUDE_BASE_URL, or ANTHROPIC_BASE_URL)"
     return None
+
+
+def why_never_asked(settings: Settings) -> str | None:
+    """Say why Claude is never asked: it is off, or the longest answer alone passes a budget; None if it may be.
+
+    Raises:
+        ConfigurationError: the prices cannot be read.
+    """
+    off = why_off(settings)
+    if off is not None:
+        return off
+    need = reservation(
+        0,
+        settings.claude_max_tokens,
+        settings.claude_model,
+        functools.partial(cost, prices=prices(settings)),
+    )
+    over = why_over(Limits.of(settings), need, pattern=Amount(), day=Amount(), now=datetime.now(UTC))
+    return None if over is None else f"Claude is not asked: {over}"
 
 
 def price_is_known(settings: Settings) -> bool:

@@ -9,6 +9,7 @@ import typer
 
 from healspan.remediation.cli.output import AsJson, print_heading, print_json, print_line, print_table, short, when
 from healspan.remediation.cli.tools import open_store, settings
+from healspan.remediation.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from healspan.remediation.claude.budget import Limits
@@ -37,10 +38,15 @@ def budget(as_json: AsJson = False) -> None:
     counted where the price of the model is known.
     """
     from healspan.remediation.claude.budget import Limits
+    from healspan.remediation.claude.service import why_never_asked
     from healspan.remediation.store.spending import Spend, Spent
 
     known = settings()
     limits, now = Limits.of(known), datetime.now(UTC)
+    try:
+        off = why_never_asked(known)
+    except ConfigurationError as error:  # prices that cannot be read; what was spent can be
+        off = str(error)
     with open_store(known) as store:
         if store is None:
             day = now.date()
@@ -48,12 +54,15 @@ def budget(as_json: AsJson = False) -> None:
         else:
             spend = store.spending.today(now=now)
     if as_json:
-        print_json(_as_json(limits, spend, now))
+        print_json({**_as_json(limits, spend, now), "off": off})
         return
+    if off is not None:
+        print_line(f"Under the settings of this command, {off}.", style="yellow")
+        print_line()
     _print_budgets(limits, spend, now)
     _print_patterns(limits, spend)
     _print_refusals(spend)
-    _print_breakers(spend, now)
+    _print_breakers(spend, now, "" if off else ": the server is asked")
 
 
 def _as_json(limits: Limits, spend: Spend, now: datetime) -> dict[str, Any]:
@@ -101,8 +110,6 @@ def _print_budgets(limits: Limits, spend: Spend, now: datetime) -> None:
             f"Counted in tokens only, as the price of its model is not known: {total.unpriced}.",
             style="yellow",
         )
-    if limits.request.tokens == 0 or limits.day.tokens == 0:
-        print_line("A budget of 0 tokens turns Claude off.", style="yellow")
 
 
 def _row(budget: Amount, spent: Amount | None, left: Amount | None) -> tuple[str, ...]:
@@ -143,10 +150,10 @@ def _print_refusals(spend: Spend) -> None:
     print_table(("why", "times", "boundary", "pattern", "last (UTC)", "reason of the last"), rows, right=("times",))
 
 
-def _print_breakers(spend: Spend, now: datetime) -> None:
+def _print_breakers(spend: Spend, now: datetime, told: str) -> None:
     print_heading("Circuit breakers")
     if not spend.breakers:
-        print_line("  closed in every process: the server is asked")
+        print_line(f"  closed in every process{told}")
         return
     rows = [
         (one.instance, _state(one, now).replace("_", "-"), one.failures, one.last, when(one.until))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from healspan.remediation.claude.consultation import Asked, Consultation
+from healspan.remediation.claude.wording import cost_words, proposed_words
 from healspan.remediation.cli.output import print_fields, print_heading, print_line
 
 __all__ = ["print_consultations"]
@@ -33,21 +34,12 @@ def _print_asked(asked: Asked) -> None:
         fields += [
             ("    root cause", asked.answer.root_cause),
             ("    proposal", asked.answer.instruction),
-            ("    steps", ", then ".join(step.kind for step in asked.answer.steps) or "none"),
+            ("    steps", ", then ".join(map(proposed_words, asked.answer.steps)) or "none"),
             ("    confidence", f"{asked.answer.confidence:.2f}, risk {asked.answer.risk_level}"),
         ]
     if asked.failed is not None:
         fields.append(("    no answer", f"{asked.failed}: {asked.detail}"))
     if asked.verdict:
         fields.append(("    came of it", asked.verdict))
-    fields.append(("    cost", _cost(asked)))
+    fields.append(("    cost", cost_words(asked)))
     print_fields(fields)
-
-
-def _cost(asked: Asked) -> str:
-    if asked.usage is None:
-        return "not told by the server"
-    usage = asked.usage
-    tokens = usage.input_tokens + usage.output_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-    money = "price not known" if asked.cost_usd is None else f"${asked.cost_usd:.4f}"
-    return f"{tokens:,} tokens, {money}, {asked.seconds:.1f} s"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from healspan.remediation.incident import Decision, Frame, Incident, Resolution
+    from healspan.remediation.settings import Settings
+    from healspan.remediation.store.repository import Store
     from healspan.remediation.store.views import IncidentView
 
 __all__ = ["app"]
@@ -78,8 +80,7 @@ def list_incidents(
             print_json(views)
             return
         if not views:
-            anything = store is not None and store.incidents.count() > 0
-            print_line("No incident is like that; leave out a filter." if anything else nothing_yet(known))
+            print_line(_none(known, store))
             return
     columns = ("id", "when (UTC)", "boundary", "error", "context", "ended", "tier", "ms")
     print_table(columns, map(_row, views), right=("ms",))
@@ -100,6 +101,14 @@ def _row(view: IncidentView) -> tuple[object, ...]:
         "" if resolution is None else resolution.tier.value,
         "" if resolution is None else f"{resolution.elapsed_ms:.1f}",
     )
+
+
+def _none(known: Settings, store: Store | None) -> str:
+    if store is None:
+        return nothing_yet(known)
+    if store.incidents.count():
+        return "No incident is like that; leave out a filter."
+    return "No incident is in the store: nothing has failed, or what has was purged."
 
 
 def _first_line(text: str, limit: int) -> str:

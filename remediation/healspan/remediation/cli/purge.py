@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from healspan.remediation.cli.output import AsJson, print_json, print_line
+from healspan.remediation.cli.output import AsJson, print_json, print_line, short
 from healspan.remediation.cli.tools import nothing_yet, open_store, settings
 from healspan.remediation.errors import ConfigurationError
 
@@ -32,7 +32,8 @@ def purge(
     So also what Claude cost, but never what counts against today's budgets.
 
     The bytes are overwritten. What a living process has not handed over yet is erased by running this again; backups
-    are yours to erase. Who erased what is written down, without the subject.
+    are yours to erase. Fixes are signed and stay; those that contain the subject are named. Who erased what is written
+    down, without the subject.
 
     Example: healspan purge --subject customer-4711
     """
@@ -56,15 +57,23 @@ def purge(
                 print_line(nothing_yet(known))
             return
         actor = f"human:{user_name()}"
+        left: tuple[str, ...] = ()
         if subject is not None:
             purged = store.purge_subject(subject, actor=actor)
+            left = store.fixes_with(subject)
         else:
             purged = store.purge_before(moment, actor=actor)
     if as_json:
-        print_json(purged)
+        print_json({**purged.model_dump(), "fixes_left": left})
         return
     counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in purged.model_dump().items())
     print_line(f"Erased {what}: {counts}.")
+    if left:
+        print_line(
+            f"Fixes are signed and stay; these contain it as well: {', '.join(map(short, left))}. Read one with "
+            "'healspan fixes show FIX'; 'healspan review reject FIX' takes it out of service.",
+            style="yellow",
+        )
 
 
 def _ask(question: str) -> None:

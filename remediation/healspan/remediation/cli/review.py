@@ -86,11 +86,12 @@ def list_queue(
                 one.fix.risk_level.value,
                 f"{one.fix.confidence:.2f}",
                 str(one.incidents),
+                one.fix.origin,
                 one.fix.fix_instruction,
             )
             for one in queue.proposed
         ]
-        print_table(("fix", "risk", "confidence", "incidents", "does"), rows, right=("confidence", "incidents"))
+        print_table(("fix", "risk", "confidence", "incidents", "from", "does"), rows, right=("confidence", "incidents"))
         print_line(
             "Next: read it with 'healspan fixes explain FIX', then 'healspan review approve FIX' or 'reject FIX'.",
             style="dim",
@@ -150,6 +151,8 @@ def _print_escalated(one: EscalatedPattern) -> None:
     print_line(f"  latest {short(latest.error_id)} on {when(latest.timestamp)} UTC: {error_type}: {message}")
     if one.bucket is not None:
         print_line(f"  probably: {one.bucket}; healing was stopped, see why below", style="yellow")
+    if one.claude:
+        print_line(f"  Claude: {one.claude}")
     print_decisions(() if one.resolution is None else one.resolution.decisions)
 
 

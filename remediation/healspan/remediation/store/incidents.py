@@ -19,6 +19,8 @@ __all__ = ["Incidents"]
 _INCIDENT, _RESOLUTION = table_of(IncidentRow), table_of(ResolutionRow)
 _WITH_RESOLUTION = _INCIDENT.outerjoin(_RESOLUTION, _RESOLUTION.c.error_id == _INCIDENT.c.error_id)
 _CONSULTATION = table_of(ConsultationRow)
+_ASKED = ("refused", "failed", "proposed", "healed")
+"""States of a consultation that has asked something."""
 _EVERY = IncidentFilter()
 
 
@@ -87,6 +89,14 @@ class Incidents:
         with self._database.reading() as connection:
             bodies = connection.execute(query.order_by(_CONSULTATION.c.position)).scalars().all()
         return tuple(Consultation.model_validate_json(body) for body in bodies)
+
+    def last_consulted(self, exact: Collection[str]) -> dict[str, Consultation]:
+        """Return the last diagnosis by Claude of each of these patterns that asked anything, by its exact hash."""
+        row = _CONSULTATION.c
+        last = select(func.max(row.position)).where(row.pattern.in_(exact), row.state.in_(_ASKED)).group_by(row.pattern)
+        query = select(row.pattern, row.body).where(row.position.in_(last))
+        with self._database.reading() as connection:
+            return {found.pattern: Consultation.model_validate_json(found.body) for found in connection.execute(query)}
 
     def latest_of(self, exact: Collection[str]) -> dict[str, Incident]:
         """Return the latest incident of each of these patterns that has one, by its exact hash."""

@@ -15,7 +15,7 @@ from healspan.remediation.store.incidents import Incidents
 from healspan.remediation.store.outcomes import Outcomes
 from healspan.remediation.store.plans import Plans
 from healspan.remediation.store.projections import Projections
-from healspan.remediation.store.retention import purge_before, purge_subject
+from healspan.remediation.store.retention import fixes_with, purge_before, purge_subject
 from healspan.remediation.store.spending import Spending
 from healspan.remediation.store.views import Purged
 
@@ -66,6 +66,10 @@ class Store:
     def purge_subject(self, subject: str, *, actor: str) -> Purged:
         """Erase whatever contains a text."""
         return purge_subject(self.database, subject, actor=actor)
+
+    def fixes_with(self, subject: str) -> tuple[str, ...]:
+        """Return the ids of the fixes that contain a text, which no purge takes away."""
+        return fixes_with(self.database, subject)
 
     def check(self) -> list[str]:
         """Look for damage; return what is wrong in words, nothing if all is well."""

@@ -23,6 +23,7 @@ from healspan.remediation.store.tables import (
     ConsultationRow,
     DeadLetterRow,
     FixEvidenceRow,
+    FixRow,
     GoldenRow,
     IncidentRow,
     JudgementRow,
@@ -35,11 +36,11 @@ from healspan.remediation.store.tables import (
 )
 from healspan.remediation.store.views import Purged
 
-__all__ = ["purge_before", "purge_subject"]
+__all__ = ["fixes_with", "purge_before", "purge_subject"]
 
 _INCIDENT, _RESOLUTION, _RUN = table_of(IncidentRow), table_of(ResolutionRow), table_of(RunRow)
 _APPLICATION, _JUDGEMENT = table_of(ApplicationRow), table_of(JudgementRow)
-_EVIDENCE = table_of(FixEvidenceRow)
+_EVIDENCE, _FIX = table_of(FixEvidenceRow), table_of(FixRow)
 _PLAN, _PLAN_OUTCOME = table_of(PlanRow), table_of(PlanOutcomeRow)
 _LETTER, _AUDIT = table_of(DeadLetterRow), table_of(AuditRow)
 _GOLDEN, _VALIDATION = table_of(GoldenRow), table_of(ValidationRow)
@@ -121,6 +122,17 @@ def purge_subject(database: Database, subject: str, *, actor: str, now: datetime
         _note(connection, actor, {"subject_sha256": digest(subject)}, purged, now)
     database.settle()
     return purged
+
+
+def fixes_with(database: Database, subject: str) -> tuple[str, ...]:
+    """Return the ids of the fixes that contain a text: they are signed and may serve, so no purge takes one away.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: the store cannot be read.
+    """
+    query = select(_FIX.c.fix_id).where(_contains(_FIX, subject)).order_by(_FIX.c.fix_id)
+    with database.reading() as connection:
+        return tuple(connection.execute(query).scalars())
 
 
 def _contains(table: Table, subject: str) -> ColumnElement[bool]:

@@ -99,6 +99,12 @@ class Spending:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def total(self, *, now: datetime | None = None) -> Spent:
+        """Return what the day of a moment, in UTC, has cost in all: one sum over that day's requests."""
+        day = (now or datetime.now(UTC)).astimezone(UTC).date()
+        with self._database.reading() as connection:
+            return _total(connection, day)
+
     def today(self, *, now: datetime | None = None, limit: int = 1_000) -> Spend:
         """Return the day of a moment, in UTC, as it is now; lists no longer than so many."""
         moment = now or datetime.now(UTC)
@@ -106,7 +112,7 @@ class Spending:
         with self._database.reading() as connection:
             return Spend(
                 day=day,
-                total=_spent(connection.execute(select(*_SUMS).where(_REQUEST.c.day == day)).one()),
+                total=_total(connection, day),
                 patterns=_patterns(connection, day, moment, limit),
                 boundaries={row.boundary: _spent(row) for row in _grouped(connection, day, "boundary")},
                 refusals=_refusals(connection, day, limit),
@@ -121,6 +127,10 @@ def amounts_of(connection: Connection, day: date, exact: str | None = None) -> A
         query = query.where(_REQUEST.c.exact == exact)
     row = connection.execute(query).one()
     return Amount(tokens=row.tokens, micro_usd=row.micro_usd)
+
+
+def _total(connection: Connection, day: date) -> Spent:
+    return _spent(connection.execute(select(*_SUMS).where(_REQUEST.c.day == day)).one())
 
 
 def _spent(row: Any) -> Spent:

@@ -7,13 +7,17 @@ because writers take turns.
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, select
 
+from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.store import tables
 from healspan.remediation.store.sums import total
@@ -25,6 +29,7 @@ _incident = tables.table_of(tables.IncidentRow)
 _resolution = tables.table_of(tables.ResolutionRow)
 _application = tables.table_of(tables.ApplicationRow)
 _audit, _fix = tables.table_of(tables.AuditRow), tables.table_of(tables.FixRow)
+_consultation = tables.table_of(tables.ConsultationRow)
 
 
 @dataclass(slots=True)
@@ -53,6 +58,14 @@ class Totals:
     """By service, tier, outcome."""
     trials: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """By service, boundary, decision: what trials have decided about fixes."""
+    consultations: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By service, boundary, state: diagnoses by Claude, and those that were not let through."""
+    requests: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By service, model, outcome: ``answered``, or why there was no answer."""
+    tokens: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By service, model, kind: ``input``, ``output``, ``cache_read``, ``cache_write``."""
+    cost_usd: defaultdict[tuple[str, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    """By service, model; where the price of the model was known."""
     _seen: dict[str, int] = field(default_factory=dict)
 
     def take(self, connection: Connection) -> None:
@@ -61,6 +74,7 @@ class Totals:
         self._resolutions(connection)
         self._repaired(connection)
         self._trials(connection)
+        self._consultations(connection)
 
     def _incidents(self, connection: Connection) -> None:
         labels = (_incident.c.service, _incident.c.module, _incident.c.error_type)
@@ -107,6 +121,32 @@ class Totals:
         )
         for boundary, service, decision, number in self._fresh(connection, query, _audit):
             self.trials[service, boundary, decision] += number
+
+    def _consultations(self, connection: Connection) -> None:
+        row = _consultation.c
+        service = func.coalesce(_incident.c.service, "").label("name")
+        # Those that asked nothing are many and alike, and a number is all there is to say of them; the others are read.
+        asked = case((row.body.contains('"asked":[]', autoescape=True), None), else_=row.body).label("asked_body")
+        labels = (service, row.boundary, row.state, asked)
+        query = (
+            select(*labels, func.count())
+            .select_from(_consultation.outerjoin(_incident, _incident.c.error_id == row.error_id))
+            .group_by(*labels)
+        )
+        for name, boundary, state, body, number in self._fresh(connection, query, _consultation):
+            self.consultations[name, boundary, state] += number
+            if body is not None:
+                with contextlib.suppress(ValidationError):  # of a version that says it otherwise
+                    self._paid(name, Consultation.model_validate_json(body))
+
+    def _paid(self, service: str, one: Consultation) -> None:
+        for asked in one.asked:
+            self.requests[service, one.model, asked.failed or "answered"] += 1
+            if asked.usage is not None:
+                for kind, tokens in asked.usage:
+                    self.tokens[service, one.model, kind.removesuffix("_tokens")] += tokens
+            if asked.cost_usd is not None:
+                self.cost_usd[service, one.model] += asked.cost_usd
 
     def _fresh(self, connection: Connection, query: Select[Any], table: Table) -> Sequence[Any]:
         """Return a query's result over the rows that arrived since the last time."""

@@ -113,9 +113,11 @@ def an_answer(
     confidence: float = 0.9,
     risk_level: Literal["low", "medium", "high"] = "low",
     root_cause: str = "The input is written for people.",
-    instruction: str = "Read it as people write it.",
+    instruction: str | None = None,
 ) -> Answer:
-    """Return an answer that proposes these steps; none: that a human should look."""
+    """Return an answer that proposes these steps; none: that a human should look, and the instruction says at what."""
+    if instruction is None:
+        instruction = "Read it as people write it." if steps else "Ask whoever sends it what is meant."
     return Answer(
         root_cause=root_cause,
         evidence=["the argument of the marked expression"],
@@ -139,4 +141,7 @@ def read_script(text: str | bytes) -> tuple[Move, ...]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"script: {first['msg']} at {place or 'the beginning'}; correct it") from error
+        raise ConfigurationError(
+            f"script: {first['msg']} at {place or 'the beginning'}; correct it "
+            "('python -m healspan.remediation.testing.server --example' prints a whole one)"
+        ) from error

@@ -6,11 +6,13 @@ It says where it listens, then one line for every request, until it is interrupt
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from healspan.remediation.claude.answer import ProposedAdapter
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.testing.fake_claude import FakeClaude
 from healspan.remediation.testing.received import Received
@@ -25,12 +27,23 @@ _UNSURE = Answers(
         instruction="Look at the failure yourself.",
     )
 )
+_ADAPTED = Answers(
+    answer=an_answer(
+        ProposedAdapter(
+            kind="adapter",
+            text='def heal(call, arguments, error):\n    return call(text=arguments["text"].replace("_", " "))\n',
+            strategies=[],
+            repairers=[],
+        )
+    )
+)
 _EXAMPLE = """\
 a script is a JSON list; each request takes the next of it, e.g.
   [{"do": "fail", "status": 429, "retry_after": 2},
    {"do": "say", "text": "no JSON", "latency": 0.5},
    {"do": "hang"}]
 moves: answer, say, refuse, truncate, fail, hang, drip, break_off, flood.
+an answer has to be whole: --example prints one, to be changed.
 without one, every answer is that a human should look."""
 
 
@@ -44,6 +57,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="where to listen; 0, the default: a free port")
     parser.add_argument("--script", type=Path, help="a file with a JSON list of moves")
     parser.add_argument("--repeat", action="store_true", help="begin anew at the end of the script")
+    parser.add_argument("--example", action="store_true", help="print a script with an answer, and end")
     parser.add_argument("--no-count", action="store_true", help="have no endpoint that counts tokens")
     return parser.parse_args(arguments)
 
@@ -75,6 +89,9 @@ def _say(line: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; return the exit code."""
     given = _arguments(arguments)
+    if given.example:
+        _say(json.dumps([_ADAPTED.model_dump(mode="json")], indent=2))
+        return 0
     try:
         moves = read_script(given.script.read_bytes()) if given.script is not None else ()
     except (OSError, ConfigurationError) as error:

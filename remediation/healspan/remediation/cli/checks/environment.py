@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
 
 from healspan.remediation.claude.messages import is_in_clear
-from healspan.remediation.claude.service import price_is_known, why_off
+from healspan.remediation.claude.service import price_is_known, why_never_asked
 from healspan.remediation.cli.checks.check import Check
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.record import Record
@@ -37,6 +38,14 @@ _EXTRAS = {
 _MEANT = 0.85
 """How alike a name must be to a setting's to be a slip of the pen."""
 _NOT_SETTINGS = frozenset({"HEALSPAN_SERVICE_NAME"})
+_OTHER_NAMES = {
+    "service_name": ("OTEL_SERVICE_NAME",),
+    "claude_api_key": ("ANTHROPIC_API_KEY",),
+    "claude_base_url": ("ANTHROPIC_BASE_URL",),
+}
+"""Under which a setting is found as well."""
+_BEFORE_THE_HOST, _BESIDE_THE_PATH = re.compile(r"(?<=//)[^/]*@|\A[^/]*@"), re.compile(r"[?#].*")
+"""What an address may hold that is secret."""
 
 
 class SettingLine(Record):
@@ -51,12 +60,15 @@ def setting_lines(settings: Settings, environment: Mapping[str, str]) -> Iterato
     """Yield every setting with its source."""
     scrubber = Scrubber()
     for name in type(settings).model_fields:
-        variables = [f"HEALSPAN_{name.upper()}", *(["OTEL_SERVICE_NAME"] if name == "service_name" else [])]
+        variables = [f"HEALSPAN_{name.upper()}", *_OTHER_NAMES.get(name, ())]
         source = next((one for one in variables if environment.get(one)), "default")
         value = getattr(settings, name)
         if name == "database_url":
             with contextlib.suppress(HealspanError):
                 value = Database.for_tool(settings).name
+        if name == "claude_base_url":
+            # With a password in it nobody is asked, and nobody is shown it either.
+            value = _BESIDE_THE_PATH.sub("?***", _BEFORE_THE_HOST.sub("***@", value))
         text = ", ".join(value) if isinstance(value, tuple) else str(value)
         # An address may hold a password that belongs elsewhere.
         yield SettingLine(name=name, value=scrubber.scrub_text(text), source=source)
@@ -112,7 +124,8 @@ def check_sandbox(settings: Settings) -> Iterator[Check]:
     """Check that adapters can run here."""
     sandbox = Sandbox(workers=settings.sandbox_workers)
     if sandbox.why_off is not None:
-        yield Check(name="sandbox", status="note", detail=sandbox.why_off)
+        asked = "; what Claude answers as an adapter cannot run" if settings.claude_model else ""
+        yield Check(name="sandbox", status="warning" if asked else "note", detail=f"{sandbox.why_off}{asked}")
         return
     try:
         sandbox.problems("def heal(call, arguments, error):\n    return None\n")
@@ -131,13 +144,12 @@ def check_sandbox(settings: Settings) -> Iterator[Check]:
 
 def check_claude(settings: Settings) -> Check:
     """Check whether Claude can be asked, and at a known price."""
-    off = why_off(settings)
-    if off is not None:
-        return Check(name="Claude", status="warning" if settings.claude_model else "note", detail=off)
     try:
-        known = price_is_known(settings)
+        off, known = why_never_asked(settings), price_is_known(settings)
     except HealspanError as error:
         return Check(name="Claude", status="problem", detail=str(error))
+    if off is not None:
+        return Check(name="Claude", status="warning" if settings.claude_model else "note", detail=off)
     shown = f"values: {settings.claude_values}"
     told = f"{settings.claude_model} is asked ({shown}); 'healspan claude budget' says what is left"
     if not known:
