@@ -127,6 +127,16 @@ def test_no_secret_is_in_a_cassette(seed: int) -> None:
             assert "req_of_an_account" not in written
 
 
+def test_a_count_need_not_be_played(path: Path) -> None:
+    recorder = Recorder(saying(reply()), path)
+    recorder.count(prompt())
+    recorder.ask(prompt())
+    with Player(path) as player:
+        assert player.ask(prompt()) == reply()
+    with pytest.raises(CassetteMismatch, match="1 of 1 questions"), Player(path):
+        pass
+
+
 def test_prompts_that_differ_in_their_secrets_only_are_one(path: Path) -> None:
     Recorder(saying(reply()), path).ask(prompt("password=hunter2hunter2"))
     with Player(path) as player:

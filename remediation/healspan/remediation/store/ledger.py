@@ -177,10 +177,11 @@ class Ledger:
         *,
         now: datetime,
         lease: timedelta,
+        is_final: bool = True,
     ) -> UUID | Lost | Over:
         """Reserve what a request may cost, and begin the holder's lease anew; return the request's id.
 
-        A refusal by the budget is counted in the same transaction.
+        A refusal by the budget is counted in the same transaction, if it is final.
         """
         day = _day(now)
         with self._writing() as connection:
@@ -191,7 +192,8 @@ class Ledger:
             pattern, total = amounts_of(connection, day, exact), amounts_of(connection, day)
             reason = judge(pattern, total)
             if reason is not None:
-                _count(connection, Refused(day, "budget", exact, boundary), 1, now, reason)
+                if is_final:
+                    _count(connection, Refused(day, "budget", exact, boundary), 1, now, reason)
                 return Over(reason)
             request_id = uuid7()
             connection.execute(
