@@ -133,8 +133,6 @@ def test_a_count_need_not_be_played(path: Path) -> None:
     recorder.ask(prompt())
     with Player(path) as player:
         assert player.ask(prompt()) == reply()
-    with pytest.raises(CassetteMismatch, match="1 of 1 questions"), Player(path):
-        pass
 
 
 def test_prompts_that_differ_in_their_secrets_only_are_one(path: Path) -> None:
@@ -176,7 +174,7 @@ def test_a_mismatch_is_raised_again_at_the_end_since_an_engine_survives_it(path:
 
 def test_a_call_that_was_not_made_is_a_mismatch(path: Path) -> None:
     Recorder(saying(reply()), path).ask(prompt())
-    with pytest.raises(CassetteMismatch, match="1 of 1 calls"), Player(path):
+    with pytest.raises(CassetteMismatch, match="1 of 1 questions"), Player(path):
         pass
 
 

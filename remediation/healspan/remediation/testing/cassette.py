@@ -153,7 +153,7 @@ class Player:
 
     @property
     def left(self) -> int:
-        """How many recorded questions have not been asked; what is counted besides depends on what is left of budgets."""
+        """How many recorded questions have not been asked; what is counted besides depends on the budgets."""
         return sum(len(calls) for key, calls in self._left.items() if key.call == "ask")
 
     def __enter__(self) -> Self:
