@@ -126,7 +126,7 @@ def test_jobs_are_bounded_and_equal_ones_run_once() -> None:
         raise LookupError
 
     assert later.put("first", wait)
-    wait_until(lambda: later._jobs.empty(), "the first job to start")
+    wait_until(lambda: later._computing._jobs.empty(), "the first job to start")
     assert not later.put("first", lambda: ran.append("twice"))
     for number in range(20):
         later.put(str(number), lambda: ran.append("once"))

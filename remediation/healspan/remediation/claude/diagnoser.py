@@ -100,6 +100,7 @@ class ClaudeDiagnoser:
 
     name = "claude"
     composes = False
+    waits = True
 
     def __init__(
         self,
