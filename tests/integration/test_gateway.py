@@ -17,12 +17,11 @@ from healspan.remediation.claude.gateway import Ended
 
 def test_one_call_in_all_processes_diagnoses_a_pattern(processes: list[Process]) -> None:
     one, other = start(processes), start(processes, "two")
-    with one.admitted() as admission:
+    with one.admitted():
         assert one.refused().state == "diagnosing"
         assert other.refused().state == "diagnosing"
         with other.admitted("another pattern"):
             pass
-        admission.end("healed")
     with other.admitted():
         assert one.refused().state == "diagnosing"
 
@@ -186,9 +185,16 @@ def test_what_did_not_heal_rests_in_all_processes(processes: list[Process], stat
         pass
 
 
-def test_what_healed_rests_not(processes: list[Process]) -> None:
-    one = start(processes)
+def test_what_healed_rests_until_every_process_has_the_fix(processes: list[Process]) -> None:
+    one, other = start(processes), start(processes, "two", claude_cooldown_minutes=0)
     one.ask()
+    for process in (one, other):
+        refusal = process.refused()
+        assert refusal.state == "cooldown"
+        assert "on its way here" in refusal.reason
+        process.later(5)
+    with other.admitted():
+        pass
     with one.admitted():
         pass
 

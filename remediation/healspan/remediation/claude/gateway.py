@@ -48,6 +48,9 @@ _OUTAGES = OF_THE_SERVER - {"bad_request"}
 _UNCHARGED: frozenset[FailureKind] = frozenset({"unauthorized", "rate_limited", "overloaded", "bad_request"})
 """The server has declined the request, so it cost nothing unless it says otherwise."""
 
+_ON_ITS_WAY = timedelta(seconds=5)
+"""A fix that has healed a call here serves in every other process by then; until then none of them pays for another."""
+
 _MOST_RESTS = 10_000
 _TELL_SECONDS = 5.0
 """Refusals are written no more often than this, together."""
@@ -274,8 +277,10 @@ class Gateway:
             # Nothing was tried. Only a budget says that it would be in vain to come again soon.
             return None, min(rests, end_of_day(now) - now) if admission.refused.state == "budget" else none
         state = admission.ended or ("failed" if admission.asked else None)
-        if state is None or state == "healed":
+        if state is None:
             return state, none
+        if state == "healed":
+            return state, _ON_ITS_WAY
         if admission.failed in _OUTAGES:
             return state, min(rests, timedelta(seconds=self.limits.breaker_seconds))
         return state, rests

@@ -53,6 +53,9 @@ def busy(under_way: int) -> Refusal:
 
 def cooldown(state: str, until: datetime) -> Refusal:
     """The pattern rests, since its last diagnosis ended so."""
+    if state == "healed":
+        why = f"a fix of this kind of failure was found a moment ago and is on its way here, until {until:%H:%M:%S} UTC"
+        return Refusal(state="cooldown", reason=why)
     when = f"{until:%Y-%m-%d %H:%M:%S} UTC (HEALSPAN_CLAUDE_COOLDOWN_MINUTES)"
     if state == "proposed":
         why = f"what Claude proposed waits for a human ('healspan review list'); it is not asked again before {when}"
