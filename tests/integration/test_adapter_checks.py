@@ -107,6 +107,17 @@ class TestTheChecker:
             warm.problems(TEXTS["right"], LIMITS)
         assert warm.problems(TEXTS["right"], LIMITS) == ""
 
+    def test_a_text_whose_types_take_too_long_is_not_passed(
+        self, warm: Checker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(checker, "_SECONDS", 0.2)
+        # Each type holds the one before it twice: the checker would be at it for minutes.
+        lines = "".join(f"if arguments: x = ({number}, x)\n    " for number in range(200))
+        with pytest.raises(monty.MontyError):
+            warm.problems(body(f"x = 1\n    {lines}return undefined"), LIMITS)
+        monkeypatch.undo()
+        assert warm.problems(TEXTS["right"], LIMITS) == ""
+
     def test_a_checker_that_refuses_nothing_is_not_believed(
         self, warm: Checker, monkeypatch: pytest.MonkeyPatch
     ) -> None:

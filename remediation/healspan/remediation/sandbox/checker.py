@@ -30,6 +30,10 @@ _WRONG = "def heal(call, arguments, error):\n    return len(3)\n"
 _MOST_CHECKS = 1_000
 """Texts that one session checks: whatever it may keep of them, it keeps of so many."""
 
+_SECONDS = 2.0
+"""For the types of one text, however little an adapter may take when it runs; a hundred times what one needs. A hundred
+assignments that build on each other would take a minute."""
+
 _MOST_SAID = 4_000
 _PLACE = re.compile(r"^main\.py:(\d+)", re.MULTILINE)
 
@@ -51,6 +55,10 @@ class Checker:
 
     def problems(self, text: str, limits: monty.ResourceLimits) -> str:
         """Return what is wrong with a text; "" if nothing is.
+
+        Args:
+            text: of an adapter.
+            limits: of one that runs.
 
         Raises:
             MontyError: it could not be checked.
@@ -75,7 +83,7 @@ class Checker:
         self.close()
         session = self._kept.enter_context(
             self._pool.checkout(
-                limits=limits,
+                limits={**limits, "max_feed_duration_secs": _SECONDS},
                 type_check=True,
                 type_check_stubs=_STUBS,
                 type_check_format="concise",
