@@ -99,7 +99,9 @@ class _Way:
     def __exit__(self, *_: object) -> None:
         self._gateway.heard.append(("out",))
 
-    def reserve(self, input_tokens: int, most_output_tokens: int, model: str) -> No | None:
+    def reserve(
+        self, input_tokens: int, most_output_tokens: int, model: str, count: Callable[[], int] | None = None
+    ) -> No | None:
         return self._gateway.reserves(sum(one[0] == "settle" for one in self._gateway.heard))
 
     def settle(

@@ -14,12 +14,16 @@ import faults
 import pytest
 import runtime_errors
 import seven
+import tier2
 from faulty.case import FAULTS
 from faulty.material import Material
 from faulty.service import declare
+from pydantic import SecretStr
 from rich.console import Console
 
 from healspan.remediation.boundary import boundaries
+from healspan.remediation.claude.ask import Prompt, Turn
+from healspan.remediation.claude.messages import MessagesAsker
 
 ROOT = Path(__file__).parents[2]
 FILINGS = ROOT / ".." / "shared" / "data" / "filings"
@@ -54,6 +58,25 @@ def test_a_cell_tells_a_right_value_from_a_wrong_one() -> None:
     assert seven.judge("e", "1.0", None).startswith("wrong value")
     assert seven.judge("e", None, "ZeroDivisionError") == "escalated"
     assert seven.judge("e", None, "SystemError").startswith("other failure")
+
+
+def test_what_a_diagnosis_costs_of_ours_is_its_time_less_the_servers_in_references_of_its_moment() -> None:
+    totals = [30.0, 31.0, 32.0, 33.0, 34.0, 60.0, 61.0, 62.0, 63.0, 64.0]
+    cost = tier2.Cost(totals, [2.0] * 10, references=[30.0, 60.0], cpu_ms=20.0, per_second=None, requests=1.0)
+    figures = cost.figures()
+    assert figures["ours_ms"]["p50"] == 45.0
+    assert figures["total_ms"]["p50"] == 47.0
+    assert figures["ours_in_references"] == 1.0
+
+
+def test_the_server_of_a_diagnosis_knows_its_own_time_and_proposes_to_each_failure_an_adapter_of_its_own() -> None:
+    prompts = [Prompt(version="1", system=("s",), turns=(Turn(role="user", text=f"tier2_{kind}"),)) for kind in (7, 8)]
+    with tier2.server(0.0) as served:
+        asking = MessagesAsker(model="m", api_key=SecretStr("none"), base_url=served.url)
+        texts = {asking.ask(prompt).answer.steps[0].model_dump()["text"] for prompt in prompts}
+    assert len(texts) == 2
+    assert [(kind, path) for kind, path, _ in served.requests] == [(7, "/v1/messages"), (8, "/v1/messages")]
+    assert served.seconds(7) > 0
 
 
 @pytest.mark.data

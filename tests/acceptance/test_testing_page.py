@@ -15,6 +15,7 @@ import pytest
 from pydantic import SecretStr
 from tests.asking import KEY, answer, failure_of, prompt
 
+from healspan.remediation.claude.ask import bound
 from healspan.remediation.claude.messages import MessagesAsker
 from healspan.remediation.testing import script
 
@@ -107,7 +108,7 @@ def test_without_a_script_it_answers_all_the_same() -> None:
     with served("--no-count") as (url, _):
         asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=url, timeout=30)
         assert asking.ask(prompt()).answer.steps == []
-        assert asking.count(prompt()) == asking.bound(prompt())
+        assert asking.count(prompt()) == bound(prompt())
 
 
 def test_a_script_can_begin_anew(tmp_path: Path) -> None:

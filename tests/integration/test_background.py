@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 import pytest
+from tests.consulting import WORDS, Open, Told, adapter, answer, consult
 from tests.kept import behind, behind_async, behind_list
 from tests.observe import drained, facts, wait_until
 
@@ -72,6 +73,50 @@ def test_what_the_caller_does_to_its_arguments_afterwards_does_not_matter(live: 
     assert behind_list(["$2"]) == 2.0
 
 
+def test_nobody_stands_behind_who_waits_for_an_answer(live: Runtime) -> None:
+    gate, gateway = threading.Event(), Open()
+    kept = consult(live, Told([answer(adapter(WORDS))], wait=gate), gateway)
+
+    @error_boundary("behind_an_answer", output=float, retry_safe=True, mode="background")
+    def asked(text: str) -> float:
+        return float(text)
+
+    @error_boundary("behind_another", output=float, retry_safe=True, mode="background")
+    def asked_too(text: str) -> float:
+        return float(text)
+
+    for function in (asked, asked_too):
+        with pytest.raises(ValueError, match="could not convert"):
+            function("one")
+    wait_until(lambda: gateway.heard.count(("in",)) == 2, "two patterns to be asked about at once")
+    with pytest.raises(ValueError, match="could not convert"):
+        behind("$1")
+    wait_until(live.repairs.installed, "a playbook to be done with")
+    assert kept == []
+    gate.set()
+    wait_until(lambda: len(live.index.snapshot.serving) == 3, "all to serve")
+    assert (asked("two"), asked_too("one"), behind("$2")) == (2.0, 1.0, 2.0)
+    assert [one.state for one in kept] == ["healed", "healed"]
+
+
+def test_a_coroutine_asks_in_its_own_loop_once_nothing_else_was_found(live: Runtime) -> None:
+    kept = consult(live, Told([answer(adapter(WORDS))]))
+
+    @error_boundary("behind_an_answer_async", output=float, retry_safe=True, mode="background")
+    async def asked(text: str) -> float:
+        return float(text)
+
+    async def main() -> None:
+        with pytest.raises(ValueError, match="could not convert"):
+            await asked("one")
+        while not live.index.snapshot.serving:
+            await asyncio.sleep(0.01)
+        assert await asked("two") == 2.0
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    assert [one.state for one in kept] == ["healed"]
+
+
 def test_the_callers_run_is_left_alone(live: Runtime) -> None:
     with pipeline("p") as run:
         with pytest.raises(ValueError, match="could not convert"):
@@ -126,7 +171,7 @@ def test_jobs_are_bounded_and_equal_ones_run_once() -> None:
         raise LookupError
 
     assert later.put("first", wait)
-    wait_until(lambda: later._jobs.empty(), "the first job to start")
+    wait_until(lambda: later._computing._jobs.empty(), "the first job to start")
     assert not later.put("first", lambda: ran.append("twice"))
     for number in range(20):
         later.put(str(number), lambda: ran.append("once"))

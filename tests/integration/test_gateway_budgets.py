@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from tests.gateways import MODEL, NOON, Process, cost, start
 
-from healspan.remediation.claude.ask import FailureKind, Usage
+from healspan.remediation.claude.ask import AskFailed, FailureKind, Usage
 from healspan.remediation.claude.gateway import Admission, Gateway, Refusal
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.repository import Store
@@ -78,6 +79,93 @@ def test_a_model_without_a_price_is_held_by_tokens_alone(processes: list[Process
         assert refusal is not None
         assert "TOKENS_PER_DAY" in refusal.reason
     assert one.spend().total.unpriced == 1
+
+
+class TestABoundInThePlaceOfACount:
+    """Far from the edge of every budget nobody is asked how long a prompt is."""
+
+    @staticmethod
+    def count(tokens: int = 100) -> tuple[list[int], Callable[[], int]]:
+        counted: list[int] = []
+
+        def count() -> int:
+            counted.append(tokens)
+            return tokens
+
+        return counted, count
+
+    def test_as_long_as_half_of_a_day_is_left_the_bound_is_reserved(self, processes: list[Process]) -> None:
+        one = start(processes, claude_tokens_per_pattern=1_000, claude_tokens_per_day=2_000)
+        counted, count = self.count()
+        with one.admitted() as admission:
+            assert admission.reserve(400, 100, MODEL, count) is None
+            assert one.spend().total.tokens == 500
+            admission.settle(Usage(input_tokens=100, output_tokens=10), None, None, 1.0)
+            assert one.spend().total.tokens == 110
+        assert counted == []
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"claude_tokens_per_request": 499},
+            {"claude_tokens_per_pattern": 999},
+            {"claude_tokens_per_day": 999},
+            {"claude_usd_per_request": Decimal("0.000499")},
+            {"claude_usd_per_pattern": Decimal("0.000999")},
+            {"claude_usd_per_day": Decimal("0.000999")},
+        ],
+    )
+    def test_beyond_it_the_prompt_is_counted_and_no_refusal_is(
+        self, processes: list[Process], settings: dict[str, object]
+    ) -> None:
+        one = start(processes, **settings)
+        counted, count = self.count()
+        with one.admitted() as admission:
+            assert admission.reserve(400, 100, MODEL, count) is None
+            spend = one.spend()
+            admission.settle(Usage(), None, None, 1.0)
+        assert (spend.total.tokens, spend.total.requests, spend.refusals, counted) == (200, 1, (), [100])
+
+    def test_what_others_have_reserved_counts(self, processes: list[Process]) -> None:
+        one, other = (start(processes, name, claude_tokens_per_day=1_000) for name in ("one", "two"))
+        counted, count = self.count()
+        with one.admitted("a") as first, other.admitted("b") as second:
+            assert first.reserve(400, 100, MODEL, count) is None
+            assert second.reserve(400, 100, MODEL, count) is None
+            assert one.spend().total.tokens == 700
+        assert counted == [100]
+
+    def test_a_count_that_is_too_much_is_refused_once(self, processes: list[Process]) -> None:
+        one = start(processes, claude_tokens_per_request=150)
+        counted, count = self.count()
+        with one.admitted() as admission:
+            refusal = admission.reserve(400, 100, MODEL, count)
+        assert refusal is not None
+        assert "may need 200" in refusal.reason
+        [told] = one.spend().refusals
+        assert (told.refusals, one.spend().total.requests, counted) == (1, 0, [100])
+
+    def test_where_nobody_can_count_nothing_is_reserved(self, processes: list[Process]) -> None:
+        one = start(processes, claude_tokens_per_request=150)
+
+        def fail() -> int:
+            raise AskFailed("unauthorized", "no")
+
+        with one.admitted() as admission, pytest.raises(AskFailed):
+            admission.reserve(400, 100, MODEL, fail)
+        assert (one.spend().total.requests, one.spend().refusals) == (0, ())
+
+    def test_a_refusal_for_another_reason_counts_nothing(self, processes: list[Process]) -> None:
+        one, other = start(processes), start(processes, "two")
+        counted, count = self.count()
+        with one.admitted() as late:
+            other.later(3_600)
+            with other.admitted() as admission:  # the lease of the first has ended
+                assert admission.reserve(400, 100, MODEL, count) is None
+                refusal = late.reserve(400, 100, MODEL, count)
+        assert refusal is not None
+        assert refusal.state == "diagnosing"
+        assert counted == []
 
 
 def test_after_a_budget_said_no_the_pattern_is_left_alone_for_a_while(processes: list[Process]) -> None:

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from tests.asking import KEY, answer, asker, failure_of, prompt
 
 from healspan.remediation.claude.answer import Answer
-from healspan.remediation.claude.ask import FailureKind, Prompt, Turn
+from healspan.remediation.claude.ask import FailureKind, Prompt, Turn, bound
 from healspan.remediation.claude.messages import MessagesAsker
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.testing import (
@@ -362,7 +362,7 @@ def test_a_server_that_names_no_usage_is_taken_to_charge_the_most() -> None:
     with _serving({"content": [{"type": "text", "text": answer().model_dump_json()}]}) as address:
         asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=address, max_tokens=321)
         reply = asking.ask(prompt())
-    assert reply.usage.input_tokens == asking.bound(prompt())
+    assert reply.usage.input_tokens == bound(prompt())
     assert reply.usage.output_tokens == 321
     assert reply.model == "m"
 
@@ -405,7 +405,7 @@ class TestCounting:
         with FakeClaude() as server:
             asking = asker(server)
             tokens = asking.count(prompt())
-        assert 0 < tokens < asking.bound(prompt())
+        assert 0 < tokens < bound(prompt())
         assert [each.path for each in server.received] == ["/v1/messages/count_tokens"]
 
     def test_a_count_is_of_the_same_prompt_as_the_question(self) -> None:
@@ -420,7 +420,7 @@ class TestCounting:
     def test_where_nobody_counts_the_bytes_are_the_bound(self, status: int) -> None:
         with FakeClaude(counts=False) if status == 404 else _Uncounted(status) as server:
             asking = asker(server)
-            assert asking.count(prompt("ü" * 1_000)) == asking.bound(prompt("ü" * 1_000)) > 2_000
+            assert asking.count(prompt("ü" * 1_000)) == bound(prompt("ü" * 1_000)) > 2_000
             asking.count(prompt())
         assert len(server.received) == 1, "it is not asked again"
 
@@ -428,7 +428,7 @@ class TestCounting:
         with FakeClaude() as server:
             asking = asker(server)
             for question in (prompt("a"), prompt("日本語" * 3_000), prompt('"\\\n' * 2_000)):
-                assert asking.count(question) <= asking.bound(question)
+                assert asking.count(question) <= bound(question)
 
     @pytest.mark.parametrize(("status", "kind"), [(401, "unauthorized"), (429, "rate_limited"), (500, "server_error")])
     def test_another_failure_is_one(self, status: int, kind: str) -> None:

@@ -127,6 +127,14 @@ def test_no_secret_is_in_a_cassette(seed: int) -> None:
             assert "req_of_an_account" not in written
 
 
+def test_a_count_need_not_be_played(path: Path) -> None:
+    recorder = Recorder(saying(reply()), path)
+    recorder.count(prompt())
+    recorder.ask(prompt())
+    with Player(path) as player:
+        assert player.ask(prompt()) == reply()
+
+
 def test_prompts_that_differ_in_their_secrets_only_are_one(path: Path) -> None:
     Recorder(saying(reply()), path).ask(prompt("password=hunter2hunter2"))
     with Player(path) as player:
@@ -166,7 +174,7 @@ def test_a_mismatch_is_raised_again_at_the_end_since_an_engine_survives_it(path:
 
 def test_a_call_that_was_not_made_is_a_mismatch(path: Path) -> None:
     Recorder(saying(reply()), path).ask(prompt())
-    with pytest.raises(CassetteMismatch, match="1 of 1 calls"), Player(path):
+    with pytest.raises(CassetteMismatch, match="1 of 1 questions"), Player(path):
         pass
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from healspan.remediation.claude.ask import FailureKind, Usage
 from healspan.remediation.claude.breaker import OF_THE_SERVER, Breaker
 from healspan.remediation.claude.budget import Limits, charge, reservation, why_over
+from healspan.remediation.claude.gateway import Admission, Gateway
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.ledger import Ledger, Lost, Over
 from healspan.remediation.store.spending import Spending
@@ -192,6 +193,44 @@ def test_no_interleaving_of_processes_gets_past_a_budget(
                 ledger.settle(asking.request, None, "timeout", 1.0)
             # A crash settles nothing, and what was reserved stays counted.
         _holds(processes, held, counted, now)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3),  # process
+            st.sampled_from(["a", "b", "c"]),
+            st.integers(0, 60),  # tokens of the prompt
+            st.integers(1, 5),  # the bound of them is so many times as much
+            st.integers(0, 60),  # of the answer, at most
+            st.integers(0, 100),  # per cent of what it may cost
+            st.booleans(),  # whether it ever ends
+        ),
+        max_size=25,
+    )
+)
+def test_neither_do_bounds_in_the_place_of_counts(
+    processes: list[Ledger], taken: list[tuple[int, str, int, int, int, int, bool]]
+) -> None:
+    now = datetime(2040, 1, 1, 12, tzinfo=UTC) + timedelta(days=next(_days))
+    held = limits().model_copy(update={"concurrent": 100, "cooldown": timedelta(0), "lease": timedelta(0)})
+    gateways = [Gateway(one, held, cost=cost, now=lambda: now) for one in processes]
+    true = 0  # what is charged, were everything that is in flight charged in full
+    for process, pattern, prompt, times, most, share, ends in taken:
+        admission = gateways[process].enter(pattern, "revenue")
+        assert isinstance(admission, Admission), admission
+        with admission:
+            if admission.reserve(prompt * times, most, "priced", lambda tokens=prompt: tokens) is not None:
+                continue
+            usage = Usage(input_tokens=prompt * share // 100, output_tokens=most * share // 100)
+            if ends:
+                admission.settle(usage, None, None, 1.0)
+            true += usage.input_tokens + usage.output_tokens if ends else prompt + most
+        spend = Spending(processes[0]._database).today(now=now)
+        assert true <= spend.total.tokens <= TOKENS
+        assert (spend.total.micro_usd or 0) <= (held.day.micro_usd or 0)
+        assert all(one.spent.tokens <= PATTERN_TOKENS for one in spend.patterns)
 
 
 def _sum(amounts: list[Amount]) -> Amount:

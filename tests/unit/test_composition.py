@@ -64,6 +64,7 @@ class Told:
 
     name = "told"
     composes = True
+    waits = False
 
     def __init__(self, *drafts: FixDraft) -> None:
         self.drafts = drafts

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from repair_application import Application, failure, location_of
 from tests.stack import at_each_depth
 
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.repair import function_hash, source_hash
+from healspan.remediation.repair.source import FunctionSource
 
 
 def test_a_call_is_found_with_lines_counted_from_the_decorator(app: Application) -> None:
@@ -31,6 +34,16 @@ def test_columns_are_bytes_of_utf_8(app: Application) -> None:
     location = location_of(failure(module.read, {}), app)
     assert (location.kind, location.expression) == ("subscript", 'row["größe"]')
     assert location.span == (1, 1, 20, 34)
+
+
+def test_a_function_is_parsed_once_for_all_who_look(app: Application) -> None:
+    error = failure(app.module("def read(row):\n    return row['x']\n").read, {})
+    with mock.patch.object(FunctionSource, "tree", autospec=True, side_effect=FunctionSource.tree) as parsed:
+        found = location_of(error, app)
+        times = parsed.call_count
+        assert times > 0
+        assert location_of(error, app) == found
+        assert parsed.call_count == times
 
 
 def test_a_chain_over_several_lines_is_found(app: Application) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 
 import pytest
 from tests.facts import make_change, make_fix, make_incident
@@ -154,6 +155,18 @@ def test_what_no_longer_serves_is_forgotten(here: Here) -> None:
     here.serve()
     assert here.solved.like(LIKE_IT) == ()
     assert here.caught_up() == 0
+
+
+def test_one_failure_is_compared_once_whoever_asks_and_again_when_what_serves_is_new(here: Here) -> None:
+    with mock.patch.object(here.solved._index, "search", wraps=here.solved._index.search) as search:
+        found = here.solved.like(LIKE_IT, 10)
+        assert here.solved.like(LIKE_IT, 3) == found
+        assert search.call_count == 1
+        assert here.solved.like(LIKE_IT, 11) == found
+        assert here.solved.like(LIKE_IT.model_copy(), 3) == found
+        assert search.call_count == 3
+        here.serve(candidate(state=FixState.TRIAL))
+        assert [alike.candidate.change.state for alike in here.solved.like(LIKE_IT, 3)] == [FixState.TRIAL]
 
 
 def test_of_several_incidents_the_latest_counts() -> None:

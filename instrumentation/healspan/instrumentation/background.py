@@ -1,7 +1,8 @@
 """Mode `background`: the call fails as it would have, and a fix is looked for when its caller has gone.
 
 The diagnosis works on copies of the arguments, in a run of its own: nothing that it does reaches the caller or the
-pipeline. It runs in a thread of the runtime; that of a coroutine function as a task of the same event loop.
+pipeline. It runs in a thread of the runtime, and in another one what waits for an answer; that of a coroutine function
+as a task of the same event loop.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import functools
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextvars import ContextVar, copy_context
 from typing import Any
 
 from healspan.instrumentation.contract import Arguments
 from healspan.instrumentation.failure import Failure
+from healspan.remediation.boundary import Invocation
 from healspan.remediation.driver import drive, drive_async
 from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.repair import RunningCalls, register_boundary, resting_fixes, take_fired
@@ -92,15 +94,25 @@ class Background:
             else:
                 later.put(key, functools.partial(context.run, self._find, abandoned))
 
-    def _find(self, failure: Failure) -> None:
+    def _find(self, failure: Failure) -> Callable[[], None] | None:
+        """Look for a fix; return what is left, if somebody has to be waited for."""
         with self._entered(failure):
-            drive(runtime().engine.find(failure))
+            search = runtime().engine.search(failure)
+            if drive(search.compute) or search.ask is None:
+                return None
+        return functools.partial(copy_context().run, self._ask, failure, search.ask)
+
+    def _ask(self, failure: Failure, asking: Generator[Invocation, Any, bool]) -> None:
+        with self._entered(failure):
+            drive(asking)
 
     async def _find_async(self, failure: Failure, key: str) -> None:
         with internal_error("diagnose"), runtime().later.claim(key) as mine:
             if mine:
                 with self._entered(failure):
-                    await drive_async(runtime().engine.find(failure))
+                    search = runtime().engine.search(failure)
+                    if not await drive_async(search.compute) and search.ask is not None:
+                        await drive_async(search.ask)
 
     @contextlib.contextmanager
     def _entered(self, failure: Failure) -> Iterator[None]:

@@ -62,6 +62,10 @@ class Diagnoser(Protocol):
     def composes(self) -> bool:
         """Whether a candidate may be joined with another one, for what the call raises behind it."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether it has to wait for others, as for a server: whoever only computes is asked before it."""
+
     def candidates(self, call: FailedCall, progress: Progress) -> Generator[FixDraft | Waiting, None, None]:
         """Yield candidates; each is gated and proven before the next is asked for, and closed when one has healed.
 
@@ -81,6 +85,7 @@ class Playbooks:
 
     name = "playbook"
     composes = True
+    waits = False
 
     def candidates(
         self,

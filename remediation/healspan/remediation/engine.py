@@ -40,7 +40,7 @@ from healspan.remediation.selection import HARM, SELECTION, Arm, Selection
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Candidate, FixIndex, context_text
 
-__all__ = ["Engine", "Healing", "Journal"]
+__all__ = ["Engine", "Healing", "Journal", "Search"]
 
 logger = logging.getLogger("healspan.engine")
 
@@ -63,6 +63,16 @@ class Healing:
     def healed(self) -> bool:
         """Whether `value` stands for the call's result."""
         return self.resolution.status in {IncidentStatus.HEALED, IncidentStatus.DEGRADED}
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search for a fix of a call that has failed for its caller already; each part says whether it found one."""
+
+    compute: Generator[Invocation, Any, bool]
+    """Asks those who only compute."""
+    ask: Generator[Invocation, Any, bool] | None
+    """Asks those who have to wait for others, once that has found nothing; None where there are none."""
 
 
 class Engine:
@@ -152,23 +162,23 @@ class Engine:
             status = IncidentStatus.DEGRADED if success.degraded else IncidentStatus.HEALED
         return self._end(call, progress, status, success)
 
-    def find(self, call: FailedCall) -> Generator[Invocation, Any, bool]:
-        """Look for a fix of a call that has failed for its caller already, and let it serve the next one.
-
-        Returns:
-            Whether one was found.
-        """
+    def search(self, call: FailedCall) -> Search:
+        """Return a search for a fix of a call that has failed for its caller already, to serve the next one."""
         progress = Progress(tier=Tier.DIAGNOSIS, diagnosed=True, later=True)
         self._note_refuted(call, progress)
+        return Search(
+            compute=self._found(call, progress, waiting=False),
+            ask=self._found(call, progress, waiting=True) if any(each.waits for each in self._diagnosers) else None,
+        )
+
+    def _found(self, call: FailedCall, progress: Progress, *, waiting: bool) -> Generator[Invocation, Any, bool]:
         found = self._is_answered(call)
         if not found and not self._index.disabled:
             with self._interrupted(progress):
                 for diagnoser in self._diagnosers:
-                    success = yield from self._prover.prove(call, progress, diagnoser)
-                    if success is not None:
-                        found = True
-                        break
-        self._journal.append_many(progress.facts)
+                    if diagnoser.waits is waiting and not found:
+                        found = (yield from self._prover.prove(call, progress, diagnoser)) is not None
+        self._journal.append_many(progress.take_facts())
         return found
 
     def _is_answered(self, call: FailedCall) -> bool:
@@ -186,7 +196,7 @@ class Engine:
         try:
             yield
         except BaseException:
-            self._journal.append_many(progress.facts)
+            self._journal.append_many(progress.take_facts())
             raise
 
     def _note_refuted(self, call: FailedCall, progress: Progress) -> None:

@@ -1,7 +1,8 @@
 """Later: diagnoses off the path of any request, for boundaries in mode `background`.
 
-One thread, started when it is first needed; a bounded queue; of equal failures one at a time. What does not fit is
-dropped: the next failure of the kind asks again.
+Jobs that compute run in one thread; what is left of one that has to wait for others, as for a server, goes on in other
+threads, so that nobody stands behind a slow one. Each thread is started when it is first needed; the queues are
+bounded; of equal failures one at a time. What does not fit is dropped: the next failure of the kind asks again.
 """
 
 from __future__ import annotations
@@ -9,49 +10,53 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 __all__ = ["Later"]
 
 ROOM = 16
-"""Jobs that may wait."""
+"""Jobs that may wait in each of the two queues."""
+
+Rest = Callable[[], None]
+"""What is left of a job, and may wait for long."""
+
+Job = Callable[[], Rest | None]
 
 
 class Later:
     """Runs jobs when their callers have gone.
 
     Args:
+        waiting: threads for what has to wait.
         on_error: told of a job that raised.
         on_drop: called with a reason for every job that found no room.
     """
 
-    def __init__(self, *, on_error: Callable[[Exception], None], on_drop: Callable[[str], None]) -> None:
+    def __init__(
+        self, *, waiting: int = 1, on_error: Callable[[Exception], None], on_drop: Callable[[str], None]
+    ) -> None:
         self._on_error = on_error
         self._on_drop = on_drop
-        self._jobs: queue.Queue[tuple[str, Callable[[], None]] | None] = queue.Queue(ROOM)
         self._keys: set[str] = set()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._stopped = False
+        self._computing = _Lane("healspan-later", 1, self._lock, self._compute)
+        self._waiting = _Lane("healspan-later-waits", waiting, self._lock, self._wait)
 
     def __contains__(self, key: str) -> bool:
         """Whether a job of this key waits or runs."""
         return key in self._keys
 
-    def put(self, key: str, job: Callable[[], None]) -> bool:
-        """Run a job soon, in the thread; False if one of this key waits or runs already, or there is no room."""
+    def put(self, key: str, job: Job) -> bool:
+        """Run a job soon, and then what it returns; False if one of this key is there already, or there is no room."""
         with self._lock:
             if key in self._keys or self._stopped:
                 return False
-            try:
-                self._jobs.put_nowait((key, job))
-            except queue.Full:
+            if not self._computing.put(key, job):
                 self._on_drop("background")
                 return False
             self._keys.add(key)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="healspan-later", daemon=True)
-                self._thread.start()
         return True
 
     @contextlib.contextmanager
@@ -68,18 +73,89 @@ class Later:
                 self._release(key)
 
     def stop(self, timeout: float = 1.0) -> None:
-        """Take no more jobs, drop what waits, and wait within a bound for the one that runs."""
+        """Take no more jobs, drop what waits, and wait within a bound for those that run."""
+        until = time.monotonic() + timeout
         with self._lock:
             self._stopped = True
-            thread = self._thread
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    self._jobs.get_nowait()
-            self._jobs.put_nowait(None)
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
+            threads = [*self._computing.end(), *self._waiting.end()]
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, until - time.monotonic()))
 
-    def _run(self) -> None:
+    def _compute(self, key: str, job: Job) -> None:
+        rest = self._ran(job)
+        with self._lock:
+            if rest is not None and not self._stopped:
+                if self._waiting.put(key, rest):
+                    return
+                self._on_drop("background")
+            self._keys.discard(key)
+
+    def _wait(self, key: str, rest: Job) -> None:
+        self._ran(rest)
+        self._release(key)
+
+    def _ran(self, job: Job) -> Rest | None:
+        try:
+            return job()
+        except Exception as error:
+            self._on_error(error)
+        except BaseException as error:
+            # An application that leaves its thread so leaves this job: no signal is handled in here.
+            self._on_error(RuntimeError(f"{type(error).__qualname__} left a diagnosis"))
+        return None
+
+    def _release(self, key: str) -> None:
+        with self._lock:
+            self._keys.discard(key)
+
+
+class _Lane:
+    """Threads that take jobs from one queue; `put` and `end` are called with the lock held.
+
+    Args:
+        name: of its threads.
+        most: threads.
+        lock: held for a moment when a job is done.
+        run: does a job; raises nothing.
+    """
+
+    def __init__(self, name: str, most: int, lock: threading.Lock, run: Callable[[str, Job], None]) -> None:
+        self._name = name
+        self._most = most
+        self._lock = lock
+        self._run = run
+        self._jobs: queue.Queue[tuple[str, Job] | None] = queue.Queue()
+        self._threads: list[threading.Thread] = []
+        self._open = 0
+        """Jobs that wait or run."""
+
+    def put(self, key: str, job: Job) -> bool:
+        """Have a thread take a job, a new one if all are busy and there may be more; False if there is no room."""
+        if self._jobs.qsize() >= ROOM or not self._has_thread():
+            return False
+        self._open += 1
+        self._jobs.put((key, job))
+        return True
+
+    def end(self) -> list[threading.Thread]:
+        """Drop what waits, have every thread end after what it does, and return them."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._jobs.get_nowait()
+        for _ in self._threads:
+            self._jobs.put(None)
+        return self._threads
+
+    def _has_thread(self) -> bool:
+        if self._open >= len(self._threads) < self._most:
+            thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+            with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is going down
+                thread.start()
+                self._threads.append(thread)
+        return bool(self._threads)
+
+    def _serve(self) -> None:
         while self._next():
             pass
 
@@ -88,18 +164,7 @@ class Later:
         item = self._jobs.get()
         if item is None:
             return False
-        key, job = item
-        try:
-            job()
-        except Exception as error:
-            self._on_error(error)
-        except BaseException as error:
-            # An application that leaves its thread so leaves this job: no signal is handled in here.
-            self._on_error(RuntimeError(f"{type(error).__qualname__} left a diagnosis"))
-        finally:
-            self._release(key)
-        return True
-
-    def _release(self, key: str) -> None:
+        self._run(*item)
         with self._lock:
-            self._keys.discard(key)
+            self._open -= 1
+        return True

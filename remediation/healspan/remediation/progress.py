@@ -42,6 +42,11 @@ class Progress:
         self.decisions.append(Decision(fix_id=fix.fix_id, what=what, applied=applied, gate=gate, reason=reason))
         self.tried.add(fix.fix_id)
 
+    def take_facts(self) -> list[tuple[str, Record]]:
+        """Return what is to be written, once."""
+        taken, self.facts = self.facts, []
+        return taken
+
 
 @dataclass(frozen=True, slots=True)
 class Success:

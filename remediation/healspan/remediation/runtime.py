@@ -125,7 +125,11 @@ class Runtime:
             lesson_rest=timedelta(minutes=settings.lesson_minutes),
             sandbox=self.sandbox,
         )
-        self.later = Later(on_error=lambda error: report("diagnose", error), on_drop=self.metrics.dropped)
+        self.later = Later(
+            waiting=settings.claude_concurrent,
+            on_error=lambda error: report("diagnose", error),
+            on_drop=self.metrics.dropped,
+        )
         self.exchange = Exchange(
             settings, keys=self.keys, scrubber=self.scrubber, append=self.spool.append, boundaries=boundaries
         )

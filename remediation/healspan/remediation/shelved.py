@@ -36,6 +36,7 @@ class Shelved:
 
     name = "shelved"
     composes = False
+    waits = False
 
     def __init__(self, resting: Resting) -> None:
         self._resting = resting

@@ -40,6 +40,7 @@ class Similar:
 
     name = "similar"
     composes = True
+    waits = False
 
     def __init__(self, solved: Solved) -> None:
         self._solved = solved

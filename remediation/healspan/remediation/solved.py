@@ -40,6 +40,14 @@ class Alike:
     hit: Hit
 
 
+@dataclass(frozen=True, slots=True)
+class _LookedUp:
+    of: Incident
+    serving: Mapping[str, Candidate]
+    limit: int
+    found: tuple[Alike, ...]
+
+
 class Solved:
     """The failures of the fixes that serve.
 
@@ -70,6 +78,8 @@ class Solved:
         self._next = 0.0
         """When there is something to do even if what serves is still the same."""
         self._database: Database | None = None
+        self._last: _LookedUp | None = None
+        """Whoever diagnoses a failure may ask for the same: for fixes to try, and for examples to show."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -78,9 +88,13 @@ class Solved:
         """Return fixes that serve and whose failures are like this one, the most alike first."""
         if not self._known:
             return ()
-        serving = self._serving()
+        serving, last = self._serving(), self._last
+        if last is not None and last.of is incident and last.serving is serving and last.limit >= limit:
+            return last.found[:limit]
         hits = self._index.search(Document.of(incident), limit)
-        return tuple(Alike(serving[hit.group_id], hit) for hit in hits if hit.group_id in serving)
+        found = tuple(Alike(serving[hit.group_id], hit) for hit in hits if hit.group_id in serving)
+        self._last = _LookedUp(incident, serving, limit, found)
+        return found
 
     def catch_up(self) -> None:
         """Take in what has come to serve and take out what no longer does; called every second or so."""
@@ -109,7 +123,7 @@ class Solved:
             self._missing.pop(fix_id, None)
             self._index.add(Document.of(incident, group_id=fix_id))
             self._known[fix_id] = exact
-        self._seen = serving
+        self._seen, self._last = serving, None
         self._next = (
             now if len(asked) < len(wanted) else min((at for at, _ in self._missing.values()), default=math.inf)
         )

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from typing import Literal, Protocol
 
 from pydantic import Field
@@ -13,7 +15,7 @@ from healspan.remediation.claude.answer import Answer
 from healspan.remediation.errors import AskFailed
 from healspan.remediation.record import Record
 
-__all__ = ["UNCHARGED", "AskFailed", "Asker", "FailureKind", "Prompt", "Reply", "Turn", "Usage"]
+__all__ = ["UNCHARGED", "AskFailed", "Asker", "FailureKind", "Prompt", "Reply", "Turn", "Usage", "bound", "said"]
 
 FailureKind = Literal[
     "unauthorized",
@@ -54,6 +56,30 @@ class Prompt(Record):
     """The failure, then answers and their verdicts in turn; the last one is the user's."""
 
 
+_PREAMBLE = 1_024
+"""Tokens that a server may add on its own."""
+
+
+def bound(prompt: Prompt) -> int:
+    """Return a number that the input tokens of a prompt do not exceed: its bytes, twice those of the schema, and 1,024.
+
+    A token stands for a byte at least, wherever a tokenizer splits the bytes of the text as it is. In English it stands
+    for about four, so this is four times too much.
+    """
+    return len(said(prompt).encode("utf-8", "replace")) + _schema_bytes() + _PREAMBLE
+
+
+def said(prompt: Prompt) -> str:
+    """Return all that a prompt says, as one text."""
+    return "\n".join((*prompt.system, *(turn.text for turn in prompt.turns)))
+
+
+@functools.cache
+def _schema_bytes() -> int:
+    """Return how many bytes the schema has, at most: what is sent leaves out what structured output does not know."""
+    return 2 * len(json.dumps(Answer.model_json_schema()).encode())
+
+
 class Usage(Record):
     """Tokens that one request was charged for."""
 
@@ -83,7 +109,7 @@ class Asker(Protocol):
         """The model that is asked."""
 
     def count(self, prompt: Prompt) -> int:
-        """Return how many input tokens a prompt has, asking the server, or an upper bound where it cannot say.
+        """Return how many input tokens a prompt has, asking the server, or `bound` where it cannot say.
 
         Raises:
             AskFailed: the server was asked and failed otherwise than by not counting.

@@ -55,6 +55,10 @@ class Limits(Record):
             lease=timedelta(seconds=settings.claude_lease_seconds),
         )
 
+    def halved(self) -> Limits:
+        """Return them with half of what a day has, for a kind of failure and in all."""
+        return self.model_copy(update={"pattern": _half(self.pattern), "day": _half(self.day)})
+
 
 def reservation(input_tokens: int, most_output_tokens: int, model: str, cost: Cost) -> Amount:
     """Return the most that a request can cost.
@@ -129,6 +133,10 @@ def left_of(budget: Amount, spent: Amount) -> Amount:
 def end_of_day(now: datetime) -> datetime:
     """Return when the day of a moment ends, in UTC."""
     return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+
+
+def _half(budget: Amount) -> Amount:
+    return Amount(tokens=budget.tokens // 2, micro_usd=None if budget.micro_usd is None else budget.micro_usd // 2)
 
 
 def _bounded(tokens: int, micro_usd: int | None) -> Amount:

@@ -23,7 +23,7 @@ from opentelemetry.trace import get_tracer
 from healspan.remediation.attributes import BOUNDARY, DIAGNOSE_SPAN, DIAGNOSIS_STATE, INCIDENT_ID, PATTERN
 from healspan.remediation.boundary import FailedCall
 from healspan.remediation.claude.answer import Answer
-from healspan.remediation.claude.ask import Asker, AskFailed, FailureKind, Prompt, Reply, Usage
+from healspan.remediation.claude.ask import Asker, AskFailed, FailureKind, Prompt, Reply, Usage, bound
 from healspan.remediation.claude.consultation import Asked, Consultation, ConsultationState
 from healspan.remediation.claude.drafting import draft_of
 from healspan.remediation.claude.prompt import Prompter
@@ -67,8 +67,10 @@ class Refusal(Protocol):
 class Admission(AbstractContextManager["Admission"], Protocol):
     """A way through the gateway, for one diagnosis."""
 
-    def reserve(self, input_tokens: int, most_output_tokens: int, model: str) -> Refusal | None:
-        """Set aside what the next request may cost."""
+    def reserve(
+        self, input_tokens: int, most_output_tokens: int, model: str, count: Callable[[], int] | None = None
+    ) -> Refusal | None:
+        """Set aside what the next request may cost; count where a bound of its tokens is too much for the budgets."""
 
     def settle(
         self, usage: Usage | None, failed: FailureKind | None, retry_after: float | None, seconds: float
@@ -104,6 +106,7 @@ class ClaudeDiagnoser:
 
     name = "claude"
     composes = False
+    waits = True
 
     def __init__(
         self,
@@ -221,7 +224,8 @@ class ClaudeDiagnoser:
         """Ask once, within the budgets; in a thread of its own."""
         started = self._clock()
         try:
-            refusal = admission.reserve(self._asker.count(prompt), self._most_output, self._asker.model)
+            count = functools.partial(self._asker.count, prompt)
+            refusal = admission.reserve(bound(prompt), self._most_output, self._asker.model, count)
         except AskFailed as failed:
             admission.settle(Usage(), failed.kind, failed.retry_after, self._clock() - started)
             failed.usage = Usage()

@@ -48,6 +48,9 @@ _OUTAGES = OF_THE_SERVER - {"bad_request"}
 _ON_ITS_WAY = timedelta(seconds=5)
 """A fix that has healed a call here serves in every other process by then; until then none of them pays for another."""
 
+_ON_ITS_WAY = timedelta(seconds=5)
+"""A fix that has healed a call here serves in every other process by then; until then none of them pays for another."""
+
 _MOST_RESTS = 10_000
 _TELL_SECONDS = 5.0
 """Refusals are written no more often than this, together."""
@@ -85,6 +88,7 @@ class Gateway:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.limits = limits
+        self._halved = limits.halved()
         self._ledger = ledger
         self._cost = cost
         self._instance = instance
@@ -189,7 +193,8 @@ class Gateway:
 
     # Asking
 
-    def _reserve(self, admission: Admission, need: Amount, model: str) -> UUID | Refusal:
+    def _reserve(self, admission: Admission, need: Amount, model: str, *, is_final: bool = True) -> UUID | Refusal:
+        """Reserve; what is not final needs no more than half of a day's budgets, and is not counted if refused."""
         with self._lock:
             moment = self._clock()
             if not self._breaker.admits(admission, moment):
@@ -198,7 +203,8 @@ class Gateway:
         now = self._now()
 
         def judge(pattern: Amount, day: Amount) -> str | None:
-            return why_over(self.limits, need, pattern=pattern, day=day, now=now)
+            limits = self.limits if is_final else self._halved
+            return why_over(limits, need, pattern=pattern, day=day, now=now)
 
         try:
             found = self._ledger.reserve(
@@ -210,6 +216,7 @@ class Gateway:
                 judge,
                 now=now,
                 lease=self.limits.lease,
+                is_final=is_final,
             )
         except StoreError as error:
             return store_away(error)
@@ -346,19 +353,29 @@ class Admission:
     _request: _Request | None = None
     _left: bool = False
 
-    def reserve(self, input_tokens: int, most_output_tokens: int, model: str) -> Refusal | None:
+    def reserve(
+        self, input_tokens: int, most_output_tokens: int, model: str, count: Callable[[], int] | None = None
+    ) -> Refusal | None:
         """Reserve what a request may cost, right before it is made; or say why it must not be made.
 
         Args:
             input_tokens: of its prompt, or an upper bound.
             most_output_tokens: that the answer may have.
             model: that is asked.
+            count: says how many tokens the prompt has, where `input_tokens` is a bound that may be far too high. It is
+                asked when the bound is more than one request may have, or would leave less than half of a budget.
+
+        Raises:
+            AskFailed: by `count`; nothing was reserved.
         """
         if self._left:
             raise RuntimeError("this admission was left; enter the gateway again")
         gateway = self._gateway
         need = reservation(input_tokens, most_output_tokens, model, gateway._cost)
-        found = gateway._reserve(self, need, model)
+        found = gateway._reserve(self, need, model, is_final=count is None)
+        if count is not None and isinstance(found, Refusal) and found.state == "budget":
+            need = reservation(count(), most_output_tokens, model, gateway._cost)
+            found = gateway._reserve(self, need, model)
         if isinstance(found, Refusal):
             self.refused = found
             if found.state != "budget":  # that one is counted in the transaction that decides it

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import json
 import os
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from healspan.remediation.claude.answer import Answer
-from healspan.remediation.claude.ask import AskFailed, Prompt, Reply, Usage
+from healspan.remediation.claude.ask import AskFailed, Prompt, Reply, Usage, bound, said
 from healspan.remediation.claude.call import Call, Response
 from healspan.remediation.claude.reading import failure, read_answer, read_count
 from healspan.remediation.claude.waiting import asked_to_wait
@@ -47,8 +46,6 @@ MOST_BYTES = 4 * 1024 * 1024
 _CANNOT_COUNT = frozenset({404, 405, 501})
 """What servers say that cannot count."""
 _MOST_NAME = 200
-_PREAMBLE = 1_024
-"""Tokens that a server may add on its own."""
 
 
 def is_installed() -> bool:
@@ -142,7 +139,7 @@ class MessagesAsker:
         said = read_answer(response.body, response.request_id)
         return Reply(
             answer=said.answer,
-            usage=said.usage or Usage(input_tokens=self.bound(prompt), output_tokens=self._max_tokens),
+            usage=said.usage or Usage(input_tokens=bound(prompt), output_tokens=self._max_tokens),
             model=said.model or self._model,
             request_id=response.request_id[:_MOST_NAME],
             seconds=time.monotonic() - began,
@@ -157,7 +154,7 @@ class MessagesAsker:
             AskFailed: the server was asked and failed otherwise than by not counting.
         """
         if not self._counts:
-            return self.bound(prompt)
+            return bound(prompt)
         response = self._response(
             lambda messages: (
                 messages.count_tokens(
@@ -173,15 +170,7 @@ class MessagesAsker:
         elif not response.is_success:
             raise self._failure(response, prompt)
         counted = read_count(response.body) if response.is_success else None
-        return self.bound(prompt) if counted is None else counted
-
-    @staticmethod
-    def bound(prompt: Prompt) -> int:
-        """Return a number that the input tokens of a prompt do not exceed: its bytes, those of the schema, and 1,024.
-
-        A token stands for a byte at least. In English it stands for about four, so this is four times too much.
-        """
-        return len(_said(prompt).encode("utf-8", "replace")) + _schema_bytes() + _PREAMBLE
+        return bound(prompt) if counted is None else counted
 
     def _output(self) -> OutputConfigParam:
         config: OutputConfigParam = {"format": {"type": "json_schema", "schema": _schema()}}
@@ -210,7 +199,7 @@ class MessagesAsker:
             response.body,
             response.request_id,
             retry_after=asked_to_wait(response.headers, datetime.now(UTC)),
-            question=f"{_said(prompt)}\n{self._key.get_secret_value()}",
+            question=f"{said(prompt)}\n{self._key.get_secret_value()}",
             scrub=self._scrub,
         )
 
@@ -278,19 +267,9 @@ def _turns(prompt: Prompt) -> list[MessageParam]:
     return turns
 
 
-def _said(prompt: Prompt) -> str:
-    return "\n".join((*prompt.system, *(turn.text for turn in prompt.turns)))
-
-
 @functools.cache
 def _schema() -> dict[str, object]:
     """Return the schema of an answer in the part of JSON Schema that structured output knows."""
     from anthropic import transform_schema
 
     return transform_schema(Answer)
-
-
-@functools.cache
-def _schema_bytes() -> int:
-    """Return how many bytes the schema has, at most: what is sent leaves out what structured output does not know."""
-    return 2 * len(json.dumps(Answer.model_json_schema()).encode())

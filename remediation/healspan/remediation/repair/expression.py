@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType
@@ -166,12 +167,22 @@ def expression_of(step: RepairStep, source: FunctionSource, node: FunctionNode) 
 
 
 def definition(source: FunctionSource, tree: ast.Module | None = None) -> FunctionNode:
-    """Return the function's definition in its syntax tree.
+    """Return the function's definition in its syntax tree; without one, in a tree that is only to be looked at.
 
     Raises:
         RepairDeclined: two definitions share the line.
     """
-    node = source.node(tree if tree is not None else source.tree())
+    return _looked_at(source) if tree is None else _definition(source, tree)
+
+
+@functools.lru_cache(maxsize=16)
+def _looked_at(source: FunctionSource) -> FunctionNode:
+    # One diagnosis asks several times where the same function has failed.
+    return _definition(source, source.tree())
+
+
+def _definition(source: FunctionSource, tree: ast.Module) -> FunctionNode:
+    node = source.node(tree)
     if node is None:
         raise RepairDeclined(f"{source.code.co_qualname} shares its line with another definition")
     return node

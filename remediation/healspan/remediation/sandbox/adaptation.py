@@ -142,12 +142,15 @@ class Sandbox:
                 worker.exchange(None, _CHECK, asynchronous=False)()
                 worker.ready = True
             reply = worker.exchange({"do": "check", "text": text, **self._limits()}, _CHECK, asynchronous=False)()
-            sound = True
+            # Whoever cannot say what is wrong has not said that nothing is.
+            sound = reply["event"] == "checked"
+            if not sound:
+                raise AdapterFailed("the checker broke off")
+            return str(reply["problems"])
         except AdapterFailed as broken:
             raise StepInapplicable(f"the text cannot be checked: {broken}") from None
         finally:
             self.pool.give_back(worker, sound=sound)
-        return str(reply.get("problems", ""))
 
     def close(self) -> None:
         """Kill the workers."""

@@ -1,7 +1,8 @@
 """The process at the other end: runs adapters in the sandbox, one after the other, and knows nothing else.
 
-It imports the sandbox, the notation of plain values and the standard library. It starts with an empty environment
-and ends, with its worker, when the service's end of the socket closes: the service may die in any way it likes.
+It imports the sandbox, its checker, the notation of plain values and the standard library. It starts with an empty
+environment and ends, with its workers, when the service's end of the socket closes: the service may die in any way it
+likes.
 
 Messages are JSON objects with their length before them. The service says what to run or check and answers host
 calls; the broker says which host call is wanted, or how it ended.
@@ -22,6 +23,7 @@ from typing import Any, cast
 
 import pydantic_monty as monty
 
+from healspan.remediation.sandbox.checker import Checker
 from healspan.remediation.sandbox.notation import (
     MOST_DEPTH,
     MOST_ITEMS,
@@ -91,12 +93,6 @@ _healspan_why = _healspan_unplain(_healspan_result, 0)
 """Looks at any other result while it still is what it is: outside, a function has become a text, and a list that holds
 itself has become another one. Costs three times what the adapter itself does, so a single value is spared it."""
 
-_STUBS = """
-from typing import Any
-def strategy(name: str, /, **arguments: Any) -> Any: ...
-def repair(repairer: str, operation: str, operand: Any, key: Any = None, accept: str = "none") -> Any: ...
-"""
-
 
 class _Handle:
     """What stands in the sandbox for an object of the host's; it has no attributes and no methods there."""
@@ -144,6 +140,7 @@ class Broker:
     def __init__(self, connection: socket.socket, pool: monty.Monty) -> None:
         self._connection = connection
         self._pool = pool
+        self._checker = Checker(pool, _MOST_PRINTED)
         self._answered = False
 
     def serve(self) -> None:
@@ -169,21 +166,7 @@ class Broker:
 
     def _check(self, request: dict[str, Any]) -> dict[str, Any]:
         """Type-check a text."""
-        limits = _limits(request)
-        try:
-            with self._pool.checkout(
-                limits=limits,
-                type_check=True,
-                type_check_stubs=_STUBS,
-                type_check_format="concise",
-                os_policy={"sleep": "zero"},
-            ) as session:
-                session.feed_run(request["text"], print_callback=monty.CollectString(_MOST_PRINTED))
-        except monty.MontyTypingError as error:
-            return {"event": "checked", "problems": error.display()[:4_000]}
-        except (monty.MontySyntaxError, monty.MontyRuntimeError) as error:
-            return {"event": "checked", "problems": error.display("type-msg")[:4_000]}
-        return {"event": "checked", "problems": ""}
+        return {"event": "checked", "problems": self._checker.problems(request["text"], _limits(request))}
 
     def _run(self, request: dict[str, Any]) -> None:
         """Run an adapter, host call by host call, and say how it ended before the session is cleared away."""
@@ -327,7 +310,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     with monty.Monty(
         min_processes=1,
-        max_processes=1,
+        max_processes=2,  # one that runs adapters, and once a text was checked one that checks
         checkout_timeout=5.0,
         max_checkouts_per_worker=1_000,
         feed_duration_limit_grace=_GRACE,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+import functools
+
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
 from healspan.remediation.errors import StateConflict
 from healspan.remediation.fix import ALLOWED_CHANGES, GIVEN_UP_STATES, SERVING_STATES, FixState, StateChange
@@ -16,23 +19,31 @@ __all__ = ["append_change", "latest_change", "next_revision", "settle_change"]
 
 _REVISION = "index"
 
+# The statements, each made once: making one takes as long as running it.
+_CHANGE, _FIX = table_of(StateChangeRow), table_of(FixRow)
+_CHANGES_OF = select(_CHANGE.c.body).where(_CHANGE.c.fix_id == bindparam("of"))
+_LATEST = _CHANGES_OF.order_by(_CHANGE.c.sequence.desc()).limit(1)
+_SAME = _CHANGES_OF.where(_CHANGE.c.sequence == bindparam("at"))
+_KNOWN = select(_FIX.c.fix_id).where(_FIX.c.fix_id == bindparam("of"))
+_APPEND = _CHANGE.insert()
+
 
 def next_revision(connection: Connection) -> int:
     """Raise the count that the processes' indexes watch, and return it."""
+    return connection.execute(_raise_revision(connection.dialect.name), {"name": _REVISION, "value": 1}).scalar_one()
+
+
+@functools.cache
+def _raise_revision(dialect: str) -> ReturningInsert[int]:
     table = table_of(RevisionRow)
-    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
-    statement = insert.values(name=_REVISION, value=1).on_conflict_do_update(
-        index_elements=[table.c.name],
-        set_={"value": table.c.value + 1},
-    )
-    return int(connection.execute(statement.returning(table.c.value)).scalar_one())
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    changes = {"value": table.c.value + 1}
+    return insert.on_conflict_do_update(index_elements=[table.c.name], set_=changes).returning(table.c.value)
 
 
 def latest_change(connection: Connection, fix_id: str) -> StateChange | None:
     """Return the latest change of a fix's state."""
-    table = table_of(StateChangeRow)
-    query = select(table.c.body).where(table.c.fix_id == fix_id).order_by(table.c.sequence.desc()).limit(1)
-    body = connection.execute(query).scalar()
+    body = connection.execute(_LATEST, {"of": fix_id}).scalar()
     return None if body is None else StateChange.model_validate_json(body)
 
 
@@ -49,17 +60,13 @@ def append_change(connection: Connection, change: StateChange, seal: fix_evidenc
     """
     # First of all, since it makes writers of state changes wait for each other on every database.
     revision = next_revision(connection)
-    table, fix = table_of(StateChangeRow), table_of(FixRow)
     who = f"fix {change.fix_id[:12]}"
-    same = select(table.c.body).where(table.c.fix_id == change.fix_id, table.c.sequence == change.sequence)
-    stored = connection.execute(same).scalar()
+    stored = connection.execute(_SAME, {"of": change.fix_id, "at": change.sequence}).scalar()
     if stored is not None and StateChange.model_validate_json(stored) == change:
         return False
     latest = latest_change(connection, change.fix_id)
-    if latest is None:
-        known = connection.execute(select(fix.c.fix_id).where(fix.c.fix_id == change.fix_id)).scalar()
-        if known is None:
-            raise StateConflict(f"{who} is not in the store; add the fix before its state")
+    if latest is None and connection.execute(_KNOWN, {"of": change.fix_id}).scalar() is None:
+        raise StateConflict(f"{who} is not in the store; add the fix before its state")
     state = None if latest is None else latest.state
     sequence = 0 if latest is None else latest.sequence
     if change.sequence != sequence + 1 or change.previous != state:
@@ -73,7 +80,7 @@ def append_change(connection: Connection, change: StateChange, seal: fix_evidenc
     if state is FixState.SUSPENDED and change.state in SERVING_STATES and not change.by_human:
         raise StateConflict(f"{who} is suspended, and only a human may bring it back: 'healspan review approve' it")
     _, values = row_of(change, encode(change))
-    connection.execute(table.insert().values(**values, revision=revision))
+    connection.execute(_APPEND, {**values, "revision": revision})
     fix_evidence.begin(connection, change, revision, seal)
     return True
 

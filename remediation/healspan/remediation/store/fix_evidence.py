@@ -8,6 +8,7 @@ here has signed is folded on, for people and for what speaks against the fix, an
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from pydantic import ValidationError
-from sqlalchemy import Column, Connection, delete, select
+from sqlalchemy import Column, Connection, Select, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation.errors import SignatureRefused
@@ -40,6 +41,11 @@ logger = logging.getLogger("healspan.store")
 _EVIDENCE, _CHANGE, _FIX = table_of(FixEvidenceRow), table_of(StateChangeRow), table_of(FixRow)
 _APPLICATION, _JUDGEMENT, _OVERRULE = table_of(ApplicationRow), table_of(JudgementRow), table_of(OverruleRow)
 _CHUNK = 500
+
+# Statements that every fact comes by, each made once: making one takes as long as running it.
+_BODIES = select(_EVIDENCE.c.fix_id, _EVIDENCE.c.body).where(_EVIDENCE.c.fix_id.in_(bindparam("among", expanding=True)))
+_MATCH = select(_FIX.c.match).where(_FIX.c.fix_id == bindparam("of"))
+_APPLICATION_OF = select(_APPLICATION.c.body).where(_APPLICATION.c.application_id == bindparam("of"))
 
 OVERRULED = Verdict(resolved=True, no_regression=False, valid_output=None)
 """What a verdict that was unknown has turned out to be."""
@@ -138,8 +144,7 @@ def read_evidence(connection: Connection, fix_ids: Collection[str]) -> dict[str,
     """Return the evidence on those of these fixes that have any."""
     found: dict[str, Evidence] = {}
     for chunk in _chunks(fix_ids):
-        query = select(_EVIDENCE.c.fix_id, _EVIDENCE.c.body).where(_EVIDENCE.c.fix_id.in_(chunk))
-        for fix_id, body in connection.execute(query):
+        for fix_id, body in connection.execute(_BODIES, {"among": chunk}):
             evidence = readable(fix_id, body)
             if evidence is not None:
                 found[fix_id] = evidence
@@ -196,13 +201,12 @@ def _judged(connection: Connection, fix_id: str) -> Iterator[tuple[Application, 
 
 def _match(connection: Connection, fix_id: str) -> Match:
     """Return what a fix claims; one that was tried and never kept claims the pattern it was made for."""
-    found = connection.execute(select(_FIX.c.match).where(_FIX.c.fix_id == fix_id)).scalar()
+    found = connection.execute(_MATCH, {"of": fix_id}).scalar()
     return Match.EXACT if found is None else Match(found)
 
 
 def _application(connection: Connection, application_id: str) -> Application | None:
-    query = select(_APPLICATION.c.body).where(_APPLICATION.c.application_id == application_id)
-    body = connection.execute(query).scalar()
+    body = connection.execute(_APPLICATION_OF, {"of": application_id}).scalar()
     return None if body is None else Application.model_validate_json(body)
 
 
@@ -225,14 +229,24 @@ def _write(connection: Connection, evidence: Evidence, revision: int, seal: Seal
     bare = evidence.model_copy(update={"signature": None})
     body = encode(bare if seal is None else seal.sign_record(bare))
     row = {"fix_id": evidence.fix_id, "revision": revision, "body": body}
-    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(_EVIDENCE)
+    connection.execute(_upsert(connection.dialect.name), [row])
+
+
+@functools.cache
+def _upsert(dialect: str) -> sqlite.Insert | postgresql.Insert:
+    insert = sqlite.insert(_EVIDENCE) if dialect == "sqlite" else postgresql.insert(_EVIDENCE)
     fresh = {"revision": insert.excluded.revision, "body": insert.excluded.body}
-    connection.execute(insert.on_conflict_do_update(index_elements=[_EVIDENCE.c.fix_id], set_=fresh), [row])
+    return insert.on_conflict_do_update(index_elements=[_EVIDENCE.c.fix_id], set_=fresh)
 
 
 def _present(connection: Connection, column: Column[str], ids: Collection[str]) -> Iterator[str]:
     for chunk in _chunks(ids):
-        yield from connection.execute(select(column).where(column.in_(chunk))).scalars()
+        yield from connection.execute(_among(column), {"among": chunk}).scalars()
+
+
+@functools.cache
+def _among(column: Column[str]) -> Select[str]:
+    return select(column).where(column.in_(bindparam("among", expanding=True)))
 
 
 def _chunks(ids: Collection[str]) -> Iterator[Sequence[str]]:

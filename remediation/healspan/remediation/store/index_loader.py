@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from healspan.remediation.outcome import Judgement, RunFact
 from healspan.remediation.plan import Plan, PlanOutcome
@@ -45,6 +45,45 @@ _CHUNK = 500
 
 MOST_RUNS = 20_000
 """Runs read at once: at the start, the latest."""
+
+# The statements, each made once: they are run whenever anything in the store has changed.
+_CHANGE, _FIX, _SCORE = table_of(StateChangeRow), table_of(FixRow), table_of(FixScoreRow)
+_EVIDENCE, _RUN, _JUDGEMENT = table_of(FixEvidenceRow), table_of(RunRow), table_of(JudgementRow)
+_PLAN, _PLAN_OUTCOME, _CONTROL = table_of(PlanRow), table_of(PlanOutcomeRow), table_of(ControlRow)
+_LATER = _CHANGE.alias()
+
+_REVISION = select(func.max(table_of(RevisionRow).c.value))
+_SWITCH = select(_CONTROL.c.value).where(_CONTROL.c.name == KILL_SWITCH)
+_FIXES = (
+    select(_CHANGE.c.fix_id, _CHANGE.c.sequence, _FIX.c.body, _CHANGE.c.body)
+    .join(_FIX, _FIX.c.fix_id == _CHANGE.c.fix_id)
+    .where(
+        _CHANGE.c.revision > bindparam("after"),
+        _CHANGE.c.sequence
+        == select(func.max(_LATER.c.sequence)).where(_LATER.c.fix_id == _CHANGE.c.fix_id).scalar_subquery(),
+    )
+)
+_SCORES = select(_SCORE.c.fix_id, _SCORE.c.reward_score).where(_SCORE.c.revision > bindparam("after"))
+_BODIES = select(_EVIDENCE.c.fix_id, _EVIDENCE.c.body).where(_EVIDENCE.c.revision > bindparam("after"))
+_SHOWN = select(_JUDGEMENT.c.application_id).where(_JUDGEMENT.c.application_id.in_(bindparam("among", expanding=True)))
+_RUNS = (
+    select(_RUN.c.position, _RUN.c.body)
+    .where(_RUN.c.position > bindparam("after"), _RUN.c.closed_at >= bindparam("since"))
+    .order_by(_RUN.c.position.desc())
+    .limit(MOST_RUNS)
+)
+_JUDGEMENTS = (
+    select(_JUDGEMENT.c.position, _JUDGEMENT.c.body)
+    .where(_JUDGEMENT.c.position > bindparam("after"), _JUDGEMENT.c.unknown, _JUDGEMENT.c.at >= bindparam("since"))
+    .order_by(_JUDGEMENT.c.position)
+)
+_PLANS = (
+    select(_PLAN_OUTCOME.c.position, _PLAN_OUTCOME.c.body, _PLAN.c.plan_id, _PLAN.c.body)
+    .join(_PLAN, _PLAN.c.plan_id == _PLAN_OUTCOME.c.plan_id)
+    .where(_PLAN_OUTCOME.c.position > bindparam("after"), _PLAN_OUTCOME.c.at >= bindparam("since"))
+    .order_by(_PLAN_OUTCOME.c.position.desc())
+    .limit(MOST_RUNS)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +138,10 @@ def load(database: Database, since: Marks, *, now: datetime, pending: Collection
         StoreUnavailable, StoreCorrupt: it cannot be read now.
     """
     with database.reading() as connection:
-        revision = connection.execute(select(func.max(table_of(RevisionRow).c.value))).scalar() or 0
+        revision = connection.execute(_REVISION).scalar() or 0
         if revision < since.revision:
             since = Marks()
-        control = table_of(ControlRow)
-        switch = connection.execute(select(control.c.value).where(control.c.name == KILL_SWITCH)).scalar()
+        switch = connection.execute(_SWITCH).scalar()
         changed = revision > since.revision
         run, runs = _runs(connection, since.run, now)
         judgement, judgements = _judgements(connection, since.judgement, now)
@@ -123,70 +161,37 @@ def load(database: Database, since: Marks, *, now: datetime, pending: Collection
 
 
 def _fixes(connection: Connection, revision: int) -> list[StoredFix]:
-    fix, change = table_of(FixRow), table_of(StateChangeRow)
-    later = change.alias()
-    newest = select(func.max(later.c.sequence)).where(later.c.fix_id == change.c.fix_id).scalar_subquery()
-    query = (
-        select(change.c.fix_id, change.c.sequence, fix.c.body, change.c.body)
-        .join(fix, fix.c.fix_id == change.c.fix_id)
-        .where(change.c.revision > revision, change.c.sequence == newest)
-    )
-    return [StoredFix(*row) for row in connection.execute(query)]
+    return [StoredFix(*row) for row in connection.execute(_FIXES, {"after": revision})]
 
 
 def _scores(connection: Connection, revision: int) -> list[tuple[str, float]]:
-    score = table_of(FixScoreRow)
-    query = select(score.c.fix_id, score.c.reward_score).where(score.c.revision > revision)
-    return [(row[0], row[1]) for row in connection.execute(query)]
+    return [(row[0], row[1]) for row in connection.execute(_SCORES, {"after": revision})]
 
 
 def _evidence(connection: Connection, revision: int) -> list[tuple[str, str]]:
-    row = table_of(FixEvidenceRow)
-    query = select(row.c.fix_id, row.c.body).where(row.c.revision > revision)
-    return [(found[0], found[1]) for found in connection.execute(query)]
+    return [(row[0], row[1]) for row in connection.execute(_BODIES, {"after": revision})]
 
 
 def _shown(connection: Connection, pending: Collection[str]) -> list[str]:
-    column, ids = table_of(JudgementRow).c.application_id, list(pending)
+    ids = list(pending)
     found: list[str] = []
     for start in range(0, len(ids), _CHUNK):
-        found += connection.execute(select(column).where(column.in_(ids[start : start + _CHUNK]))).scalars()
+        found += connection.execute(_SHOWN, {"among": ids[start : start + _CHUNK]}).scalars()
     return found
 
 
 def _runs(connection: Connection, after: int, now: datetime) -> tuple[int, list[RunFact]]:
-    run = table_of(RunRow)
-    query = (
-        select(run.c.position, run.c.body)
-        .where(run.c.position > after, run.c.closed_at >= now - WINDOW)
-        .order_by(run.c.position.desc())
-        .limit(MOST_RUNS)
-    )
-    rows = connection.execute(query).fetchall()
+    rows = connection.execute(_RUNS, {"after": after, "since": now - WINDOW}).fetchall()
     return (rows[0][0] if rows else after), _readable(RunFact, [row[1] for row in reversed(rows)])
 
 
 def _judgements(connection: Connection, after: int, now: datetime) -> tuple[int, list[Judgement]]:
-    judgement = table_of(JudgementRow)
-    query = (
-        select(judgement.c.position, judgement.c.body)
-        .where(judgement.c.position > after, judgement.c.unknown, judgement.c.at >= now - WINDOW)
-        .order_by(judgement.c.position)
-    )
-    rows = connection.execute(query).fetchall()
+    rows = connection.execute(_JUDGEMENTS, {"after": after, "since": now - WINDOW}).fetchall()
     return (rows[-1][0] if rows else after), _readable(Judgement, [row[1] for row in rows])
 
 
 def _plans(connection: Connection, after: int, now: datetime) -> tuple[int, list[Plan], list[PlanOutcome]]:
-    plan, outcome = table_of(PlanRow), table_of(PlanOutcomeRow)
-    query = (
-        select(outcome.c.position, outcome.c.body, plan.c.plan_id, plan.c.body)
-        .join(plan, plan.c.plan_id == outcome.c.plan_id)
-        .where(outcome.c.position > after, outcome.c.at >= now - WINDOW)
-        .order_by(outcome.c.position.desc())
-        .limit(MOST_RUNS)
-    )
-    rows = connection.execute(query).fetchall()
+    rows = connection.execute(_PLANS, {"after": after, "since": now - WINDOW}).fetchall()
     plans = {row[2]: row[3] for row in rows}
     outcomes = _readable(PlanOutcome, [row[1] for row in reversed(rows)])
     return (rows[0][0] if rows else after), _readable(Plan, plans.values()), outcomes

@@ -7,14 +7,15 @@ would have decided alone. A reservation counts from its commit until the day end
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, or_, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
@@ -37,6 +38,20 @@ __all__ = ["Ended", "Judge", "Ledger", "Lost", "Over", "Refused", "Resting", "Ta
 
 _REQUEST, _PATTERN, _REFUSAL = (table_of(row) for row in (ClaudeRequestRow, ClaudePatternRow, ClaudeRefusalRow))
 _LEASE, _CONTROL = table_of(LeaseRow), table_of(ControlRow)
+
+# The statements, each made once: making one takes as long as running it.
+_IS_HELD_BY = and_(_LEASE.c.name == bindparam("of"), _LEASE.c.holder == bindparam("by"))
+_REST_OF = select(_PATTERN.c.rests_until, _PATTERN.c.state).where(_PATTERN.c.exact == bindparam("of"))
+_OTHERS_LEASE = select(_LEASE.c.expires).where(
+    _LEASE.c.name == bindparam("of"),
+    _LEASE.c.holder != bindparam("by"),
+    ~or_(_LEASE.c.expires <= bindparam("moment"), _LEASE.c.expires > bindparam("latest")),
+)
+_RENEW = update(_LEASE).where(_IS_HELD_BY).values(expires=bindparam("until"))
+_GIVE_BACK = delete(_LEASE).where(_IS_HELD_BY)
+_RESERVE = _REQUEST.insert()
+_SETTLE = update(_REQUEST).where(_REQUEST.c.request_id == bindparam("of"))
+_FORGET = delete(_CONTROL).where(_CONTROL.c.name == bindparam("of"))
 
 LONGEST_LEASE = timedelta(hours=1)
 """No setting allows a longer one."""
@@ -162,37 +177,40 @@ class Ledger:
         *,
         now: datetime,
         lease: timedelta,
+        is_final: bool = True,
     ) -> UUID | Lost | Over:
         """Reserve what a request may cost, and begin the holder's lease anew; return the request's id.
 
-        A refusal by the budget is counted in the same transaction.
+        A refusal by the budget is counted in the same transaction, if it is final.
         """
         day = _day(now)
         with self._writing() as connection:
-            own = (_LEASE.c.name == _name(exact), _LEASE.c.holder == holder)
             # Renewed, and never taken again: whoever was left while it reserves must not come back to it.
-            if connection.execute(update(_LEASE).where(*own).values(expires=now + lease)).rowcount == 0:
+            own = {"of": _name(exact), "by": holder, "until": now + lease}
+            if connection.execute(_RENEW, own).rowcount == 0:
                 return Lost()
             pattern, total = amounts_of(connection, day, exact), amounts_of(connection, day)
             reason = judge(pattern, total)
             if reason is not None:
-                _count(connection, Refused(day, "budget", exact, boundary), 1, now, reason)
+                if is_final:
+                    _count(connection, Refused(day, "budget", exact, boundary), 1, now, reason)
                 return Over(reason)
             request_id = uuid7()
             connection.execute(
-                _REQUEST.insert().values(
-                    request_id=str(request_id),
-                    day=day,
-                    at=now,
-                    exact=exact,
-                    boundary=boundary,
-                    model=model,
-                    reserved_tokens=need.tokens,
-                    reserved_micro_usd=need.micro_usd,
-                    tokens=need.tokens,
-                    micro_usd=need.micro_usd,
-                    state="reserved",
-                ),
+                _RESERVE,
+                {
+                    "request_id": str(request_id),
+                    "day": day,
+                    "at": now,
+                    "exact": exact,
+                    "boundary": boundary,
+                    "model": model,
+                    "reserved_tokens": need.tokens,
+                    "reserved_micro_usd": need.micro_usd,
+                    "tokens": need.tokens,
+                    "micro_usd": need.micro_usd,
+                    "state": "reserved",
+                },
             )
             return request_id
 
@@ -208,7 +226,7 @@ class Ledger:
     ) -> None:
         """Give the right back, and write down how the diagnosis ended, unless nothing was asked."""
         with self._writing() as connection:
-            connection.execute(delete(_LEASE).where(_LEASE.c.name == _name(exact), _LEASE.c.holder == holder))
+            connection.execute(_GIVE_BACK, {"of": _name(exact), "by": holder})
             if state is not None:
                 values = {"boundary": boundary, "state": state, "at": now, "rests_until": rests_until}
                 _put(connection, _PATTERN, {"exact": exact}, values)
@@ -226,7 +244,7 @@ class Ledger:
         name = BREAKER + instance
         with self._writing() as connection:
             if report is None:
-                connection.execute(delete(_CONTROL).where(_CONTROL.c.name == name))
+                connection.execute(_FORGET, {"of": name})
             else:
                 values = {"value": report.model_dump_json(), "at": now, "actor": instance}
                 _put(connection, _CONTROL, {"name": name}, values)
@@ -267,21 +285,17 @@ def _in_time(address: str) -> str:
 
 
 def _resting(connection: Connection, exact: str, now: datetime, cooldown: timedelta) -> Resting | None:
-    row = connection.execute(select(_PATTERN).where(_PATTERN.c.exact == exact)).mappings().first()
+    row = connection.execute(_REST_OF, {"of": exact}).first()
     # One that rests for longer than any does is from a clock that was set back since.
-    if row is None or not now < row["rests_until"] <= now + cooldown + _SKEW:
+    if row is None or not now < row.rests_until <= now + cooldown + _SKEW:
         return None
-    return Resting(row["rests_until"], row["state"])
-
-
-def _is_over(ends: ColumnElement[Any], now: datetime) -> ColumnElement[bool]:
-    return or_(ends <= now, ends > now + LONGEST_LEASE + _SKEW)
+    return Resting(row.rests_until, row.state)
 
 
 def _taken(connection: Connection, exact: str, holder: str, now: datetime) -> Taken | None:
-    row = _LEASE.c
-    others = select(row.expires).where(row.name == _name(exact), row.holder != holder, ~_is_over(row.expires, now))
-    ends = connection.execute(others).scalar()
+    # Likewise, one that ends later than any that begins now has ended.
+    given = {"of": _name(exact), "by": holder, "moment": now, "latest": now + LONGEST_LEASE + _SKEW}
+    ends = connection.execute(_OTHERS_LEASE, given).scalar()
     return None if ends is None else Taken(ends)
 
 
@@ -296,30 +310,31 @@ def _settle(connection: Connection, one: _Settlement) -> None:
     values: dict[str, Any] = {"failed": one.failed, "seconds": one.seconds, "state": "unknown"}
     if one.cost is not None:
         values |= {"state": "settled", "tokens": one.cost.tokens, "micro_usd": one.cost.micro_usd}
-    connection.execute(update(_REQUEST).where(_REQUEST.c.request_id == str(one.request_id)).values(**values))
+    connection.execute(_SETTLE, {"of": str(one.request_id), **values})
 
 
 def _count(connection: Connection, what: Refused, times: int, at: datetime, reason: str) -> None:
     key = {"day": what.day, "state": what.state, "exact": what.exact, "boundary": what.boundary}
-    more: dict[str, ColumnElement[Any]] = {"refusals": _REFUSAL.c.refusals + times}
-    _put(connection, _REFUSAL, key, {"refusals": times, "at": at, "reason": reason}, more)
+    _put(connection, _REFUSAL, key, {"refusals": times, "at": at, "reason": reason}, added=("refusals",))
 
 
 def _put(
-    connection: Connection,
-    table: Table,
-    key: dict[str, Any],
-    values: dict[str, Any],
-    instead: dict[str, Any] | None = None,
+    connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any], *, added: Sequence[str] = ()
 ) -> None:
-    """Insert a row, or change the one with the same key."""
-    statement = _insert(connection, table).values(**key, **values)
-    changes = {name: statement.excluded[name] for name in values} | (instead or {})
-    connection.execute(statement.on_conflict_do_update(index_elements=[table.c[name] for name in key], set_=changes))
+    """Insert a row, or change the one with the same key; what is `added` is added to what is there."""
+    statement = _upsert(connection.dialect.name, table, tuple(key), tuple(values), tuple(added))
+    connection.execute(statement, {**key, **values})
 
 
-def _insert(connection: Connection, table: Table) -> Any:
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+@functools.cache
+def _upsert(
+    dialect: str, table: Table, key: tuple[str, ...], values: tuple[str, ...], added: tuple[str, ...]
+) -> sqlite.Insert | postgresql.Insert:
+    statement = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    changes = {
+        name: table.c[name] + statement.excluded[name] if name in added else statement.excluded[name] for name in values
+    }
+    return statement.on_conflict_do_update(index_elements=[table.c[name] for name in key], set_=changes)
 
 
 def _name(exact: str) -> str:

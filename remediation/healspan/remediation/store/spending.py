@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
 from healspan.remediation.record import Record
 from healspan.remediation.store.database import Database
@@ -30,6 +30,8 @@ _MOST_NAMED = 500
 """Values in one statement."""
 
 _AMOUNTS = (total(_REQUEST.c.tokens).label("tokens"), total(_REQUEST.c.micro_usd).label("micro_usd"))
+_AMOUNTS_OF_DAY = select(*_AMOUNTS).where(_REQUEST.c.day == bindparam("on"))
+_AMOUNTS_OF_PATTERN = _AMOUNTS_OF_DAY.where(_REQUEST.c.exact == bindparam("of"))
 _SUMS = (
     *_AMOUNTS,
     func.count().label("requests"),
@@ -122,10 +124,10 @@ class Spending:
 
 def amounts_of(connection: Connection, day: date, exact: str | None = None) -> Amount:
     """Return what is spent and reserved in a day, for one pattern or in all."""
-    query = select(*_AMOUNTS).where(_REQUEST.c.day == day)
-    if exact is not None:
-        query = query.where(_REQUEST.c.exact == exact)
-    row = connection.execute(query).one()
+    if exact is None:
+        row = connection.execute(_AMOUNTS_OF_DAY, {"on": day}).one()
+    else:
+        row = connection.execute(_AMOUNTS_OF_PATTERN, {"on": day, "of": exact}).one()
     return Amount(tokens=row.tokens, micro_usd=row.micro_usd)
 
 

@@ -149,8 +149,8 @@ class Player:
 
     @property
     def left(self) -> int:
-        """How many recorded calls have not been made."""
-        return sum(map(len, self._left.values()))
+        """How many recorded questions have not been asked; what is counted besides depends on the budgets."""
+        return sum(len(calls) for key, calls in self._left.items() if key.call == "ask")
 
     def __enter__(self) -> Self:
         return self
@@ -166,8 +166,9 @@ class Player:
         if self._mismatches:
             raise self._mismatches[0]
         if self.left:
+            asked = sum(call.call == "ask" for call in self._calls)
             raise CassetteMismatch(
-                f"{self.left} of {len(self._calls)} calls of {self._path.name} were not made; "
+                f"{self.left} of {asked} questions of {self._path.name} were not asked; "
                 "record the cassette again if that is right",
             )
 
