@@ -79,6 +79,8 @@ class Open:
     refuses: No | None = None
     reserves: Callable[[int], No | None] = lambda number: None
     heard: list[tuple[Any, ...]] = field(default_factory=list)
+    counts: bool = False
+    """Whether it has the prompt counted, as where the budgets are nearly spent."""
 
     def wait_until_left(self) -> None:
         """Wait for the thread that gives an admission back, which the caller does not."""
@@ -102,6 +104,8 @@ class _Way:
     def reserve(
         self, input_tokens: int, most_output_tokens: int, model: str, count: Callable[[], int] | None = None
     ) -> No | None:
+        if self._gateway.counts and count is not None:
+            count()
         return self._gateway.reserves(sum(one[0] == "settle" for one in self._gateway.heard))
 
     def settle(

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from typer.testing import CliRunner
 from healspan.remediation.claude.answer import Answer
 from healspan.remediation.cli.app import app
 from healspan.remediation.fix import Fix, FixState
+from healspan.remediation.later import Job
 from healspan.remediation.runtime import runtime, shut_down
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.repository import Store
@@ -270,9 +271,9 @@ def test_a_diagnosis_that_waited_in_the_queue_while_another_found_it(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = runtime()
-    queue: list[Callable[[], None]] = []
+    queue: list[Job] = []
 
-    def put(key: str, job: Callable[[], None]) -> bool:
+    def put(key: str, job: Job) -> bool:
         queue.append(job)
         return True
 
@@ -280,7 +281,9 @@ def test_a_diagnosis_that_waited_in_the_queue_while_another_found_it(
     for text in ("one", "two"):
         with pytest.raises(ValueError, match="could not convert"):
             stored.later(text)
-    first, second = queue
+    first, second = (job() for job in queue)
+    assert first is not None
+    assert second is not None
     first()
     assert server.asked_since() > 0
     [known] = live.index.snapshot.candidates

@@ -498,7 +498,7 @@ def test_what_a_request_without_a_usable_answer_cost_is_written_down(live: Runti
 def test_a_request_that_was_not_even_counted_has_cost_nothing(live: Runtime) -> None:
     asker = Told([answer()])
     with mock.patch.object(asker, "count", side_effect=AskFailed("unreachable", "as told")):
-        kept = consult(live, asker)
+        kept = consult(live, asker, Open(counts=True))
         with pytest.raises(ValueError, match="could not convert"):
             amount("one")
     assert kept[0].asked[0].usage == Usage()
