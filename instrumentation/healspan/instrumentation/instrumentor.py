@@ -1,0 +1,98 @@
+"""The instrumentor that ``opentelemetry-instrument`` finds: healspan takes part without a change to the service's code.
+
+It opens no database, thread or port, since helper processes and parents are instrumented too; all that begins with the
+first failure. It raises nothing, for an instrumentor that does ends those that come after it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from difflib import get_close_matches
+from typing import Any
+
+from opentelemetry import _logs, trace
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined] # it has no types
+
+from healspan.instrumentation.signals.processors import LogWatcher, SpanWatcher
+from healspan.instrumentation.signals.watcher import watcher
+from healspan.remediation.runtime import internal_error
+
+__all__ = ["HealspanInstrumentor"]
+
+logger = logging.getLogger("healspan")
+
+_OPTIONS = ("tracer_provider", "logger_provider", "spans", "logs")
+
+
+class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
+    """Makes incidents of the exceptions that the service's spans and log records carry.
+
+    Options of `instrument`, which a declarative configuration may give as well:
+        tracer_provider: whose spans; default: the global one.
+        logger_provider: whose log records; likewise.
+        spans: whether exceptions of spans are taken; default True.
+        logs: whether those of log records are.
+    """
+
+    _spans: dict[int, SpanWatcher]
+    _logs: dict[int, LogWatcher]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> HealspanInstrumentor:
+        """Return the one there is."""
+        instance: HealspanInstrumentor = super().__new__(cls, *args, **kwargs)
+        if "_spans" not in vars(instance):
+            instance._spans, instance._logs = {}, {}
+        return instance
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Nothing else has to be installed."""
+        return ()
+
+    def _instrument(self, **options: Any) -> None:
+        with internal_error("instrument"):
+            _refuse_unknown(options)
+            if options.get("spans", True):
+                self._watch_spans(options.get("tracer_provider") or trace.get_tracer_provider())
+            if options.get("logs", True):
+                self._watch_logs(options.get("logger_provider") or _logs.get_logger_provider())
+            watcher.active = True
+
+    def _uninstrument(self, **_: Any) -> None:
+        # A provider gives no processor back: those there are stay, and take nothing.
+        watcher.active = False
+
+    def _watch_spans(self, provider: Any) -> None:
+        if id(provider) in self._spans:
+            return
+        if not hasattr(provider, "add_span_processor"):
+            _no_provider("spans", "tracer_provider")
+            return
+        processor = self._spans[id(provider)] = SpanWatcher(watcher)
+        provider.add_span_processor(processor)
+
+    def _watch_logs(self, provider: Any) -> None:
+        if id(provider) in self._logs:
+            return
+        if not hasattr(provider, "add_log_record_processor"):
+            _no_provider("log records", "logger_provider")
+            return
+        processor = self._logs[id(provider)] = LogWatcher(watcher)
+        provider.add_log_record_processor(processor)
+
+
+def _no_provider(what: str, option: str) -> None:
+    logger.warning(
+        "healspan hears of no exceptions of %s: no SDK of OpenTelemetry is set up for them; start the service by "
+        "opentelemetry-instrument, or call instrument() after the SDK is set up, or give it %s=",
+        what,
+        option,
+    )
+
+
+def _refuse_unknown(options: dict[str, Any]) -> None:
+    for name in options:
+        if name not in _OPTIONS:
+            meant = get_close_matches(name, _OPTIONS, n=1)
+            advice = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(_OPTIONS)}"
+            logger.warning("healspan has no option %r; %s It is ignored", name, advice)
