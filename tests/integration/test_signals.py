@@ -27,6 +27,9 @@ from healspan.instrumentation.signals.watcher import watcher
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.runtime import Runtime
 
+# The SDK's handler goes its way; it is what services have today.
+pytestmark = pytest.mark.filterwarnings("ignore:`LoggingHandler`")
+
 TRACER: Tracer
 
 
