@@ -10,7 +10,7 @@ from tests.earning import only_fix
 
 from healspan.remediation import policy
 from healspan.remediation.boundary import Boundary
-from healspan.remediation.cli import checks
+from healspan.remediation.cli.checks import fixes, run_checks
 from healspan.remediation.cli.explanation import explain_fix
 from healspan.remediation.runtime import Runtime
 from healspan.remediation.store.repository import Store
@@ -27,7 +27,7 @@ def test_doctor_and_explain_name_it(
     declared = {fix.scope.module: app.price.boundary}
     assert not _missing(live, declared)
 
-    for place in (checks, policy):
+    for place in (fixes, policy):
         monkeypatch.setattr(place, "catalogue", dict)
     [said] = _missing(live, declared)
     assert fix.fix_id[:12] in said
@@ -42,4 +42,4 @@ def test_doctor_and_explain_name_it(
 
 
 def _missing(live: Runtime, declared: dict[str, Boundary]) -> list[str]:
-    return [one.detail for one in checks.run_checks(live.settings, declared, {}) if one.name == "missing repairer"]
+    return [one.detail for one in run_checks(live.settings, declared, {}) if one.name == "missing repairer"]
