@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.observe import wait_until
 
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.settings import load_settings
@@ -36,15 +38,19 @@ for text in sys.argv[1:]:
 """
 
 
-def serve(tmp_path: Path, *texts: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def command_of(tmp_path: Path, *texts: str) -> list[str]:
     service = tmp_path / "shop.py"
     service.write_text(SERVICE)
-    command = [
+    return [
         str(Path(sys.executable).with_name("opentelemetry-instrument")),
         *("--traces_exporter", "none", "--logs_exporter", "none", "--metrics_exporter", "none"),
         *("--service_name", "shop"),
         *(sys.executable, str(service), *texts),
     ]
+
+
+def serve(tmp_path: Path, *texts: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = command_of(tmp_path, *texts)
     return subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment}
     )
@@ -105,3 +111,79 @@ def test_whatever_is_wrong_with_healspan_the_service_goes_on(
     told = [line for line in ran.stderr.splitlines() if "healspan" in line.lower()]
     assert len(told) == len(words), ran.stderr
     assert all(word in line for word, line in zip(words, told, strict=True))
+
+
+CONFIGURED = """
+import sys, time
+from shop_prices import read
+from opentelemetry import trace
+
+print(read("$1,234"), flush=True)
+if "wait" in sys.argv:
+    for line in sys.stdin:
+        try:
+            print(read(line.strip()), flush=True)
+        except ValueError:
+            print("failed", flush=True)
+"""
+
+
+def test_boundaries_of_a_file_heal_a_service_that_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop_prices.py").write_text("def read(text):\n    return float(text)\n")
+    (tmp_path / "pyproject.toml").write_text('[tool.healspan.boundaries."shop_prices:read"]\nretry_safe = true\n')
+    monkeypatch.setattr("test_zero_code.SERVICE", CONFIGURED)
+    ran = serve(tmp_path)
+    assert (ran.returncode, ran.stdout.split()) == (0, ["1234.0"]), ran.stderr
+    assert incidents() == [("shop_prices.read", "shop", None, IncidentStatus.HEALED)]
+    doctor = run_command("doctor", "--app", "shop_prices", "--json")
+    assert f"{tmp_path / 'pyproject.toml'} declares 1 boundary" in doctor
+    assert "shop_prices.read: compiled into its function" in doctor or "in a wrapper" in doctor
+
+
+def test_a_broken_file_is_said_once_and_the_service_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "healspan.toml").write_text('[boundaries."shop:read"]\nretrysafe = true\n')
+    ran = serve(tmp_path, "x")
+    assert (ran.returncode, ran.stdout.split()) == (0, ["failed"])
+    [told] = [line for line in ran.stderr.splitlines() if "healspan" in line]
+    assert "retrysafe" in told
+    assert "there are name, output, checks, retry_safe" in told
+    assert "retrysafe" in run_command("doctor")
+
+
+def test_on_a_hangup_the_file_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop_prices.py").write_text("def read(text):\n    return float(text)\n")
+    file = tmp_path / "healspan.toml"
+    file.write_text('[boundaries."shop_prices:read"]\nretry_safe = true\n')
+    monkeypatch.setattr("test_zero_code.SERVICE", CONFIGURED)
+    with subprocess.Popen(
+        command_of(tmp_path, "wait"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as service:
+        assert service.stdin is not None
+        assert service.stdout is not None
+        assert service.stdout.readline() == "1234.0\n"
+
+        def answer(text: str) -> str:
+            assert service.stdin is not None
+            assert service.stdout is not None
+            print(text, file=service.stdin, flush=True)
+            return service.stdout.readline().strip()
+
+        file.write_text("")
+        service.send_signal(signal.SIGHUP)
+        wait_until(lambda: answer("$1,234") == "failed", "the boundary to be taken off")
+        file.write_text('[boundaries."shop_prices:read"]\nretry_safe = true\n')
+        service.send_signal(signal.SIGHUP)
+        wait_until(lambda: answer("$1,234") == "1234.0", "the boundary to be put on again")
+        file.write_text("[broken")
+        service.send_signal(signal.SIGHUP)
+        assert answer("$1,234") == "1234.0"
+        service.stdin.close()
+        assert service.wait(60) == 0
+
+
+def run_command(*arguments: str) -> str:
+    command = [sys.executable, "-m", "healspan.remediation.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout

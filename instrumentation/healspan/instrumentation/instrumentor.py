@@ -9,40 +9,48 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from opentelemetry import _logs, trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined] # it has no types
 
+from healspan.instrumentation.configured import ConfiguredBoundaries
+from healspan.instrumentation.hangup import Hangup
 from healspan.instrumentation.signals.processors import LogWatcher, SpanWatcher
 from healspan.instrumentation.signals.watcher import watcher
+from healspan.remediation.declaration import find_configuration
 from healspan.remediation.runtime import internal_error
+from healspan.remediation.settings import load_settings
 
 __all__ = ["HealspanInstrumentor"]
 
 logger = logging.getLogger("healspan")
 
-_OPTIONS = ("tracer_provider", "logger_provider", "spans", "logs")
+_OPTIONS = ("tracer_provider", "logger_provider", "spans", "logs", "config")
 
 
 class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
-    """Makes incidents of the exceptions that the service's spans and log records carry.
+    """Makes incidents of the exceptions that spans and log records carry, and puts configured boundaries on.
 
     Options of `instrument`, which a declarative configuration may give as well:
         tracer_provider: whose spans; default: the global one.
         logger_provider: whose log records; likewise.
         spans: whether exceptions of spans are taken; default True.
         logs: whether those of log records are.
+        config: the file that declares boundaries; default: ``HEALSPAN_CONFIG``, or that of the working directory.
     """
 
-    _spans: dict[int, SpanWatcher]
-    _logs: dict[int, LogWatcher]
+    _watched: list[Any]
+    """Providers that have a processor of ours; held, so that none is taken for another."""
+    _configured: ConfiguredBoundaries | None
+    _hangup: Hangup | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> HealspanInstrumentor:
         """Return the one there is."""
         instance: HealspanInstrumentor = super().__new__(cls, *args, **kwargs)
-        if "_spans" not in vars(instance):
-            instance._spans, instance._logs = {}, {}
+        if "_watched" not in vars(instance):
+            instance._watched, instance._configured, instance._hangup = [], None, None
         return instance
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -57,28 +65,51 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
             if options.get("logs", True):
                 self._watch_logs(options.get("logger_provider") or _logs.get_logger_provider())
             watcher.active = True
+        with internal_error("configure"):
+            self._configure(options.get("config") or load_settings().config)
 
     def _uninstrument(self, **_: Any) -> None:
         # A provider gives no processor back: those there are stay, and take nothing.
         watcher.active = False
+        if self._hangup is not None:
+            self._hangup.remove()
+        if self._configured is not None:
+            self._configured.remove()
+        self._hangup = self._configured = None
+
+    def _configure(self, chosen: str) -> None:
+        path = find_configuration(Path.cwd(), chosen)
+        if path is None:
+            return
+        self._configured = ConfiguredBoundaries(path)
+        self._hangup = Hangup(self._reload)
+        self._hangup.install()
+        self._configured.apply()
+
+    def _reload(self) -> None:
+        configured = self._configured
+        if configured is not None:
+            with internal_error("read the configuration again"):
+                configured.apply()
+                logger.info("healspan has read %s again", configured.path)
 
     def _watch_spans(self, provider: Any) -> None:
-        if id(provider) in self._spans:
+        if any(each is provider for each in self._watched):
             return
         if not hasattr(provider, "add_span_processor"):
             _no_provider("spans", "tracer_provider")
             return
-        processor = self._spans[id(provider)] = SpanWatcher(watcher)
-        provider.add_span_processor(processor)
+        provider.add_span_processor(SpanWatcher(watcher))
+        self._watched.append(provider)
 
     def _watch_logs(self, provider: Any) -> None:
-        if id(provider) in self._logs:
+        if any(each is provider for each in self._watched):
             return
         if not hasattr(provider, "add_log_record_processor"):
             _no_provider("log records", "logger_provider")
             return
-        processor = self._logs[id(provider)] = LogWatcher(watcher)
-        provider.add_log_record_processor(processor)
+        provider.add_log_record_processor(LogWatcher(watcher))
+        self._watched.append(provider)
 
 
 def _no_provider(what: str, option: str) -> None:

@@ -193,7 +193,7 @@ class Site:
         # Written out where `internal_error` would do: every good call of a boundary with a contract comes here.
         try:
             verdict = self.contract.verify(result, Arguments(self._signature, args, kwargs))
-            if verdict.valid is False and not runtime().disabled:
+            if verdict.valid is False and not self.boundary.withdrawn and not runtime().disabled:
                 return ContractViolation(f"{self.boundary.name}: {verdict.reason}")
         except Exception as error:
             report("contract", error)
@@ -228,7 +228,7 @@ class Site:
         """Capture a failing call and make its incident durable; None if it must go on untouched."""
         with internal_error("capture"):
             live = runtime()
-            if live.disabled:
+            if live.disabled or self.boundary.withdrawn:
                 return None
             self.boundary.has_contract = self.contract.checkable
             failure = Failure(
