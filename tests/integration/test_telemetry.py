@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import baggage, context
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -154,11 +154,21 @@ class Breaks(SpanProcessor):
         raise RuntimeError("a processor of the application's")
 
 
+class BreaksToo(LogRecordProcessor):
+    def on_emit(self, log_record: Any) -> None:
+        raise RuntimeError("likewise")
+
+    def shutdown(self) -> None: ...
+
+    def force_flush(self, timeout_millis: int = 0) -> bool:
+        return True
+
+
 def test_telemetry_that_breaks_breaks_nothing(live: Runtime, told: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = TracerProvider()
     provider.add_span_processor(Breaks())
     monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("healspan"))
-    told.logs.add_log_record_processor(None)  # type: ignore[arg-type]
+    told.logs.add_log_record_processor(BreaksToo())
     assert amount_plain("$1,234") == 1234.0
     with pytest.raises(ValueError, match="could not convert"):
         amount_plain("no number")
