@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from healspan.instrumentation.boundary import BoundaryFunction, error_boundary
 from healspan.instrumentation.errors import ContractViolation, InstrumentationError
 from healspan.instrumentation.pipeline import pipeline
+from healspan.instrumentation.state import system_state_provider
 from healspan.remediation.boundary import Between, OneOf
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "OneOf",
     "error_boundary",
     "pipeline",
+    "system_state_provider",
 ]
 
 

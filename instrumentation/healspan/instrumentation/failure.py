@@ -19,6 +19,7 @@ from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.frames import frame_path
 from healspan.instrumentation.signals.gathering import Place, place_of
 from healspan.instrumentation.signals.watcher import watcher
+from healspan.instrumentation.state import registered_state
 from healspan.remediation.boundary import UNSET, Boundary, ContractResult, FailingFrame
 from healspan.remediation.engine import Healing
 from healspan.remediation.errors import StepInapplicable
@@ -152,6 +153,7 @@ class Failure:
             capture_locals=self._capture_locals,
             scrubber=live.scrubber,
             resource=live.resource,
+            state=registered_state(),
             partial_output=self._partial_value(),
         )
         self._incident = captured.incident

@@ -19,6 +19,7 @@ from healspan.instrumentation.configured import ConfiguredBoundaries
 from healspan.instrumentation.hangup import Hangup
 from healspan.instrumentation.signals.processors import LogWatcher, SpanWatcher
 from healspan.instrumentation.signals.watcher import watcher
+from healspan.instrumentation.uncaught import UncaughtHooks
 from healspan.remediation.declaration import find_configuration
 from healspan.remediation.runtime import internal_error
 from healspan.remediation.settings import load_settings
@@ -27,7 +28,7 @@ __all__ = ["HealspanInstrumentor"]
 
 logger = logging.getLogger("healspan")
 
-_OPTIONS = ("tracer_provider", "logger_provider", "spans", "logs", "config")
+_OPTIONS = ("tracer_provider", "logger_provider", "spans", "logs", "uncaught", "config")
 
 
 class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
@@ -38,6 +39,8 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
         logger_provider: whose log records; likewise.
         spans: whether exceptions of spans are taken; default True.
         logs: whether those of log records are.
+        uncaught: whether exceptions that nobody catches are taken, of the main thread, threads, asyncio's tasks and the
+            processes of multiprocessing; default False, or ``HEALSPAN_UNCAUGHT``.
         config: the file that declares boundaries; default: ``HEALSPAN_CONFIG``, or that of the working directory.
     """
 
@@ -45,12 +48,14 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
     """Providers that have a processor of ours; held, so that none is taken for another."""
     _configured: ConfiguredBoundaries | None
     _hangup: Hangup | None
+    _uncaught: UncaughtHooks | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> HealspanInstrumentor:
         """Return the one there is."""
         instance: HealspanInstrumentor = super().__new__(cls, *args, **kwargs)
         if "_watched" not in vars(instance):
-            instance._watched, instance._configured, instance._hangup = [], None, None
+            instance._watched = []
+            instance._configured = instance._hangup = instance._uncaught = None
         return instance
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -66,16 +71,22 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
                 self._watch_logs(options.get("logger_provider") or _logs.get_logger_provider())
             watcher.active = True
         with internal_error("configure"):
-            self._configure(options.get("config") or load_settings().config)
+            settings = load_settings()
+            if options.get("uncaught", settings.uncaught):
+                self._uncaught = UncaughtHooks(watcher)
+                self._uncaught.install()
+            self._configure(options.get("config") or settings.config)
 
     def _uninstrument(self, **_: Any) -> None:
         # A provider gives no processor back: those there are stay, and take nothing.
         watcher.active = False
+        if self._uncaught is not None:
+            self._uncaught.remove()
         if self._hangup is not None:
             self._hangup.remove()
         if self._configured is not None:
             self._configured.remove()
-        self._hangup = self._configured = None
+        self._hangup = self._configured = self._uncaught = None
 
     def _configure(self, chosen: str) -> None:
         path = find_configuration(Path.cwd(), chosen)

@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     config: str = ""
     """File that declares boundaries; default: ``healspan.toml``, or ``pyproject.toml``, of the working directory."""
 
+    uncaught: bool = False
+    """Whether exceptions that nobody catches are made incidents of too, in an instrumented service."""
+
     # Where things are kept
 
     data_dir: Path = Field(default_factory=_default_data_dir)
