@@ -78,7 +78,6 @@ def run(tmp_path: Path, how: str, *, instrumented: bool) -> tuple[int, list[str]
         text=True,
         timeout=120,
         check=False,
-        env={**os.environ},
     )
     # Frames of the hook in front of multiprocessing's own are seen; what Python says of the exception is not changed.
     return ran.returncode, [line for line in ran.stderr.splitlines() if line and not line.startswith(" ")]
