@@ -45,6 +45,22 @@ def verify(contract: Contract, value: object, **arguments: Any) -> bool | None:
     return contract.verify(value, arguments).valid
 
 
+def test_an_annotation_that_everything_fulfils_is_none() -> None:
+    def anything(value: object) -> Any:
+        return value
+
+    def written(value: object) -> Any:
+        return value
+
+    written.__annotations__["return"] = Any
+    for says_nothing in (anything, written):
+        contract = Contract(says_nothing)
+        assert not contract.declared, "nothing is looked at in each call"
+        assert contract.verify(7, {}).valid is None
+    written.__annotations__["return"] = float
+    assert Contract(written).declared
+
+
 def test_the_return_annotation_is_the_default_output() -> None:
     contract = Contract(returns_revenue)
     assert contract.declared

@@ -21,6 +21,16 @@ Check = Callable[[Any, Mapping[str, Any]], bool]
 """``check(result, arguments)``: must be exactly True; raising counts as False."""
 
 
+_SAYS_NOTHING = ("Any", "typing.Any", "object")
+"""Return annotations, as they are written under ``from __future__ import annotations``, that everything fulfils."""
+
+
+def _says_something(annotations: Mapping[str, Any]) -> bool:
+    """Whether a return annotation leaves anything to verify: what is verified is looked at in each call."""
+    said = annotations.get("return", Any)
+    return said not in _SAYS_NOTHING if type(said) is str else said is not Any and said is not object
+
+
 class Arguments(Mapping[str, Any]):
     """A call's arguments by parameter name, defaults included; bound when first looked at.
 
@@ -73,7 +83,7 @@ class Contract:
         self._function = function
         self._output = output
         self._checks = tuple(checks)
-        self._annotated = annotated and "return" in getattr(function, "__annotations__", {})
+        self._annotated = annotated and _says_something(getattr(function, "__annotations__", {}))
         self._adapter: TypeAdapter[Any] | None = None
         self._abstract: type | None = None
         self._resolved = False
