@@ -115,6 +115,15 @@ def test_a_module_that_is_there_already_gets_it_at_once(live: Runtime, package: 
     assert f"{package}.readers.read_amount" in boundaries()
 
 
+def test_so_do_those_that_have_taken_the_function_from_it(live: Runtime, package: str, declare: Declare) -> None:
+    other = importlib.import_module(f"{package}.other")
+    bare = other.read_amount
+    configured = declare('[boundaries."PKG.readers:read_amount"]\nretry_safe = true')
+    assert other.read_amount("$1,234") == 1234.0
+    configured.remove()
+    assert other.read_amount is bare
+
+
 def test_all_that_can_be_said_in_the_code_can_be_said_in_the_file(
     live: Runtime, package: str, declare: Declare
 ) -> None:

@@ -1,7 +1,7 @@
 """Boundaries around functions that a file names: put on when their module is imported, taken off again on demand.
 
-The service's code stays as it is. A module that is imported already gets them at once; all others when their import
-ends, before anybody can take a function out of them.
+The service's code stays as it is. A module that is imported already gets them at once, and so do those that have
+imported the function from it; all others when their import ends, before anybody can take a function out of them.
 """
 
 from __future__ import annotations
@@ -165,6 +165,9 @@ class ConfiguredBoundaries:
                 bounded = type(before)(bounded)
             setattr(owner, attribute, bounded)
             applied.wrapped.append(_Wrapped(owner, attribute, before, bounded, name))
+            for other, known_as in _taken(before, module):
+                setattr(other, known_as, bounded)
+                applied.wrapped.append(_Wrapped(other, known_as, before, bounded, name))
 
     def _take_off(self, applied: _Applied) -> None:
         for one in applied.wrapped:
@@ -220,6 +223,15 @@ def _find(module: ModuleType, declaration: Declaration) -> Iterator[tuple[Any, s
                 if not isinstance(function, FunctionType) or function.__module__ != module.__name__:
                     continue
             yield owner, name, value
+
+
+def _taken(function: object, home: ModuleType) -> Iterator[tuple[ModuleType, str]]:
+    """Yield where other modules hold a function that they have imported from its own before it had its boundary."""
+    for module in list(sys.modules.values()):
+        if isinstance(module, ModuleType) and module is not home:
+            for name, value in list(vars(module).items()):
+                if value is function:
+                    yield module, name
 
 
 def _options(declaration: Declaration, function: FunctionType) -> dict[str, Any]:
