@@ -1,12 +1,9 @@
 """Celery. Run: opentelemetry-instrument celery --app celery_app worker --pool solo"""
 
-import os
-
 from celery import Celery, Task
 from prices import read_price, read_stock
 
-app = Celery("shop", broker=os.environ.get("BROKER", "memory://"), backend=os.environ.get("BACKEND", "cache+memory://"))
-app.conf.task_always_eager = False
+app = Celery("shop", broker="memory://", backend="cache+memory://")
 
 
 @app.task
