@@ -36,10 +36,13 @@ from typing import Any
 import pydantic_monty
 from budgets import report
 from figures import command_line
+from opentelemetry.sdk.trace import TracerProvider
 
 from healspan.instrumentation import error_boundary
 from healspan.instrumentation.capture import capture
 from healspan.instrumentation.exposure import CallCounter
+from healspan.instrumentation.signals.processors import SpanWatcher
+from healspan.instrumentation.signals.watcher import Watcher
 from healspan.remediation.boundary import FailedCall, Invocation
 from healspan.remediation.fix import Fix, FixDraft, FixState, Match, RiskLevel, Scope, StateChange
 from healspan.remediation.runtime import Runtime, runtime, shut_down
@@ -389,6 +392,32 @@ def adapter_ms(rounds: int, keys: Path) -> dict[str, float]:
     return figures
 
 
+def span_processor_us(rounds: int) -> dict[str, float]:
+    """Pair spans of the SDK with and without our processor, without an exporter: clean ones, and with an exception."""
+    watcher = Watcher()
+    watcher.active = True
+    plain_provider, watched_provider = TracerProvider(), TracerProvider()
+    watched_provider.add_span_processor(SpanWatcher(watcher))
+    error = ValueError("could not convert string to float: 'x'")
+
+    def spans(provider: TracerProvider, *, failing: bool) -> Callable[[Any], None]:
+        tracer = provider.get_tracer("overhead")
+
+        def one(_: object) -> None:
+            span = tracer.start_span("request")
+            if failing:
+                span.record_exception(error)
+            span.end()
+
+        return one
+
+    figures: dict[str, float] = {}
+    for name, failing, calls in (("clean", False, 500), ("exception", True, 50)):
+        pairs = paired(spans(plain_provider, failing=failing), spans(watched_provider, failing=failing), rounds, calls)
+        figures |= added(name, pairs, scale=1e3)
+    return figures
+
+
 def main() -> None:
     """Measure in a data directory of its own and print."""
     parser = command_line(__doc__)
@@ -406,6 +435,7 @@ def main() -> None:
             "tier1_ms": tier1(rounds),
             **installed_repair(rounds),
             **with_many_fixes(pairs, 20_000),
+            "span_processor_us": span_processor_us(pairs),
             "adapter_ms": adapter_ms(rounds // 2, Path(directory)),
         }
         shut_down()

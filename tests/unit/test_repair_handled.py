@@ -424,3 +424,38 @@ def test_an_own_pipeline_lets_everything_through(app: Application) -> None:
         "with pipeline('valuation'):\n    return read(text)",
         before="class pipeline: pass\npipeline.__module__ = 'healspan.instrumentation.pipeline'\n",
     )
+
+
+TRACING = """
+from opentelemetry import trace
+tracer = trace.get_tracer('app')
+class Own(type(tracer)): pass
+own = object.__new__(Own)
+"""
+
+
+@pytest.mark.parametrize(
+    "manager",
+    [
+        "tracer.start_as_current_span('read')",
+        "trace.get_tracer('app').start_as_current_span('read', attributes={'n': 1}) as span",
+        "trace.use_span(trace.INVALID_SPAN)",
+    ],
+)
+def test_spans_record_an_exception_and_let_it_through(app: Application, manager: str) -> None:
+    judge(app, f"with {manager}:\n    return read(text)", before=TRACING)
+
+
+@pytest.mark.parametrize(
+    "manager",
+    [
+        "own.start_as_current_span('read')",
+        "text.start_as_current_span('read')",
+        "text.get_tracer('app').start_as_current_span('read')",
+        "tracer.start_span('read')",
+        "trace.get_tracer_provider().start_as_current_span('read')",
+    ],
+)
+def test_what_only_looks_like_a_span_may_swallow_it(app: Application, manager: str) -> None:
+    with pytest.raises(RepairDeclined, match="may swallow it"):
+        judge(app, f"with {manager}:\n    return read(text)", before=TRACING)

@@ -29,11 +29,11 @@ from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Cause, Incident, InputContext, Pattern, PriorAttempt, Severity
 from healspan.remediation.scrubbing import Scrubber, ScrubSession
 
-__all__ = ["Captured", "capture", "exception_pattern"]
+__all__ = ["MAX_STACK_TRACE", "Captured", "capture", "cut_middle", "exception_pattern"]
 
 _MAX_ARGUMENTS = 24
 _MAX_NAME = 80
-_MAX_STACK_TRACE = 6_000
+MAX_STACK_TRACE = 6_000
 _WORTH_MEASURING = 6_000
 _ARGUMENT_LIMITS = Limits(total=8_192)
 _LOCAL_LIMITS = Limits(total=8_192)
@@ -215,8 +215,12 @@ def _stack_trace(
             lines.append(f"    {record.source_line}")
     simple = error_type.removeprefix("builtins.")
     lines.append(f"{simple}: {message}" if message else simple)
-    text = "\n".join(lines)
-    if len(text) <= _MAX_STACK_TRACE:
+    return cut_middle("\n".join(lines), MAX_STACK_TRACE)
+
+
+def cut_middle(text: str, limit: int) -> str:
+    """Return a traceback whose middle gives way if it is long."""
+    if len(text) <= limit:
         return text
-    half = _MAX_STACK_TRACE // 2
+    half = limit // 2
     return f"{text[:half]}\n  […]\n{text[-half:]}"

@@ -17,6 +17,9 @@ from healspan.instrumentation.capture import capture
 from healspan.instrumentation.contract import Arguments, Contract, compared
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.frames import frame_path
+from healspan.instrumentation.signals.gathering import Place, place_of
+from healspan.instrumentation.signals.watcher import watcher
+from healspan.instrumentation.state import registered_state
 from healspan.remediation.boundary import UNSET, Boundary, ContractResult, FailingFrame
 from healspan.remediation.engine import Healing
 from healspan.remediation.errors import StepInapplicable
@@ -130,6 +133,8 @@ class Failure:
         self._capture(live)
         self.run.note(self._failed(self.incident))
         live.metrics.incident(self.incident)
+        if watcher.active:
+            watcher.captured(_place(self.incident), id(self._wrapper_frame))
         return live.spool.append("incident", self.incident)
 
     def _capture(self, live: Runtime) -> None:
@@ -148,6 +153,7 @@ class Failure:
             capture_locals=self._capture_locals,
             scrubber=live.scrubber,
             resource=live.resource,
+            state=registered_state(),
             partial_output=self._partial_value(),
         )
         self._incident = captured.incident
@@ -379,6 +385,16 @@ async def _landing(event: threading.Event, seconds: float) -> None:
     while not event.is_set() and time.monotonic() < until:
         await asyncio.sleep(look)
         look = min(2 * look, _LAST_LOOK)
+
+
+def _place(incident: Incident) -> Place:
+    innermost = incident.frames[-1] if incident.frames else None
+    return place_of(
+        int(incident.trace_id or "0", 16),
+        incident.error_type,
+        innermost.file if innermost is not None else "",
+        innermost.line if innermost is not None else 0,
+    )
 
 
 def incident_ids(error: BaseException) -> frozenset[str]:

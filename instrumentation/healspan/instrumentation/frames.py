@@ -28,7 +28,7 @@ from healspan.remediation.repair.path import is_own, path_entry
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
 
-__all__ = ["MAX_FRAMES", "CapturedFrame", "FrameReader", "InApp", "Positions", "frame_path"]
+__all__ = ["MAX_FRAMES", "CapturedFrame", "FrameReader", "InApp", "Positions", "frame_path", "is_installed"]
 
 MAX_FRAMES = 30
 MAX_LOCALS = 12
@@ -82,7 +82,7 @@ class InApp(NamedTuple):
         """Whether code of this module and file is in-app."""
         if self.names and any(module == name or module.startswith(f"{name}.") for name in self.names):
             return True
-        return module.partition(".")[0] == self.package and not _is_installed(file)
+        return module.partition(".")[0] == self.package and not is_installed(file)
 
 
 class _Site(NamedTuple):
@@ -259,7 +259,7 @@ def _locals(frame: FrameType, site: _Site, values: ValueReader) -> dict[str, Jso
 
 
 @lru_cache(maxsize=4096)
-def _is_installed(file: str) -> bool:
+def is_installed(file: str) -> bool:
     """Whether a file belongs to the standard library or to an installed package."""
     if file.startswith("<frozen") or any(part in file for part in _INSTALLED):
         return True

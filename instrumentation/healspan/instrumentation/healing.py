@@ -10,6 +10,7 @@ from typing import NamedTuple
 from healspan.instrumentation.background import BeingHealed
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.site import Args, Kwargs, Site, being_healed
+from healspan.instrumentation.telemetry import healing_span, tell_healing_span, tell_of
 from healspan.remediation.driver import drive, drive_async
 from healspan.remediation.engine import Healing
 from healspan.remediation.repair import FiredRepair, Swallowed, resting_fixes, take_fired
@@ -51,8 +52,9 @@ def heal(
     if failure is None:
         return None
     healing: Healing | None = None
-    with _attempting(site, frame, failure):
+    with _attempting(site, frame, failure), healing_span(failure.incident):
         healing = drive(runtime().engine.heal(failure))
+        tell_healing_span(healing)
     return _ended(site, failure, healing, snapshot or (args, kwargs))
 
 
@@ -71,8 +73,9 @@ async def heal_async(
         return None
     failure.asynchronous = True
     healing: Healing | None = None
-    with _attempting(site, frame, failure):
+    with _attempting(site, frame, failure), healing_span(failure.incident):
         healing = await drive_async(runtime().engine.heal(failure))
+        tell_healing_span(healing)
     return _ended(site, failure, healing, snapshot or (args, kwargs))
 
 
@@ -121,6 +124,7 @@ def _ended(site: Site, failure: Failure, healing: Healing | None, call: tuple[Ar
     """Say how it ended; None if the original exception goes on."""
     with internal_error("end"):
         failure.end(runtime(), healing)
+    tell_of(failure.incident, healing)
     if healing is not None and healing.healed:
         return healing
     if site.boundary.mode == "background":

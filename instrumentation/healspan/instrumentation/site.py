@@ -28,7 +28,7 @@ from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import internal_error, report, runtime, start_soon, when_flushing
 
-__all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed"]
+__all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed", "is_attempting"]
 
 logger = logging.getLogger("healspan")
 
@@ -42,6 +42,12 @@ UNSEEN: Any = object()
 
 being_healed: ContextVar[tuple[BeingHealed, ...]] = ContextVar("healspan_being_healed", default=())
 """Boundaries whose failure is being healed in this context: a failure inside the attempt is not healed again."""
+
+
+def is_attempting() -> bool:
+    """Whether what runs in this context is an attempt of ours to heal something."""
+    return any(not one.over for one in being_healed.get())
+
 
 _READ_AHEAD = 1_000
 """Characters of a context key taken before scrubbing, which keeps fewer."""
@@ -187,7 +193,7 @@ class Site:
         # Written out where `internal_error` would do: every good call of a boundary with a contract comes here.
         try:
             verdict = self.contract.verify(result, Arguments(self._signature, args, kwargs))
-            if verdict.valid is False and not runtime().disabled:
+            if verdict.valid is False and not self.boundary.withdrawn and not runtime().disabled:
                 return ContractViolation(f"{self.boundary.name}: {verdict.reason}")
         except Exception as error:
             report("contract", error)
@@ -222,7 +228,7 @@ class Site:
         """Capture a failing call and make its incident durable; None if it must go on untouched."""
         with internal_error("capture"):
             live = runtime()
-            if live.disabled:
+            if live.disabled or self.boundary.withdrawn:
                 return None
             self.boundary.has_contract = self.contract.checkable
             failure = Failure(

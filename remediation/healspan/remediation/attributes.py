@@ -11,6 +11,8 @@ __all__ = [
     "DIAGNOSIS_STATE",
     "FIX_ID",
     "HEALED",
+    "HEAL_SPAN",
+    "INCIDENT_EVENT",
     "INCIDENT_ID",
     "PATTERN",
     "PATTERN_EXACT",
@@ -35,6 +37,10 @@ HEALED: Final = "healspan.healed"
 """True if the call returned a healed value."""
 APPLICATION_OUTCOME: Final = "healspan.outcome"
 """``healed``, ``degraded``, ``escalated`` or ``observed``."""
+HEAL_SPAN: Final = "healspan.heal"
+"""The span around the healing of one failing call; calls that are made again are below it."""
+INCIDENT_EVENT: Final = "healspan.incident"
+"""The log record of a failure that no fix has healed."""
 DIAGNOSE_SPAN: Final = "healspan.diagnose"
 """The span around one question to a model; the SDK's own ``gen_ai`` span is below it."""
 DIAGNOSIS_STATE: Final = "healspan.diagnosis.state"

@@ -35,7 +35,9 @@ __all__ = [
     "Strategy",
     "Tunable",
     "boundaries",
+    "is_withdrawn",
     "register",
+    "withdraw",
 ]
 
 BoundaryMode = Literal["heal", "background", "observe"]
@@ -175,6 +177,8 @@ class Boundary:
     """Why it has this form."""
     doubts: tuple[str, ...] = ()
     """What of the declaration can do nothing, in sentences; ``healspan doctor`` shows them."""
+    withdrawn: bool = False
+    """Whether it was taken off its function: nothing is captured, verified or healed any more."""
     why_unchecked: Callable[[], str | None] = lambda: None
     """Why the declared output is not checked, if it is not; to be asked when the application is imported whole."""
 
@@ -278,6 +282,7 @@ class FailedCall(Protocol):
 
 
 _registry: dict[str, Boundary] = {}
+_withdrawn: set[str] = set()
 
 
 def register(boundary: Boundary) -> None:
@@ -293,6 +298,20 @@ def register(boundary: Boundary) -> None:
             "give one of them another name",
         )
     _registry[boundary.name] = boundary
+    _withdrawn.discard(boundary.name)
+
+
+def withdraw(name: str) -> None:
+    """Forget a boundary that was taken off its function: whoever still holds it calls straight through."""
+    known = _registry.pop(name, None)
+    if known is not None:
+        known.withdrawn = True
+        _withdrawn.add(name)
+
+
+def is_withdrawn(name: str) -> bool:
+    """Whether the boundary of this name was taken off, and none has the name since."""
+    return name in _withdrawn
 
 
 def boundaries() -> dict[str, Boundary]:

@@ -206,9 +206,9 @@ class Metrics:
             if asked.cost_usd is not None:
                 self._cost.labels(self._service, one.model).inc(float(asked.cost_usd))
 
-    def dropped(self, reason: str) -> None:
-        """Count a fact that was dropped."""
-        self._dropped.labels(self._service, reason).inc()
+    def dropped(self, reason: str, number: int = 1) -> None:
+        """Count facts, or signals, that were dropped."""
+        self._dropped.labels(self._service, reason).inc(number)
 
     def internal_error(self, where: str) -> None:
         """Count an error of our own."""

@@ -414,6 +414,13 @@ def switched_off() -> bool:
     return _runtime is not None and _runtime.disabled
 
 
+def serve_again() -> None:
+    """Install what serves anew, since other boundaries are there than before."""
+    live = _runtime
+    if live is not None and not live.disabled:
+        live.serving.serve(live.index.snapshot)
+
+
 def start_soon() -> None:
     """Start the runtime from a thread of its own, so that a good call does not wait for it."""
     global _starting

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from healspan.remediation.boundary import is_withdrawn
 from healspan.remediation.fix import Match
 from healspan.remediation.repair import ActiveRepair, InstallReport, InstallStatus, Repairs, active_repairs
 from healspan.remediation.step import RepairStep
@@ -32,7 +33,12 @@ class Serving:
 
     def serve(self, snapshot: Snapshot) -> None:
         """Take out what no longer serves and put in what does."""
-        wanted = [repair for candidate in snapshot.serving for repair in ahead_of_failure(candidate)]
+        wanted = [
+            repair
+            for candidate in snapshot.serving
+            if not is_withdrawn(candidate.fix.scope.module)
+            for repair in ahead_of_failure(candidate)
+        ]
         self._say(self._repairs.install_exactly(wanted))
 
     def retry(self) -> None:

@@ -125,6 +125,12 @@ class Settings(BaseSettings):
     """Whether boundaries are compiled into their functions where that is safe; read where the application declares
     them, so it has to be in the environment by then. ``healspan doctor`` says which form each one has, and why."""
 
+    config: str = ""
+    """File that declares boundaries; default: ``healspan.toml``, or ``pyproject.toml``, of the working directory."""
+
+    uncaught: bool = False
+    """Whether exceptions that nobody catches are made incidents of too, in an instrumented service."""
+
     # Where things are kept
 
     data_dir: Path = Field(default_factory=_default_data_dir)

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +44,9 @@ AppModules = Annotated[
     ),
 ]
 
+
+_BEFORE_APPLICATION = "healspan.before_application"
+"""Entry points: what has to happen before the application is imported."""
 
 _TELLING = 6
 """Characters of an id from which on it is no chance that something begins so."""
@@ -154,11 +158,14 @@ def import_application(modules: Sequence[str]) -> None:
     """Import modules of the application, which declares its boundaries.
 
     Raises:
-        ConfigurationError: one cannot be imported.
+        ConfigurationError: one cannot be imported, or the file that declares boundaries cannot be used.
     """
     here = str(Path.cwd())
     if modules and here not in sys.path:
         sys.path.insert(0, here)
+    if modules:
+        for entry in entry_points(group=_BEFORE_APPLICATION):
+            entry.load()()
     for name in modules:
         if name.endswith(".py") and ("/" in name or Path(name).is_file()):
             meant = name.removesuffix(".py").removeprefix("./").strip("/").replace("/", ".")

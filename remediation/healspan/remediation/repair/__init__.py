@@ -7,6 +7,7 @@ from healspan.remediation.repair.guard import Probe, current_probe, resting_fixe
 from healspan.remediation.repair.handled import way_unhandled
 from healspan.remediation.repair.operands import failure_at
 from healspan.remediation.repair.path import (
+    calls_under_way,
     is_own,
     path_entry,
     register_boundary,
@@ -31,6 +32,7 @@ __all__ = [
     "RunningCalls",
     "Swallowed",
     "active_repairs",
+    "calls_under_way",
     "current_probe",
     "enclose",
     "enclosed",

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from types import CodeType, FunctionType
 from typing import Any
 
+from opentelemetry.trace import get_tracer
+
 from healspan.remediation.errors import RepairDeclined, StaleFix
 from healspan.remediation.modules import live_module
 from healspan.remediation.repair.find import COMPREHENSIONS, enclosing, find_function, nested_codes, outermost
@@ -25,6 +27,7 @@ from healspan.remediation.repair.managers import (
     instances_let_through,
     made_managers_let_through,
     own_nodes,
+    spans_let_through,
 )
 from healspan.remediation.repair.path import Entry, Way, is_own, path_entry
 from healspan.remediation.repair.source import FunctionNode, FunctionSource, function_source, original_code
@@ -36,6 +39,7 @@ _NEVER_SWALLOW = {
     "builtins": ("open",),
     "contextlib": ("closing", "nullcontext", "redirect_stderr", "redirect_stdout"),
     "decimal": ("localcontext",),
+    "opentelemetry.trace": ("use_span",),
     "os": ("scandir",),
     "tempfile": ("NamedTemporaryFile", "TemporaryDirectory", "TemporaryFile"),
     "threading": ("BoundedSemaphore", "Condition", "Lock", "RLock", "Semaphore"),
@@ -283,6 +287,8 @@ class _Judge:
 
     def _lets_through(self, manager: ast.expr, method: Exit) -> bool:
         if isinstance(manager, ast.Call):
+            if isinstance(manager.func, ast.Attribute) and self._makes_spans(manager.func):
+                return True
             made = self._value(manager.func)
             if is_own(str(getattr(made, "__module__", ""))):
                 return True
@@ -296,6 +302,12 @@ class _Judge:
             )
         value = self._value(manager)
         return value is not None and (type(value) in _LOCKS or instances_let_through(type(value), method))
+
+    def _makes_spans(self, made: ast.Attribute) -> bool:
+        owner = made.value
+        if isinstance(owner, ast.Call):
+            return self._value(owner.func) is get_tracer and made.attr == "start_as_current_span"
+        return spans_let_through(self._value(owner), made.attr)
 
     def _passes(self, generator: FunctionType) -> bool:
         """Whether a context manager's generator lets the exception through at each ``yield``."""

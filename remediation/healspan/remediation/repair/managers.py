@@ -13,10 +13,19 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Literal
 
+from opentelemetry.trace import Tracer
+
 from healspan.remediation.errors import StaleFix
 from healspan.remediation.repair.source import FunctionNode, function_source
 
-__all__ = ["Exit", "class_attribute", "instances_let_through", "made_managers_let_through", "own_nodes"]
+__all__ = [
+    "Exit",
+    "class_attribute",
+    "instances_let_through",
+    "made_managers_let_through",
+    "own_nodes",
+    "spans_let_through",
+]
 
 Exit = Literal["__exit__", "__aexit__"]
 
@@ -69,6 +78,20 @@ def made_managers_let_through(maker: object, method: Exit, passes: Callable[[Fun
         generator = cell.cell_contents
         return is_async == (method == "__aexit__") and isinstance(generator, FunctionType) and passes(generator)
     return False
+
+
+def spans_let_through(tracer: object, method: str) -> bool:
+    """Whether a method of an object makes spans of OpenTelemetry, which record an exception and let it go on.
+
+    It has to be OpenTelemetry's own, on a tracer of its own: neither is patched nor of another class.
+    """
+    found = _of_class(type(tracer), method)
+    return (
+        method == "start_as_current_span"
+        and isinstance(tracer, Tracer)
+        and type(tracer).__module__.startswith("opentelemetry.")
+        and str(getattr(found, "__module__", "")).startswith("opentelemetry.")
+    )
 
 
 def class_attribute(owner: type, name: str) -> object:

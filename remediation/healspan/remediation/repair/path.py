@@ -26,6 +26,7 @@ __all__ = [
     "Way",
     "boundary_frame",
     "calls_of",
+    "calls_under_way",
     "is_own",
     "path_entry",
     "register_boundary",
@@ -208,6 +209,18 @@ def way_down(frame: FrameType | None, block: CodeType | None) -> tuple[FramePath
         healing = id(code) in _hook_ids
         frame = frame.f_back
     return (), tuple(calls)
+
+
+def calls_under_way(frame: FrameType | None) -> tuple[int, ...]:
+    """Return the calls of boundaries on the stack, from a frame upwards, each by the id of its boundary's frame."""
+    calls: list[int] = []
+    for _ in range(_HIGHEST):
+        if frame is None:
+            break
+        if _known(frame.f_code) is not None:
+            calls.append(id(frame))
+        frame = frame.f_back
+    return tuple(calls)
 
 
 def forget_lines() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.cli.checks.check import Check
-from healspan.remediation.cli.checks.declared import check_boundaries
+from healspan.remediation.cli.checks.declared import check_boundaries, check_configuration
 from healspan.remediation.cli.checks.environment import (
     SettingLine,
     check_claude,
@@ -38,6 +39,7 @@ def run_checks(
         yield from check_store(settings, boundaries)
     else:
         yield Check(name="data directory", status="problem", detail=unusable)
+    yield from check_configuration(settings, Path.cwd(), boundaries)
     yield from check_boundaries(boundaries)
     yield from check_extras()
     yield from check_sandbox(settings)

@@ -1,14 +1,19 @@
-"""Checks of the boundaries an application has declared."""
+"""Checks of the boundaries that an application has declared, in its code or in a file."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.cli.checks.check import Check
+from healspan.remediation.declaration import find_configuration, read_declarations
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.settings import Settings
 
-__all__ = ["check_boundaries"]
+__all__ = ["check_boundaries", "check_configuration"]
 
 _FORMS = {"compiled": "compiled into its function", "wrapper": "in a wrapper"}
 
@@ -53,6 +58,29 @@ def check_boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
                 name="boundary",
                 status="note",
                 detail=f"{boundary.name} declares no contract, so no verdict on its fixes can be complete; {remedy}",
+            )
+
+
+def check_configuration(settings: Settings, directory: Path, boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
+    """Check the file that declares boundaries; with the application imported also what came of each."""
+    try:
+        path = find_configuration(directory, settings.config)
+        declared = () if path is None else read_declarations(path)
+    except ConfigurationError as error:
+        yield Check(name="configuration", status="problem", detail=str(error))
+        return
+    if path is None:
+        return
+    told = f"{path} declares {len(declared)} boundar{'y' if len(declared) == 1 else 'ies'}"
+    yield Check(name="configuration", status="ok", detail=told)
+    targets = {boundary.target for boundary in boundaries.values()}
+    for one in declared:
+        if boundaries and not any(fnmatchcase(target, one.target) for target in targets):
+            yield Check(
+                name="configuration",
+                status="warning",
+                detail=f"{one.target} has no boundary: its module was not imported (give it by --app), or it names no "
+                "function there",
             )
 
 

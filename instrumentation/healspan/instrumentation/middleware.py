@@ -1,0 +1,113 @@
+"""A pipeline per request: what fails in one of its boundaries, and what a fix in another one may have broken."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from healspan.instrumentation.pipeline import pipeline
+
+__all__ = ["AsgiPipeline", "WsgiPipeline"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+Environ = dict[str, Any]
+WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+class AsgiPipeline:
+    """Opens a pipeline around each HTTP request and WebSocket of an ASGI application.
+
+    Args:
+        app: the application.
+        name: of the pipeline.
+        context: low-cardinality context keys from the scope; default: the method, since paths hold ids.
+    """
+
+    def __init__(
+        self,
+        app: AsgiApplication,
+        name: str = "request",
+        context: Callable[[Scope], Mapping[str, str]] | None = None,
+    ) -> None:
+        self.app = app
+        self._name = name
+        self._context = context or (lambda scope: {"method": str(scope.get("method", "WEBSOCKET"))})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; what is no request (the application's start and end) passes by."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        with pipeline(self._name, context=self._context(scope)):
+            await self.app(scope, receive, send)
+
+
+class WsgiPipeline:
+    """Opens a pipeline around each request of a WSGI application, until its body was sent.
+
+    Args:
+        app: the application.
+        name: of the pipeline.
+        context: low-cardinality context keys from the environ; default: the method.
+    """
+
+    def __init__(
+        self,
+        app: WsgiApplication,
+        name: str = "request",
+        context: Callable[[Environ], Mapping[str, str]] | None = None,
+    ) -> None:
+        self.app = app
+        self._name = name
+        self._context = context or (lambda environ: {"method": str(environ.get("REQUEST_METHOD", ""))})
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request."""
+        run = pipeline(self._name, context=self._context(environ))
+        run.__enter__()
+        try:
+            body = self.app(environ, start_response)
+        except BaseException as error:
+            run.__exit__(type(error), error, error.__traceback__)
+            raise
+        return _Body(body, run)
+
+
+class _Body:
+    """The parts of an answer; the run ends when a server closes it, as it has to."""
+
+    def __init__(self, body: Iterable[bytes], run: pipeline) -> None:
+        self._body = body
+        self._parts = iter(body)
+        self._run = run
+        self._error: BaseException | None = None
+        self._over = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._parts)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def close(self) -> None:
+        """Close the answer, and end the run."""
+        if self._over:
+            return
+        self._over = True
+        try:
+            getattr(self._body, "close", lambda: None)()
+        except BaseException as closing:
+            self._error = self._error or closing
+            raise
+        finally:
+            left = self._error
+            self._run.__exit__(None if left is None else type(left), left, None if left is None else left.__traceback__)

@@ -1,0 +1,103 @@
+"""The processors that OpenTelemetry calls, inside the application's request: no exception of ours leaves them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
+
+from healspan.instrumentation.signals.signal import Span, signal_of
+from healspan.instrumentation.signals.watcher import Watcher
+from healspan.instrumentation.site import is_attempting
+from healspan.remediation.attributes import SPAN_ATTRIBUTES
+from healspan.remediation.repair import calls_under_way
+from healspan.remediation.runtime import report
+
+__all__ = ["LogWatcher", "SpanWatcher"]
+
+_OWN = "healspan"
+"""Spans and records of ours begin with it: failures of healing are no failures of the service."""
+
+
+class SpanWatcher(SpanProcessor):
+    """Takes the exceptions that spans have recorded when they end."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Look for exceptions; a span without events costs one look."""
+        if not self._watcher.active:
+            return
+        try:
+            events = span.events
+            if events:
+                self._look(span, events)
+        except Exception as error:
+            report("signals", error)
+
+    def _look(self, span: ReadableSpan, events: Sequence[Event]) -> None:
+        told = [event for event in events if event.name == "exception"]
+        scope = span.instrumentation_scope
+        if not told or is_attempting() or (scope is not None and scope.name.startswith(_OWN)):
+            return
+        context, attributes = span.context, span.attributes or {}
+        if context is None:
+            return
+        known = Span(
+            name=span.name,
+            parent_id=span.parent.span_id if span.parent is not None else 0,
+            started=span.start_time or 0,
+            ended=span.end_time or 0,
+            attributes={key: attributes[key] for key in SPAN_ATTRIBUTES if key in attributes},
+        )
+        calls = calls_under_way(sys._getframe(1))
+        for event in told:
+            signal = signal_of(
+                event.attributes,
+                trace_id=context.trace_id,
+                span_id=context.span_id,
+                span=known,
+                at=event.timestamp / 1e9,
+                calls=calls,
+            )
+            if signal is not None:
+                self._watcher.take(signal)
+
+
+class LogWatcher(LogRecordProcessor):
+    """Takes the exceptions that log records carry."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Look for an exception."""
+        if not self._watcher.active:
+            return
+        try:
+            record, scope = log_record.log_record, log_record.instrumentation_scope
+            if not record.attributes or (scope is not None and scope.name.startswith(_OWN)):
+                return
+            signal = signal_of(
+                record.attributes,
+                trace_id=record.trace_id or 0,
+                span_id=record.span_id or 0,
+                span=None,
+                at=(record.timestamp or record.observed_timestamp or time.time_ns()) / 1e9,
+                calls=calls_under_way(sys._getframe(1)),
+            )
+            if signal is not None and not is_attempting():
+                self._watcher.take(signal)
+        except Exception as error:
+            report("signals", error)
+
+    def shutdown(self) -> None:
+        """Nothing is held."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the SDK's signature
+        """Nothing is held."""
+        return True

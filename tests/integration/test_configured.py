@@ -1,0 +1,292 @@
+"""Boundaries that a file declares: found, put on at the import, taken off, changed while the service runs."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tests.observe import facts
+
+from healspan.instrumentation import error_boundary
+from healspan.instrumentation.configured import ConfiguredBoundaries
+from healspan.remediation.boundary import boundaries
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.runtime import Runtime
+
+READERS = """
+import dataclasses
+
+@dataclasses.dataclass
+class Row:
+    kind: str
+    cells: dict
+
+def read_amount(text: str) -> float:
+    return float(text)
+
+def read_row(row, *, strict=False):
+    return float(row.cells["net"])
+
+async def read_later(text):
+    return float(text)
+
+def is_positive(result, arguments):
+    return result > 0
+
+ONE = 1.0
+not_a_function = 7
+
+class Reader:
+    def read(self, text): return float(text)
+    @staticmethod
+    def static(text): return float(text)
+    @classmethod
+    def of(cls, text): return float(text)
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A package of an application that is not imported yet; its name is nobody else's."""
+    name = f"configured_{abs(hash(tmp_path)) % 10**9}"
+    folder = tmp_path / "code" / name
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "readers.py").write_text(READERS)
+    (folder / "other.py").write_text(
+        f"from {name}.readers import read_amount\ndef read_more(text): return float(text)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    yield name
+    for module in [one for one in sys.modules if one.startswith(name)]:
+        del sys.modules[module]
+
+
+@pytest.fixture
+def declare(tmp_path: Path, package: str) -> Iterator[Callable[[str], ConfiguredBoundaries]]:
+    made: list[ConfiguredBoundaries] = []
+
+    def write(text: str) -> ConfiguredBoundaries:
+        path = tmp_path / "healspan.toml"
+        path.write_text(textwrap.dedent(text).replace("PKG", package))
+        if not made:
+            made.append(ConfiguredBoundaries(path))
+        made[0].apply()
+        return made[0]
+
+    yield write
+    for one in made:
+        one.remove()
+
+
+Declare = Callable[[str], ConfiguredBoundaries]
+
+
+def readers(package: str) -> ModuleType:
+    return importlib.import_module(f"{package}.readers")
+
+
+def test_a_function_has_its_boundary_when_its_module_is_imported(live: Runtime, package: str, declare: Declare) -> None:
+    declare(
+        """
+        [boundaries."PKG.readers:read_amount"]
+        name = "amount"
+        retry_safe = true
+        """
+    )
+    assert f"{package}.readers" not in sys.modules, "declaring imports nothing"
+    other = importlib.import_module(f"{package}.other")
+    assert other.read_amount("$1,234") == 1234.0, "also for those who have taken it from its module"
+    [one] = facts(live)
+    assert (one.incident.module, one.incident.target) == ("amount", f"{package}.readers:read_amount")
+
+
+def test_a_module_that_is_there_already_gets_it_at_once(live: Runtime, package: str, declare: Declare) -> None:
+    module = readers(package)
+    declare('[boundaries."PKG.readers:read_amount"]\nretry_safe = true')
+    assert module.read_amount("$1,234") == 1234.0
+    assert f"{package}.readers.read_amount" in boundaries()
+
+
+def test_so_do_those_that_have_taken_the_function_from_it(live: Runtime, package: str, declare: Declare) -> None:
+    other = importlib.import_module(f"{package}.other")
+    bare = other.read_amount
+    configured = declare('[boundaries."PKG.readers:read_amount"]\nretry_safe = true')
+    assert other.read_amount("$1,234") == 1234.0
+    configured.remove()
+    assert other.read_amount is bare
+
+
+def test_all_that_can_be_said_in_the_code_can_be_said_in_the_file(
+    live: Runtime, package: str, declare: Declare
+) -> None:
+    declare(
+        """
+        [boundaries."PKG.readers:read_row"]
+        name = "row"
+        output = "builtins:float"
+        checks = ["PKG.readers:is_positive"]
+        retry_safe = "snapshot"
+        context = { kind = "row.kind", net = "row.cells['net']", strict = "strict" }
+        fallback = "PKG.readers:ONE"
+        mode = "heal"
+        capture_locals = true
+        partial_output = "row"
+        in_app = ["somewhere"]
+        golden = 0.5
+        tunable = { strict = { one_of = [true, false] } }
+        """
+    )
+    module = readers(package)
+    boundary = module.read_row.boundary
+    assert (boundary.name, boundary.retry_safe, boundary.has_checks, boundary.fallback) == (
+        "row",
+        "snapshot",
+        True,
+        1.0,
+    )
+    assert boundary.tunable["strict"].holds(True)
+    assert module.read_row(module.Row("10-K", {"net": "n/a"})) == 1.0
+    [one] = facts(live)
+    assert one.incident.context_keys == {"kind": "10-K", "net": "n/a", "strict": "False"}
+
+
+def test_methods_of_every_kind(live: Runtime, package: str, declare: Declare) -> None:
+    declare(
+        "\n".join(f'[boundaries."PKG.readers:Reader.{name}"]\nretry_safe = true' for name in ("read", "static", "of"))
+    )
+    reader = readers(package).Reader()
+    assert [reader.read("$1"), reader.static("$2"), type(reader).static("$3"), reader.of("$4")] == [1.0, 2.0, 3.0, 4.0]
+    # The one of `static` may have been installed by its second call, which is then repaired before it fails.
+    told = {one.incident.module for one in facts(live)}
+    assert told == {f"{package}.readers.Reader.{name}" for name in ("read", "static", "of")}
+
+
+@pytest.mark.usefixtures("live")
+def test_a_pattern_takes_the_functions_of_the_modules_it_matches(package: str, declare: Declare) -> None:
+    declare('[boundaries."PKG.*:read_*"]\nretry_safe = true')
+    module, other = readers(package), importlib.import_module(f"{package}.other")
+    ours = {name for name in boundaries() if name.startswith(package)}
+    assert ours == {
+        f"{package}.readers.read_amount",
+        f"{package}.readers.read_row",
+        f"{package}.readers.read_later",
+        f"{package}.other.read_more",
+    }
+    assert other.read_amount is module.read_amount
+    assert not hasattr(module.is_positive, "boundary")
+
+
+@pytest.mark.usefixtures("live")
+def test_taken_off_everything_is_as_it_was(package: str, declare: Declare) -> None:
+    module = readers(package)
+    before = {**vars(module)}, {**vars(module.Reader)}
+    configured = declare('[boundaries."PKG.*:*"]\n[boundaries."PKG.*:Reader.*"]')
+    assert vars(module)["read_amount"] is not before[0]["read_amount"]
+    configured.remove()
+    assert (dict(vars(module)), dict(vars(module.Reader))) == before
+    assert not [name for name in boundaries() if name.startswith(package)]
+    assert not [one for one in sys.meta_path if type(one).__module__.startswith("healspan")]
+
+
+def test_whoever_holds_the_function_calls_it_straight_through_and_no_repair_acts(
+    live: Runtime,
+    package: str,
+    declare: Declare,
+) -> None:
+    configured = declare(
+        '[boundaries."PKG.readers:read_amount"]\nretry_safe = true\nchecks = ["PKG.readers:is_positive"]'
+    )
+    held = readers(package).read_amount
+    assert [held("$1"), held("$2")] == [1.0, 2.0]
+    configured.remove()
+    with pytest.raises(ValueError, match="could not"):
+        held("$3")
+    assert held("-1") == -1.0, "nothing is verified"
+    assert len(facts(live)) == 1
+    declare('[boundaries."PKG.readers:read_amount"]\nretry_safe = true')
+    assert readers(package).read_amount("$4") == 4.0
+
+
+@pytest.mark.usefixtures("live")
+def test_what_somebody_else_has_put_there_since_stays(package: str, declare: Declare) -> None:
+    module = readers(package)
+    configured = declare('[boundaries."PKG.readers:read_amount"]')
+    module.read_amount = float
+    configured.remove()
+    assert module.read_amount is float
+
+
+@pytest.mark.usefixtures("live")
+def test_a_changed_file_changes_what_is_in_force_and_a_broken_one_nothing(
+    package: str,
+    declare: Declare,
+    tmp_path: Path,
+) -> None:
+    module = readers(package)
+    configured = declare(
+        '[boundaries."PKG.readers:read_amount"]\nmode = "observe"\n[boundaries."PKG.readers:read_row"]'
+    )
+    row = module.read_row
+    declare('[boundaries."PKG.readers:read_amount"]\nmode = "heal"\n[boundaries."PKG.readers:read_row"]')
+    assert module.read_amount.boundary.mode == "heal"
+    assert module.read_row is row, "what did not change is not touched"
+    (tmp_path / "healspan.toml").write_text("[boundaries")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        configured.apply()
+    assert module.read_amount.boundary.mode == "heal"
+    declare("")
+    assert not hasattr(module.read_amount, "boundary")
+    assert not hasattr(module.read_row, "boundary")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[boundaries."PKG.readers:nothing"]', "names no function of this module"),
+        ('[boundaries."PKG.readers:not_a_function"]', "names a int, and boundaries stand around functions"),
+        ('[boundaries."PKG.readers:read_amount"]\noutput = "PKG.readers:Rows"', "correct the reference"),
+        ('[boundaries."PKG.readers:read_amount"]\nchecks = ["PKG.none:x"]', "ModuleNotFoundError"),
+        ('[boundaries."PKG.readers:read_amount"]\ncontext = { a = "row.kind" }', "the parameters are text"),
+        ('[boundaries."PKG.readers:read_amount"]\nname = "taken_by_code"', "second boundary named 'taken_by_code'"),
+    ],
+)
+@pytest.mark.usefixtures("live")
+def test_what_does_not_fit_is_said_and_the_service_has_its_function(
+    package: str,
+    declare: Declare,
+    caplog: pytest.LogCaptureFixture,
+    text: str,
+    words: str,
+) -> None:
+    error_boundary("taken_by_code")(lambda: None)
+    declare(text)
+    with caplog.at_level(logging.WARNING, "healspan"):
+        assert readers(package).read_amount("1") == 1.0
+    [told] = [record.getMessage() for record in caplog.records if record.name == "healspan"]
+    assert words in told
+
+
+@pytest.mark.usefixtures("live")
+def test_threads_that_import_at_once_get_one_boundary_and_no_deadlock(package: str, declare: Declare) -> None:
+    declare('[boundaries."PKG.*:read_*"]\nchecks = ["PKG.readers:is_positive"]')
+    begin = threading.Barrier(8)
+
+    def bring(name: str) -> None:
+        begin.wait(20)
+        importlib.import_module(f"{package}.{name}")
+
+    threads = [threading.Thread(target=bring, args=(("readers", "other")[n % 2],), daemon=True) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+    assert hasattr(readers(package).read_amount, "boundary")

@@ -1,0 +1,84 @@
+"""Reading the file that declares boundaries: what it may say, and what is said of what it must not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from healspan.remediation.declaration import ValuePath, find_configuration, read_declarations
+from healspan.remediation.errors import ConfigurationError
+
+
+def write(folder: Path, text: str, name: str = "healspan.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_both_files_say_the_same(tmp_path: Path) -> None:
+    text = '[{}boundaries."app.x:read"]\nname = "read"\nretry_safe = true\n'
+    own = read_declarations(write(tmp_path, text.format("")))
+    projects = read_declarations(write(tmp_path, text.format("tool.healspan."), "pyproject.toml"))
+    assert own == projects
+    assert (own[0].module, own[0].qualname, own[0].is_pattern) == ("app.x", "read", False)
+
+
+def test_the_file_of_healspan_comes_first_and_one_without_boundaries_does_not_count(tmp_path: Path) -> None:
+    assert find_configuration(tmp_path) is None
+    project = write(tmp_path, "[project]\nname = 'x'\n", "pyproject.toml")
+    assert find_configuration(tmp_path) is None
+    project.write_text('[tool.healspan.boundaries."app:f"]')
+    assert find_configuration(tmp_path) == project
+    own = write(tmp_path, '[boundaries."app:f"]')
+    assert find_configuration(tmp_path) == own
+    assert find_configuration(tmp_path, str(project)) == project
+    with pytest.raises(ConfigurationError, match="there is no such file"):
+        find_configuration(tmp_path, str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("boundaries = 3", "is no table"),
+        ("[boundaries]\nx = 3", "is no table"),
+        ('[boundaries."app.x"]', "a target is package.module:function"),
+        ('[boundaries."app.x:f"]\nretry = true', "there are name, output, checks, retry_safe"),
+        ('[boundaries."app.x:f"]\nretry_safe = "yes"', "retry_safe"),
+        ('[boundaries."app.x:f"]\noutput = "Row"', "name it as package.module:Name"),
+        ('[boundaries."app.x:f"]\nchecks = ["ok"]', "name it as package.module:Name"),
+        ('[boundaries."app.x:f"]\nmode = "fix"', "mode"),
+        ('[boundaries."app.x:f"]\ngolden = 2', "golden"),
+        ('[boundaries."app.x:f"]\ncontext = { a = "open(x)" }', "is not a parameter with attributes and items"),
+        ('[boundaries."app.x:f"]\ntunable = { a = { between = [1, 2], one_of = [1] } }', "give either between"),
+        ('[boundaries."app.x:f*"]\nname = "f"', "so it can have no name"),
+        ('[boundaries."app.x:f"]\nname = "a"\n[boundaries."app.x:g"]\nname = "a"', "two boundaries are named 'a'"),
+        ("[boundaries", "cannot be read"),
+        ('"\\ud800"', "cannot be read"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_key(tmp_path: Path, text: str, words: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigurationError) as refused:
+        read_declarations(path)
+    assert words in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+def test_a_value_is_found_by_attributes_and_items() -> None:
+    row = type("Row", (), {"cells": {"net": [7, 8]}})()
+    path = ValuePath.parse("row.cells['net'][1]")
+    assert path.value({"row": row}) == 8
+    assert ValuePath.parse("text").value({"text": "x"}) == "x"
+
+
+@given(st.text(max_size=40) | st.from_regex(r"[a-z]+(\.[a-z_]+|\[('[a-z]'|-?\d)\]|\(\)|\+[a-z]){0,6}", fullmatch=True))
+def test_an_expression_is_read_or_refused_and_runs_nothing(text: str) -> None:
+    try:
+        path = ValuePath.parse(text)
+    except ValueError:
+        return
+    assert path.parameter.isidentifier()
+    assert all(kind in {"attribute", "item"} and not str(key).startswith("__") for kind, key in path.steps)
