@@ -1,0 +1,110 @@
+"""A pipeline per request, for ASGI and WSGI applications."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+from tests.observe import facts
+
+from healspan.instrumentation import error_boundary
+from healspan.instrumentation.middleware import AsgiPipeline, WsgiPipeline
+from healspan.remediation.run import current_run
+from healspan.remediation.runtime import Runtime
+
+
+@error_boundary("middleware_amount")
+def amount(text: str) -> float:
+    return float(text)
+
+
+class Closing:
+    """A body that says when it was closed, and in which run each part was made."""
+
+    def __init__(self, parts: Iterable[str]) -> None:
+        self.parts = iter(parts)
+        self.runs: list[str | None] = []
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        run = current_run.get()
+        self.runs.append(None if run is None else run.pipeline)
+        return str(amount(next(self.parts))).encode()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def serve(app: Any, method: str = "GET") -> list[bytes]:
+    """As a WSGI server does: all parts, then close, whatever happens."""
+    body = app({"REQUEST_METHOD": method}, lambda *_: None)
+    try:
+        return list(body)
+    finally:
+        body.close()
+
+
+def test_a_wsgi_answer_is_one_run_until_it_is_closed(live: Runtime) -> None:
+    body = Closing(["1", "2"])
+    assert serve(WsgiPipeline(lambda environ, start: body, "shop")) == [b"1.0", b"2.0"]
+    assert (body.runs, body.closed) == (["shop"] * 3, 1)
+    assert current_run.get() is None
+
+
+@pytest.mark.parametrize("where", ["application", "body"])
+def test_what_a_wsgi_application_raises_leaves_and_ends_the_run(live: Runtime, where: str) -> None:
+    def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        return [str(amount("x")).encode()] if where == "application" else Closing(["x"])
+
+    with pytest.raises(ValueError, match="could not"):
+        serve(WsgiPipeline(app))
+    [one] = facts(live)
+    assert (one.incident.pipeline, one.incident.context_keys) == ("request", {})
+    assert current_run.get() is None
+
+
+def test_closed_twice_it_ends_once(live: Runtime) -> None:
+    body: Any = WsgiPipeline(lambda environ, start: [b"x"])({}, lambda *_: None)
+    body.close()
+    body.close()
+    assert current_run.get() is None
+
+
+def call(app: Any, scope: dict[str, Any]) -> None:
+    async def receive() -> dict[str, Any]:
+        return {}
+
+    async def send(message: Any) -> None: ...
+
+    asyncio.run(app(scope, receive, send))
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("http", "request"), ("websocket", "request"), ("lifespan", None)])
+def test_an_asgi_request_is_one_run_and_the_application_s_start_is_none(
+    live: Runtime,
+    kind: str,
+    expected: str | None,
+) -> None:
+    seen: list[str | None] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        run = current_run.get()
+        seen.append(None if run is None else run.pipeline)
+
+    call(AsgiPipeline(app), {"type": kind, "method": "GET"})
+    assert seen == [expected]
+
+
+def test_what_an_asgi_application_raises_leaves(live: Runtime) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        amount("x")
+
+    with pytest.raises(ValueError, match="could not"):
+        call(AsgiPipeline(app, "shop", lambda scope: {"tenant": "a"}), {"type": "http"})
+    [one] = facts(live)
+    assert one.incident.pipeline == "shop"
