@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
+from healspan.remediation.acted import heal_of, kept_from_happening
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.engine import Engine
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixState
 from healspan.remediation.golden import Exchange
-from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.judging import judge_plans, judge_run
 from healspan.remediation.later import Later
@@ -30,8 +30,8 @@ from healspan.remediation.outcome import Exposure
 from healspan.remediation.probation import Probation
 from healspan.remediation.record import Record
 from healspan.remediation.regression import NoRegression, judgement_of
-from healspan.remediation.repair import FiredRepair, Repairs, way_down
-from healspan.remediation.run import Applied, Failed, Heal, Run
+from healspan.remediation.repair import FiredRepair, Repairs
+from healspan.remediation.run import Applied, Run
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.second_tier import SecondTier
@@ -280,11 +280,11 @@ class Runtime:
                 valid_output=valid,
                 context_keys=context,
                 elapsed_ms=nanoseconds / 1e6,
-                instead_of=None if run is None else _kept_from_happening(run, fix_id, boundary, mine, frame),
+                instead_of=None if run is None else kept_from_happening(run, fix_id, boundary, mine, frame),
             )
             if run is not None:
                 run.applied(applied)
-                run.heals.append(_heal(applied, mine))
+                run.heals.append(heal_of(applied, mine))
             else:
                 own = own or Run(None, context_keys=context_keys)
                 own.applied(applied)
@@ -335,38 +335,6 @@ class Runtime:
                 self.exchange.exchange()
             with internal_error("compare"):
                 self.second_tier.catch_up()
-
-
-def _kept_from_happening(
-    run: Run,
-    fix_id: str,
-    boundary: str,
-    mine: Sequence[FiredRepair],
-    frame: FrameType | None,
-) -> Failed | None:
-    """Say what would have left the boundary; once for each of a run, since a repaired call must cost microseconds."""
-    if frame is None or run.has_acted(fix_id, boundary):
-        return None
-    step = next(one.step for one in mine if one.fix_id == fix_id)
-    way, within = way_down(frame.f_back, run.opened_in)
-    return Failed("", boundary, error_type=step.error_type, call=id(frame), within=within, way=way)
-
-
-def _heal(applied: Applied, mine: Sequence[FiredRepair]) -> Heal:
-    """Say of a call what an installed repair did before any exception left the function."""
-    step = next(one.step for one in mine if one.fix_id == applied.fix_id)
-    return Heal(
-        boundary=applied.boundary,
-        outcome=IncidentStatus.HEALED if applied.resolved else IncidentStatus.ESCALATED,
-        tier=Tier.KNOWN_FIX,
-        fix_id=applied.fix_id,
-        steps=("repair",),
-        error_type=step.error_type,
-        error_id=None,
-        elapsed_ms=applied.elapsed_ms,
-        diagnosed=False,
-        reason="" if applied.resolved else "the call failed, or its result broke the contract, all the same",
-    )
 
 
 _takers: list[Callable[[], list[Exposure]]] = []
