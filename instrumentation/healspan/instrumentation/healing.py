@@ -10,6 +10,7 @@ from typing import NamedTuple
 from healspan.instrumentation.background import BeingHealed
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.site import Args, Kwargs, Site, being_healed
+from healspan.instrumentation.storm import raised_at
 from healspan.instrumentation.telemetry import healing_span, tell_healing_span, tell_of
 from healspan.remediation.driver import drive, drive_async
 from healspan.remediation.engine import Healing
@@ -127,6 +128,7 @@ def _ended(site: Site, failure: Failure, healing: Healing | None, call: tuple[Ar
     tell_of(failure.incident, healing)
     if healing is not None and healing.healed:
         return healing
+    site.storm.ended(raised_at(failure.error), failure.incident.pattern)
     if site.boundary.mode == "background":
         site.background.look(failure, *call)
     return None

@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from types import FrameType, FunctionType
 from typing import Any, Literal
 
+from opentelemetry.trace import get_current_span
+
 from healspan.instrumentation.background import Background, BeingHealed, copied
 from healspan.instrumentation.begun import beginning, begun_fallback
 from healspan.instrumentation.contract import Arguments, Check, Contract, compared
@@ -21,12 +23,16 @@ from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
+from healspan.instrumentation.signals.gathering import place_of
+from healspan.instrumentation.signals.watcher import watcher
+from healspan.instrumentation.storm import Place, Storm, raised_at
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.incident import Pattern
 from healspan.remediation.modules import importable_name
 from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
-from healspan.remediation.runtime import internal_error, report, runtime, start_soon, when_flushing
+from healspan.remediation.runtime import Runtime, internal_error, report, runtime, start_soon, when_flushing
 
 __all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed", "is_attempting"]
 
@@ -87,6 +93,7 @@ class Site:
                 "output or checks on a boundary around the function that consumes it",
             )
         self.contract = Contract(function, output, checks, annotated=self._begin is None)
+        self.storm = Storm()
         self.counter = CallCounter(name)
         self.boundary = Boundary(
             name=name,
@@ -230,6 +237,17 @@ class Site:
             live = runtime()
             if live.disabled or self.boundary.withdrawn:
                 return None
+            place = raised_at(error)
+            pattern = self.storm.passes_over(
+                place,
+                live.index,
+                self.boundary.name,
+                lambda: live.scrubber.scrub_context(self.keys(args, kwargs)),
+                rate=live.settings.same_failures_per_second,
+            )
+            if pattern is not None:
+                self._pass_over(live, place, pattern, frame)
+                return None
             self.boundary.has_contract = self.contract.checkable
             failure = Failure(
                 self.boundary,
@@ -252,6 +270,17 @@ class Site:
             elif failure.record(live):
                 return failure
         return None
+
+    def _pass_over(self, live: Runtime, place: Place | None, pattern: Pattern, frame: FrameType) -> None:
+        """Let a failure of a storm go on; its run learns of it, and so does who would take its signals for another."""
+        live.metrics.dropped("storm")
+        run = current_run.get()
+        if run is not None:
+            run.failed(pattern.exact, self.boundary.name)
+        if watcher.active and place is not None:
+            context = get_current_span().get_span_context()
+            name = place.error_type.__qualname__
+            watcher.captured(place_of(context.trace_id, name, place.code.co_filename, place.line), id(frame))
 
     def settle(
         self,

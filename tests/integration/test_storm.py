@@ -1,0 +1,116 @@
+"""A storm of equal failures: some are dealt with in full, the rest goes on as it would have, and is counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import REGISTRY
+from tests.observe import facts
+
+from healspan.instrumentation import HealspanInstrumentor, error_boundary, pipeline
+from healspan.instrumentation.signals.watcher import watcher
+from healspan.instrumentation.storm import Storm
+from healspan.remediation.runtime import Runtime, runtime
+
+
+@error_boundary("storm_amount", retry_safe=True)
+def amount(text: str) -> float:
+    return float(text)
+
+
+@error_boundary("storm_other")
+def other(text: str) -> float:
+    return {}[text] if text == "missing" else float(text)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Time that stands still unless a test lets it pass: ten failures at once, four a second."""
+    monkeypatch.setenv("HEALSPAN_SAME_FAILURES_PER_SECOND", "4")
+    made = Clock()
+    for bounded in (amount, other):
+        monkeypatch.setattr(site_of(bounded), "storm", Storm(made))
+    return made
+
+
+def site_of(bounded: Any) -> Any:
+    from tests.bounded import held_by
+
+    return held_by(bounded, "BoundaryHook")._site
+
+
+def dropped() -> float:
+    return REGISTRY.get_sample_value("healspan_dropped_total", {"service": "unknown_service", "reason": "storm"}) or 0.0
+
+
+def fail(function: Any, times: int, text: str = "no number") -> None:
+    for _ in range(times):
+        with pytest.raises((ValueError, KeyError)):
+            function(text)
+
+
+def test_some_are_dealt_with_the_rest_is_counted_and_all_go_on(clock: Clock) -> None:
+    live, before = runtime(), dropped()
+    fail(other, 60)
+    assert len(facts(live)) == 11, "the first, and ten at once"
+    assert dropped() - before == 49
+    clock.now = 1.0
+    fail(other, 60)
+    assert len(facts(live)) == 15, "and four a second"
+
+
+def test_another_place_or_type_is_another_failure(clock: Clock) -> None:
+    fail(other, 30)
+    fail(other, 1, "missing")
+    assert [one.incident.error_type for one in facts(runtime())].count("builtins.KeyError") == 1
+
+
+def test_as_soon_as_a_fix_serves_none_is_passed_over(clock: Clock) -> None:
+    fail(amount, 30)
+    with pytest.raises(ValueError, match="could not"):
+        amount("$1,234")
+    clock.now = 1.0
+    assert amount("$1,234") == 1234.0, "in its turn it is looked into as any other"
+    before = dropped()
+    fail(amount, 60)
+    assert dropped() == before
+
+
+def test_the_run_of_one_that_is_passed_over_knows_of_it(clock: Clock) -> None:
+    live = runtime()
+    fail(other, 30)
+    with pipeline("storm") as run:
+        fail(other, 1)
+    assert [event.boundary for event in run.events()] == ["storm_other"]
+    assert len(facts(live)) == 11
+
+
+def test_nor_do_its_signals_make_it_an_incident(clock: Clock) -> None:
+    live = runtime()
+    provider = TracerProvider()
+    HealspanInstrumentor().instrument(tracer_provider=provider, logs=False)
+    try:
+        for _ in range(40):
+            with pytest.raises(ValueError, match="could not"), provider.get_tracer("app").start_as_current_span("r"):
+                other("no number")
+        watcher.flush()
+    finally:
+        HealspanInstrumentor().uninstrument()
+    assert {one.incident.module for one in facts(live)} == {"storm_other"}
+
+
+def test_the_exception_is_the_very_one(clock: Clock, live: Runtime) -> None:
+    fail(other, 30)
+    with pytest.raises(ValueError, match="could not") as raised:
+        other("no number")
+    assert not hasattr(raised.value, "__notes__")
+    assert raised.value.__context__ is None
