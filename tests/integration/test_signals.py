@@ -49,6 +49,7 @@ class Service:
 @pytest.fixture
 def service() -> Iterator[Service]:
     made = Service()
+    watcher.after_fork()  # as a process that has heard of nothing yet
     HealspanInstrumentor().instrument(tracer_provider=made.traces, logger_provider=made.logs)
     global TRACER
     TRACER = made.tracer
