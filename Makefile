@@ -56,6 +56,7 @@ bench: $(STAMP) ## Budgets, seven functions, injected faults, strangers' errors,
 	@$(BIN)/python benchmarks/faults.py --data ../shared/data/filings
 	@$(BIN)/python benchmarks/runtime_errors.py ../shared/data/runtime_errors/core_dev.jsonl
 	@$(BIN)/python benchmarks/tier2.py
+	@$(BIN)/python benchmarks/storm.py
 	@$(BIN)/python benchmarks/retrieval.py --data ../shared/data/tracebacks/python_tracebacks.jsonl.gz
 	@$(BIN)/python benchmarks/filings.py --data ../shared/data/filings
 

@@ -18,10 +18,9 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import command_line, tell
+from figures import command_line, tell
 
 THREADS = 8
 WAYS = ("without", "signals", "boundary")
@@ -135,11 +134,7 @@ def in_a_process(way: str, seconds: float, rate: float) -> dict[str, float]:
     """Return the figures of one service, run in a data directory of its own."""
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, __file__, "--way", way, "--seconds", str(seconds), "--rate", str(rate)]
-        environment = {
-            **os.environ,
-            "HEALSPAN_DATA_DIR": directory,
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-        }
+        environment = {**os.environ, "HEALSPAN_DATA_DIR": directory}
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
     return found
