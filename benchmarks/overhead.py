@@ -4,19 +4,19 @@
 
 Prints value, budget and verdict of each figure (`budgets`), or JSON.
 
-Keys: `boundary_ns` (in a wrapper), `wrapper_ns` (a bare ``functools.wraps`` try/except wrapper), `ratio` (budget 1.5),
-`boundary_with_1000_fixes` (that ratio with 1,000 active fixes of other boundaries), `bare_ns` and
-`compiled_boundary_ns` (a boundary inside its function, over the bare function: counter, sampling, open runs and
-fired repairs included; budget 30), `compiled_unsampled_ns` (the same without the one call in 64 that is sampled),
+Keys: `boundary_ns` (in a wrapper), `wrapper_ns` (a bare ``functools.wraps`` try/except wrapper), `ratio` (budget
+1.5), `boundary_with_1000_fixes` (that ratio with 1,000 active fixes of other boundaries), `bare_ns` and
+`compiled_boundary_ns` (a boundary inside its function, over the bare function: counter, sampling, open runs and fired
+repairs included; budget 30), `compiled_unsampled_ns` (the same without the one call in 64 that is sampled),
 `guarded_helper_ns` (a guarded expression that does not fail; budget 40), `guarded_statement_ns` (likewise, where the
-statement is guarded whole; budget 5), `capture_us` (four frames, locals on),
-`repair_install_ms`, `tier1_ms.{p50,p99}` (exception to healed value, the incident durable; budget 1 and 5), `repair_us`
-(a repaired input over a clean one; budget 20), each as the least of the rounds with a `_median` beside it, `capture_to_sentry` (where sentry-sdk is installed: our capture over its
-own; budget 1), `adapter_ms.{p50,p99}` (a warm sandboxed adapter that calls again, on a real boundary, from its
-arguments to its result; budget 1), `span_processor_us.{clean,exception}` (ours for a span of the SDK without and with
-an exception; budget 2 for a clean one), beside it `call_p50`, `call_p99` (the whole failing call that it heals, capture and
-durable incident included) and `bare_p50`, `bare_p99` (the same text and host call in the sandbox alone, in this
-process).
+statement is guarded whole; budget 5), `capture_us` (four frames, locals on), `repair_install_ms`,
+`tier1_ms.{p50,p99}` (exception to healed value, the incident durable; budget 1 and 5), `repair_us` (a repaired input
+over a clean one; budget 20), each as the least of the rounds with a `_median` beside it, `capture_to_sentry` (where
+sentry-sdk is installed: our capture over its own; budget 1), `adapter_ms.{p50,p99}` (a warm sandboxed adapter that
+calls again, on a real boundary, from its arguments to its result; budget 1), `span_processor_us.{clean,exception}`
+(ours for a span of the SDK without and with an exception; budget 2 for a clean one), beside it `call_p50`, `call_p99`
+(the whole failing call that it heals, capture and durable incident included) and `bare_p50`, `bare_p99` (the same
+text and host call in the sandbox alone, in this process).
 """
 
 from __future__ import annotations
