@@ -33,8 +33,11 @@ ON_POSTGRESQL := $(addprefix tests/integration/test_,analytics.py cascades.py fi
   gateway_budgets.py gateway_processes.py golden.py metrics.py probation_fleet.py store_database.py store_drain.py store_index.py \
   store_propagation.py)
 
+# Much of the time tests wait, for processes and for time-outs: two at once take half as long, on two cores or one.
+WORKERS ?= 2
+
 test: lint types $(STAMP) ## Everything CI checks: lint, types, tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile
 	@HEALSPAN_COMPILED_BOUNDARIES=0 $(BIN)/pytest $(BOTH_FORMS)
 	@HEALSPAN_TEST_STORE=postgresql $(BIN)/pytest $(ON_POSTGRESQL)
 

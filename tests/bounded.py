@@ -280,4 +280,4 @@ async def waiting(v):
             await waiting(v - 1))
 """
 
-VERIFIED = re.sub(r"(@boundary.*\n(?:async )?def .*?\)):", r"\1 -> object:", EVENTFUL)
+VERIFIED = re.sub(r"(@boundary.*\n(?:async )?def .*?\)):", r"\1 -> object | None:", EVENTFUL)

@@ -33,9 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A data directory of this test's own: nothing is read from, or left in, the user's."""
     directory = tmp_path / "healspan"
-    for name in ("HEALSPAN_DISABLED", "HEALSPAN_POLICY", "HEALSPAN_DATABASE_URL"):
+    # A worker of xdist has the width of its controller's terminal.
+    for name in ("HEALSPAN_DISABLED", "HEALSPAN_POLICY", "HEALSPAN_DATABASE_URL", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HEALSPAN_DATA_DIR", str(directory))
+    # Tests fail a hundred times in one place on purpose; what a storm is has tests of its own.
+    monkeypatch.setenv("HEALSPAN_SAME_FAILURES_PER_SECOND", "1000000")
     if postgresql.WANTED:
         monkeypatch.setenv("HEALSPAN_DATABASE_URL", postgresql.new_database())
     monkeypatch.setenv("HEALSPAN_REVIEWER_KEY", str(tmp_path / "reviewer.pem"))

@@ -51,6 +51,8 @@ def command_of(tmp_path: Path, *texts: str) -> list[str]:
 
 def serve(tmp_path: Path, *texts: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = command_of(tmp_path, *texts)
+    # With a handler for telemetry Python prints no warnings by itself; here what is said is looked for on the screen.
+    environment.setdefault("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "logging")
     return subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment}
     )

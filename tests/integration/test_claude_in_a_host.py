@@ -128,7 +128,10 @@ def test_a_kill_switch_that_is_turned_while_claude_thinks_is_obeyed(live: Runtim
     assert live.index.snapshot.candidates == {}
 
 
-def test_an_interrupt_ends_the_wait_and_gives_the_admission_back(live: Runtime) -> None:
+def test_an_interrupt_ends_the_wait_and_gives_the_admission_back(live: Runtime, request: pytest.FixtureRequest) -> None:
+    # What a shell has started in the background ignores it from the start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     go, gateway = threading.Event(), Open()
 
     class Interrupting(Told):

@@ -97,7 +97,7 @@ def test_a_function_has_its_boundary_when_its_module_is_imported(live: Runtime, 
     declare(
         """
         [boundaries."PKG.readers:read_amount"]
-        name = "amount"
+        name = "configured_amount"
         retry_safe = true
         """
     )
@@ -105,7 +105,7 @@ def test_a_function_has_its_boundary_when_its_module_is_imported(live: Runtime, 
     other = importlib.import_module(f"{package}.other")
     assert other.read_amount("$1,234") == 1234.0, "also for those who have taken it from its module"
     [one] = facts(live)
-    assert (one.incident.module, one.incident.target) == ("amount", f"{package}.readers:read_amount")
+    assert (one.incident.module, one.incident.target) == ("configured_amount", f"{package}.readers:read_amount")
 
 
 def test_a_module_that_is_there_already_gets_it_at_once(live: Runtime, package: str, declare: Declare) -> None:

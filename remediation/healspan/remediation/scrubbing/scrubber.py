@@ -48,6 +48,7 @@ _WHY = {
     "failed": "a rule failed here, so the whole text is removed",
     "depth": f"nested deeper than {MAX_DEPTH} levels",
 }
+_BYTES = "$bytes"
 _MAX_CONTEXT_KEY, _MAX_CONTEXT_VALUE = 80, 200
 RULE_NAMES = frozenset({KEY_RULE, SQL_RULE, *(rule.name for rule in VALUE_RULES)})
 """What may be named in `disabled_patterns`."""
@@ -307,6 +308,9 @@ class ScrubSession:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
+            read = _bytes_as_text(value)
+            if read is not None and (scrubbed := self.text(read)) != read:
+                return {_BYTES: scrubbed}
             named = self.scrubber.convicted_entry(value)
             return {
                 self.text(name): marker(KEY_RULE) if name == named else self._value(item, name, depth + 1)
@@ -359,6 +363,17 @@ def _parsed(text: str) -> JsonValue | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict | list | str) else None
+
+
+def _bytes_as_text(value: dict[str, JsonValue]) -> str | None:
+    """The UTF-8 that bytes hold, in the notation of `plain`, where that reads otherwise than the notation itself."""
+    text = value.get(_BYTES) if len(value) == 1 else None
+    if not isinstance(text, str) or text.isascii():
+        return None
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return None
 
 
 def _unescaped(text: str) -> str:
