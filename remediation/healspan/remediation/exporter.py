@@ -11,13 +11,20 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import typer
 from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeHistogramMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from healspan.remediation import metrics as names
@@ -32,6 +39,7 @@ from healspan.remediation.store.repository import Store
 from healspan.remediation.store.review_queue import ReviewQueue
 from healspan.remediation.store.totals import Totals
 from healspan.remediation.store.views import Amount
+from healspan.remediation.trial import Decision
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -98,8 +106,18 @@ class StoreCollector(Collector):
             _gauge(names.ESCALATIONS_OPEN, sum(one.answered_by is None for one in escalated)),
             _gauge(names.REVIEW_BACKLOG, states[FixState.PROPOSED]),
             expected,
+            self._scores(),
             *self._left(),
         ]
+
+    def _scores(self) -> Metric:
+        bounds = names.REWARD_SCORE_BOUNDS
+        scores = GaugeHistogramMetricFamily(*names.REWARD_SCORES[:2], labels=names.REWARD_SCORES.labels)
+        for boundary, counts in sorted(self._store.fixes.count_by_score(bounds).items()):
+            running = [*accumulate(counts.by_bucket)]
+            buckets = [*zip(map(str, bounds), running, strict=True), ("+Inf", running[-1])]
+            scores.add_metric((boundary,), buckets, counts.sum)
+        return scores
 
     def _left(self) -> Iterator[Metric]:
         if self._budget is None:
@@ -123,7 +141,9 @@ class StoreCollector(Collector):
             heals.add_metric(by_ending, totals.heals[by_ending])
         yield heals
 
-        yield _counter(names.TRIALS, totals.trials)
+        # Likewise what trials may decide there.
+        decisions = {(*place, decision.value): 0 for place in places for decision in Decision}
+        yield _counter(names.TRIALS, decisions | totals.trials)
         yield _counter(names.CONSULTATIONS, totals.consultations)
         yield _counter(names.CLAUDE_REQUESTS, totals.requests)
         yield _counter(names.CLAUDE_TOKENS, totals.tokens)
