@@ -34,6 +34,8 @@ class Storm:
         self.registry = CollectorRegistry()
         """What the service publishes."""
         self._service = Metrics(self.registry, "filings")
+        self.incidents = 1
+        """How many there have been."""
         self._first = world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.DIAGNOSIS)
         self._fix = world.fix("revenue", state=FixState.ACTIVE, like=self._first)
         world.fix("revenue", kind="IndexError")
@@ -74,6 +76,7 @@ class Storm:
         self._spend(times)
 
     def _count(self, incident: Incident) -> None:
+        self.incidents += 1
         self._service.incident(incident)
 
     def _consult(self, state: ConsultationState, *asked: Asked) -> None:

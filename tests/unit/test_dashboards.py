@@ -11,7 +11,6 @@ from prometheus_client import CollectorRegistry
 from tests import graphs
 from tests.world import World
 
-from healspan.remediation import metrics as names
 from healspan.remediation.cli import main
 from healspan.remediation.exporter import StoreCollector
 from healspan.remediation.metrics import Metrics
