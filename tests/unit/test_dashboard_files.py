@@ -182,6 +182,12 @@ def test_every_command_of_the_pages_exists(command, capsys):
         assert option in shown
 
 
+@pytest.mark.parametrize("page", [graphs.ROOT / "docs" / "dashboards.md", *sorted(graphs.RUNBOOKS.glob("*.md"))])
+def test_every_link_of_the_pages_leads_to_a_file(page):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 def test_the_table_of_metrics_is_what_is_declared():
     rows = re.findall(r"^\| `(healspan_\w+)` \| (.*?) \| (.*?) \| (.*?) \|$", PAGE, re.MULTILINE)
     table = {name: tuple(re.findall(r"`(\w+)`", labels)) for name, labels, _, _ in rows}
