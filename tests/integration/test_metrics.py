@@ -297,6 +297,20 @@ def test_reward_scores_of_what_serves_are_a_distribution_by_boundary(world, serv
     assert found["healspan_fix_reward_score_gsum"] == {labels(boundary="revenue"): pytest.approx(1.15)}
 
 
+def test_a_score_or_a_state_that_changes_is_seen_at_the_next_scrape(world, server):
+    def scored() -> dict[str, float]:
+        buckets = scrape(server).get("healspan_fix_reward_score_bucket", {})
+        return {dict(by)["le"]: value for by, value in buckets.items()}
+
+    fix = world.fix(state=FixState.TRIAL)
+    world.store.projections.write_scores([score(fix, 0.9)])
+    assert (scored()["0.5"], scored()["0.9"]) == (0, 1)
+    world.store.projections.write_scores([score(fix, 0.4)])
+    assert (scored()["0.5"], scored()["0.9"]) == (1, 1)
+    world.change(fix, FixState.SUSPENDED)
+    assert scored() == {}
+
+
 def test_a_service_starts_every_reason_for_a_drop_at_zero():
     registry = CollectorRegistry()
     own = Metrics(registry, "filings")

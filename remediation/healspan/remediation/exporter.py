@@ -35,6 +35,7 @@ from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.settings import load_settings
 from healspan.remediation.signals import stop_signal
 from healspan.remediation.store.facts import context_keys
+from healspan.remediation.store.fixes import ScoreCounts
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.review_queue import ReviewQueue
 from healspan.remediation.store.totals import Totals
@@ -77,6 +78,8 @@ class StoreCollector(Collector):
         self._store = store
         self._budget = budget
         self._totals = Totals(names.HEAL_SECONDS_BUCKETS)
+        self._scored: dict[str, ScoreCounts] = {}
+        self._scored_as_of: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
@@ -111,9 +114,14 @@ class StoreCollector(Collector):
         ]
 
     def _scores(self) -> Metric:
-        bounds = names.REWARD_SCORE_BOUNDS
+        bounds, fixes = names.REWARD_SCORE_BOUNDS, self._store.fixes
         scores = GaugeHistogramMetricFamily(*names.REWARD_SCORES[:2], labels=names.REWARD_SCORES.labels)
-        for boundary, counts in sorted(self._store.fixes.count_by_score(bounds).items()):
+        with self._lock:
+            # Most scrapes find nothing new and look at no fix. What is read is at least as new as its mark.
+            if (as_of := fixes.scores_as_of()) != self._scored_as_of:
+                self._scored, self._scored_as_of = fixes.count_by_score(bounds), as_of
+            found = sorted(self._scored.items())
+        for boundary, counts in found:
             running = [*accumulate(counts.by_bucket)]
             buckets = [*zip(map(str, bounds), running, strict=True), ("+Inf", running[-1])]
             scores.add_metric((boundary,), buckets, counts.sum)

@@ -177,6 +177,12 @@ class Fixes:
                 counts[FixState(state)] = number
         return counts
 
+    def scores_as_of(self) -> tuple[int, int]:
+        """Return what changes whenever `count_by_score` may say something else; cheap."""
+        scored, changed = select(func.max(_SCORE.c.revision)), select(func.max(_CHANGE.c.position))
+        with self._database.reading() as connection:
+            return connection.execute(scored).scalar() or 0, connection.execute(changed).scalar() or 0
+
     def count_by_score(self, bounds: Sequence[float]) -> dict[str, ScoreCounts]:
         """Return how the reward scores of the fixes that serve are distributed, by boundary.
 
