@@ -87,7 +87,7 @@ def boards() -> dict[str, dict[str, Any]]:
 
 
 def panel_queries() -> list[Query]:
-    """What every panel and variable asks."""
+    """What every panel asks."""
     found = [
         Query(f"{name}: {panel['title']}", target["expr"])
         for name, board in boards().items()

@@ -124,6 +124,8 @@ def test_variables_and_links_lead_somewhere(board):
     variables = {one["name"] for one in board["templating"]["list"]}
     used = set(re.findall(r"\$\{?(\w+)", text)) - {"__all", "__rate_interval", "__range", "__value", "__url_time_range"}
     assert used <= variables
+    for metric, label in re.findall(r"label_values\((\w+), (\w+)\)", text):
+        assert label in graphs.DECLARED[metric].labels
     uids = {one["uid"] for one in BOARDS.values()}
     assert set(re.findall(r"/d/([\w-]+)", text)) <= uids
     views = {path.stem for path in (graphs.ROOT / "dashboards/healspan/dashboards/views").glob("*.py")}
