@@ -6,12 +6,13 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from sqlalchemy import delete
 from tests.world import World
 
@@ -21,11 +22,12 @@ from healspan.remediation.claude.consultation import Asked, Consultation, Consul
 from healspan.remediation.claude.gateway import Gateway, Limits
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.exporter import MetricsServer, StoreCollector
-from healspan.remediation.fix import FixState
+from healspan.remediation.fix import Fix, FixState
 from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Incident, IncidentStatus, Tier
 from healspan.remediation.metrics import Metrics
 from healspan.remediation.store.database import Database
+from healspan.remediation.store.facts import FixScore
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.tables import ConsultationRow, IncidentRow, table_of
 
@@ -263,6 +265,60 @@ def test_what_trials_have_decided_is_counted_and_what_humans_have_is_not(world, 
     ):
         world.store.controls.audit(actor, action, fix.fix_id, detail={"number": number})
     place = {"service": "filings", "boundary": "revenue"}
-    expected = {labels(**place, decision="suspend"): 1.0, labels(**place, decision="activate"): 1.0}
+    made = {"suspend": 1.0, "activate": 1.0, "demote": 0.0}
+    expected = {labels(**place, decision=decision): number for decision, number in made.items()}
     for _ in range(2):
         assert scrape(server)["healspan_trial_decisions_total"] == expected
+
+
+def score(fix: Fix, value: float) -> FixScore:
+    return FixScore(fix_id=fix.fix_id, reward_score=value, formula="test", updated_at=datetime.now(UTC))
+
+
+def test_reward_scores_of_what_serves_are_a_distribution_by_boundary(world, server):
+    serving = [world.fix("revenue", kind=kind, state=FixState.TRIAL) for kind in ("KeyError", "IndexError")]
+    retired = world.fix("revenue", kind="ValueError", state=FixState.ACTIVE)
+    waiting = world.fix("cogs")
+    world.change(retired, FixState.RETIRED)
+    values = [0.95, 0.2, 0.5, 0.5]
+    world.store.projections.write_scores(
+        [score(fix, value) for fix, value in zip([*serving, retired, waiting], values, strict=True)]
+    )
+    found = scrape(server)
+    buckets = found["healspan_fix_reward_score_bucket"]
+    assert {by[0][1] for by in buckets} == {"revenue"}
+    assert [buckets[labels(boundary="revenue", le=le)] for le in ("0.1", "0.2", "0.9", "1.0", "+Inf")] == [
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
+    assert found["healspan_fix_reward_score_gsum"] == {labels(boundary="revenue"): pytest.approx(1.15)}
+
+
+def test_a_score_or_a_state_that_changes_is_seen_at_the_next_scrape(world, server):
+    def scored() -> dict[str, float]:
+        buckets = scrape(server).get("healspan_fix_reward_score_bucket", {})
+        return {dict(by)["le"]: value for by, value in buckets.items()}
+
+    fix = world.fix(state=FixState.TRIAL)
+    world.store.projections.write_scores([score(fix, 0.9)])
+    assert (scored()["0.5"], scored()["0.9"]) == (0, 1)
+    world.store.projections.write_scores([score(fix, 0.4)])
+    assert (scored()["0.5"], scored()["0.9"]) == (1, 1)
+    world.change(fix, FixState.SUSPENDED)
+    assert scored() == {}
+
+
+def test_a_service_starts_every_reason_for_a_drop_at_zero():
+    registry = CollectorRegistry()
+    own = Metrics(registry, "filings")
+    found = {one.labels["reason"]: one.value for one in samples(registry, "healspan_dropped_total")}
+    assert found == dict.fromkeys(names.DROP_REASONS, 0.0)
+    own.dropped("full")
+    assert registry.get_sample_value("healspan_dropped_total", {"service": "filings", "reason": "full"}) == 1.0
+
+
+def samples(registry: CollectorRegistry, name: str) -> list[Sample]:
+    return [sample for family in registry.collect() for sample in family.samples if sample.name == name]

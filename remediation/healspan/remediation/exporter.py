@@ -11,13 +11,20 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import typer
 from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeHistogramMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from healspan.remediation import metrics as names
@@ -28,10 +35,12 @@ from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.settings import load_settings
 from healspan.remediation.signals import stop_signal
 from healspan.remediation.store.facts import context_keys
+from healspan.remediation.store.fixes import ScoreCounts
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.review_queue import ReviewQueue
 from healspan.remediation.store.totals import Totals
 from healspan.remediation.store.views import Amount
+from healspan.remediation.trial import Decision
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -69,6 +78,8 @@ class StoreCollector(Collector):
         self._store = store
         self._budget = budget
         self._totals = Totals(names.HEAL_SECONDS_BUCKETS)
+        self._scored: dict[str, ScoreCounts] = {}
+        self._scored_as_of: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
@@ -98,8 +109,23 @@ class StoreCollector(Collector):
             _gauge(names.ESCALATIONS_OPEN, sum(one.answered_by is None for one in escalated)),
             _gauge(names.REVIEW_BACKLOG, states[FixState.PROPOSED]),
             expected,
+            self._scores(),
             *self._left(),
         ]
+
+    def _scores(self) -> Metric:
+        bounds, fixes = names.REWARD_SCORE_BOUNDS, self._store.fixes
+        scores = GaugeHistogramMetricFamily(*names.REWARD_SCORES[:2], labels=names.REWARD_SCORES.labels)
+        with self._lock:
+            # Most scrapes find nothing new and look at no fix. What is read is at least as new as its mark.
+            if (as_of := fixes.scores_as_of()) != self._scored_as_of:
+                self._scored, self._scored_as_of = fixes.count_by_score(bounds), as_of
+            found = sorted(self._scored.items())
+        for boundary, counts in found:
+            running = [*accumulate(counts.by_bucket)]
+            buckets = [*zip(map(str, bounds), running, strict=True), ("+Inf", running[-1])]
+            scores.add_metric((boundary,), buckets, counts.sum)
+        return scores
 
     def _left(self) -> Iterator[Metric]:
         if self._budget is None:
@@ -123,7 +149,9 @@ class StoreCollector(Collector):
             heals.add_metric(by_ending, totals.heals[by_ending])
         yield heals
 
-        yield _counter(names.TRIALS, totals.trials)
+        # Likewise what trials may decide there.
+        decisions = {(*place, decision.value): 0 for place in places for decision in Decision}
+        yield _counter(names.TRIALS, decisions | totals.trials)
         yield _counter(names.CONSULTATIONS, totals.consultations)
         yield _counter(names.CLAUDE_REQUESTS, totals.requests)
         yield _counter(names.CLAUDE_TOKENS, totals.tokens)

@@ -23,6 +23,8 @@ __all__ = [
     "CLAUDE_SECONDS",
     "CLAUDE_TOKENS",
     "CONSULTATIONS",
+    "DROPPED",
+    "DROP_REASONS",
     "ESCALATIONS_OPEN",
     "FIXES",
     "HEALS",
@@ -30,7 +32,10 @@ __all__ = [
     "HEAL_SECONDS_BUCKETS",
     "HOTSPOT_EXPECTED",
     "INCIDENTS",
+    "INTERNAL_ERRORS",
     "REVIEW_BACKLOG",
+    "REWARD_SCORES",
+    "REWARD_SCORE_BOUNDS",
     "TRIALS",
     "Definition",
     "Metrics",
@@ -101,6 +106,16 @@ CLAUDE_BUDGET_USD = Definition(
     "US dollars that Claude may cost on this day in UTC: the budget, and what is left of it.",
     ("amount",),
 )
+DROPPED = Definition(
+    "healspan_dropped_total",
+    "Facts and signals that were not kept, by why.",
+    ("service", "reason"),
+)
+INTERNAL_ERRORS = Definition(
+    "healspan_internal_errors_total",
+    "Errors of healspan itself that were kept from the application.",
+    ("service", "where"),
+)
 FIXES = Definition("healspan_fixes", "Fixes by the state they are in.", ("state",))
 ESCALATIONS_OPEN = Definition("healspan_escalations_open", "Escalated patterns that no serving fix answers yet.")
 REVIEW_BACKLOG = Definition("healspan_review_backlog", "Proposed fixes that wait for a human.")
@@ -108,6 +123,12 @@ HOTSPOT_EXPECTED = Definition(
     "healspan_hotspot_expected_failures",
     "Failures expected in the next seven days, where most are expected.",
     ("boundary", "document_type"),
+)
+
+REWARD_SCORES = Definition(
+    "healspan_fix_reward_score",
+    "Serving fixes by the reward score, from 0 to 1, that analytics last gave them.",
+    ("boundary",),
 )
 
 HEAL_SECONDS_BUCKETS = (
@@ -131,6 +152,11 @@ HEAL_SECONDS_BUCKETS = (
 
 
 CLAUDE_SECONDS_BUCKETS = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+
+REWARD_SCORE_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+DROP_REASONS = ("full", "busy", "unwritable", "unserialisable", "background", "storm", "queue")
+"""The spool's, that of diagnoses which wait their turn, and the signals' two."""
 
 _MOST_ERROR_TYPES = 500
 """Values of the label; an application that makes classes of exceptions as it goes must not make series for ever."""
@@ -156,18 +182,10 @@ class Metrics:
         self._tokens = Counter(*CLAUDE_TOKENS, registry=registry)
         self._cost = Counter(*CLAUDE_COST, registry=registry)
         self._request_seconds = Histogram(*CLAUDE_SECONDS, buckets=CLAUDE_SECONDS_BUCKETS, registry=registry)
-        self._dropped = Counter(
-            "healspan_dropped_total",
-            "Facts that could not be made durable and were dropped.",
-            ("service", "reason"),
-            registry=registry,
-        )
-        self._internal = Counter(
-            "healspan_internal_errors_total",
-            "Errors of healspan itself that were kept from the application.",
-            ("service", "where"),
-            registry=registry,
-        )
+        self._dropped = Counter(*DROPPED, registry=registry)
+        for reason in DROP_REASONS:
+            self._dropped.labels(service, reason)  # at zero, so that the first drop is an increase
+        self._internal = Counter(*INTERNAL_ERRORS, registry=registry)
 
     def incident(self, incident: Incident) -> None:
         """Count a captured failure."""
