@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.facts import make_incident
-from tests.observe import drained, wait_until
+from tests.observe import drained, uninstall_for_good, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.instrumentation.contract import Contract
@@ -398,7 +398,7 @@ def test_a_repair_waits_for_a_module_that_is_being_imported(live: Runtime, monke
     assert total({"total": "1,234"}) == 1234
     wait_until(installed(live, "attacked_total"), "the repair")
     (repair,) = live.repairs.installed()
-    live.repairs.uninstall_all()
+    uninstall_for_good(live)
     half = types.ModuleType(repair.step.module)
     half.__spec__ = types.SimpleNamespace(_initializing=True)  # type: ignore[assignment]
     whole = sys.modules[repair.step.module]

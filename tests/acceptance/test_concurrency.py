@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.observe import drained
+from tests.observe import drained, uninstall_for_good
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation.runtime import Runtime
@@ -252,5 +252,5 @@ def test_a_crowd_of_threads_and_tasks_is_served_right_while_repairs_come_and_go(
         assert counts["healed"] > by_engine > 0
         assert counts["noted"] > 0
         assert ask("SELECT count(*) FROM dead_letter") == 0
-    live.repairs.uninstall_all()
+    uninstall_for_good(live)
     assert live.repairs.verify_uninstalled() == []

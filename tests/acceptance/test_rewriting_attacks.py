@@ -15,6 +15,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
+from tests.observe import uninstall_for_good
 from tests.rewriting import ATTACKS, BAD, Attack, replaces_float, swaps_a_constant
 
 from healspan.instrumentation import error_boundary
@@ -78,7 +79,7 @@ def test_an_attack_is_refused_or_healed_right(attack: Attack, live: Runtime, tmp
     check()
     live.index.refresh()  # installs what may be installed
     check()
-    live.repairs.uninstall_all()
+    uninstall_for_good(live)
     assert original.__code__ is code
     assert live.repairs.verify_uninstalled() == []
     for text in attack.good:

@@ -89,7 +89,7 @@ def test_a_function_may_have_several_boundaries(live: Runtime, form: str, module
         assert boundary("$2") == 2.0
     assert len(facts(live)) == 2
     codes = [one.__code__, other.__code__, app.plain.__code__]
-    live.repairs.uninstall_all()
+    uninstall_for_good(live)
     if form == "compiled":
         assert all(now is not code for now, code in zip([one.__code__, other.__code__], codes, strict=False))
     assert app.plain.__code__ is not codes[2]
