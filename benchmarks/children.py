@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Limits", "confine", "in_children"]
@@ -31,6 +32,7 @@ class Limits:
     cpu_seconds: int = 20
     wall_seconds: float = 60.0
     memory_bytes: int = 2 << 30
+    """Beyond what it has mapped when it begins, which is all that its parent has."""
     file_bytes: int = 64 << 20
     open_files: int = 256
 
@@ -39,7 +41,7 @@ def confine(limits: Limits) -> None:
     """Take the limits, and the network away, in this process; there is no way back."""
     for kind, most in (
         (resource.RLIMIT_CPU, limits.cpu_seconds),
-        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_AS, _mapped_bytes() + limits.memory_bytes),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),
         (resource.RLIMIT_CORE, 0),
@@ -50,6 +52,12 @@ def confine(limits: Limits) -> None:
         # As root the first does; others need a user namespace, which not every kernel gives.
         if libc.unshare(_CLONE_NEWNET):
             libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+
+
+def _mapped_bytes() -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):  # not Linux
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    return 0
 
 
 @dataclass
