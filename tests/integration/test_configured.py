@@ -206,11 +206,12 @@ def test_whoever_holds_the_function_calls_it_straight_through_and_no_repair_acts
     )
     held = readers(package).read_amount
     assert [held("$1"), held("$2")] == [1.0, 2.0]
+    before = len(facts(live))  # the second was repaired before it failed, or not yet
     configured.remove()
     with pytest.raises(ValueError, match="could not"):
         held("$3")
     assert held("-1") == -1.0, "nothing is verified"
-    assert len(facts(live)) == 1
+    assert len(facts(live)) == before
     declare('[boundaries."PKG.readers:read_amount"]\nretry_safe = true')
     assert readers(package).read_amount("$4") == 4.0
 
