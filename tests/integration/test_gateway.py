@@ -148,6 +148,15 @@ def test_a_process_has_no_more_diagnoses_than_it_may(processes: list[Process]) -
         pass
 
 
+def test_one_that_has_ended_takes_nobody_s_place_while_the_store_is_told(processes: list[Process]) -> None:
+    one = start(processes, claude_concurrent=1)
+    with one.admitted("a") as ending:
+        ending.end("healed")
+        assert one.refused("a").state == "diagnosing", "its own pattern waits until it is left"
+        with one.admitted("b"):
+            assert one.refused("c").state == "busy"
+
+
 def test_a_thousand_patterns_are_each_diagnosed_once(processes: list[Process]) -> None:
     one = start(processes, claude_tokens_per_day=10**9)
     for number in range(1_000):

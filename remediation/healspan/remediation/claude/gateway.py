@@ -167,8 +167,10 @@ class Gateway:
             del self._under_way[other]
         if any(other.pattern == pattern for other in self._under_way):
             return diagnosing(None)
-        if len(self._under_way) >= self.limits.concurrent:
-            return busy(len(self._under_way))
+        # One that has ended still holds its pattern until the store knows, and takes nobody's place.
+        working = sum(other.ended is None for other in self._under_way)
+        if working >= self.limits.concurrent:
+            return busy(working)
         return None
 
     def _take_lease(self, admission: Admission) -> Refusal | None:
