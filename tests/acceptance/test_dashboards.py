@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 import yaml
 from tests import graphs
+from tests.bad_night import BadNight
 from tests.prometheus import RULES, Prometheus, binary, promtool
-from tests.storm import Storm
 from tests.world import World
 
 from healspan.remediation.claude.budget import Limits
@@ -61,7 +61,7 @@ def configured(directory: Path, exporter: str, service: str) -> Path:
 @pytest.fixture
 def site(world: World, tmp_path: Path) -> Iterator[Site]:
     binary("prometheus")
-    storm = Storm(world)
+    storm = BadNight(world)
     budget = Limits.of(world.settings).day
     exporter = MetricsServer(StoreCollector(world.store, budget=budget), host="127.0.0.1", port=0)
     service = MetricsServer(storm.registry, host="127.0.0.1", port=0)

@@ -269,7 +269,8 @@ class ScrubSession:
                 place = span.end
             return [_storable(line) for line in ("".join(pieces) + text[place:]).split("\n")]
         except Exception:
-            return [marker("failed")] * len(lines)
+            # As everywhere here: a rule that fails takes the whole text away, never lets it through.
+            return [FAILED] * len(lines)
 
     def _scrub(self, text: str, limit: int, *, code: bool) -> str:
         window, partial = text, False

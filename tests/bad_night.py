@@ -1,4 +1,4 @@
-"""A scripted storm of incidents, in a store and in a service: healed, escalated, proposed, on trial, asked about."""
+"""A scripted bad night of a fleet, in a store and in a service: healed, escalated, proposed, on trial, asked about."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ANSWERED = Asked(sent="?", usage=Usage(input_tokens=1_000, output_tokens=200), 
 _TIMED_OUT = Asked(sent="?", failed="timeout", seconds=60.0)
 
 
-class Storm:
+class BadNight:
     """Fills a store, and counts in a service what only a service knows.
 
     Args:
