@@ -24,6 +24,8 @@ BUDGETS: dict[str, float] = {
     "adapter_ms.p50": 1.0,
     "repair_us": 20.0,
     "span_processor_us.clean": 2.0,
+    "scrape_ms.service": 50.0,
+    "scrape_ms.exporter": 50.0,
 }
 """What may be measured at most, by key, with a dot where a figure is one of several; any other is for orientation."""
 

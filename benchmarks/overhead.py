@@ -13,10 +13,11 @@ statement is guarded whole; budget 5), `capture_us` (four frames, locals on), `r
 `tier1_ms.{p50,p99}` (exception to healed value, the incident durable; budget 1 and 5), `repair_us` (a repaired input
 over a clean one; budget 20), each as the least of the rounds with a `_median` beside it, `capture_to_sentry` (where
 sentry-sdk is installed: our capture over its own; budget 1), `adapter_ms.{p50,p99}` (a warm sandboxed adapter that
-calls again, on a real boundary, from its arguments to its result; budget 1), `span_processor_us.{clean,exception}`
-(ours for a span of the SDK without and with an exception; budget 2 for a clean one), beside it `call_p50`, `call_p99`
-(the whole failing call that it heals, capture and durable incident included) and `bare_p50`, `bare_p99` (the same
-text and host call in the sandbox alone, in this process).
+calls again, on a real boundary, from its arguments to its result; budget 1; beside it `call_p50`, `call_p99`: the whole
+failing call that it heals, capture and durable incident included, and `bare_p50`, `bare_p99`: the same text and host
+call in the sandbox alone, in this process), `span_processor_us.{clean,exception}`
+(ours for a span of the SDK without and with an exception; budget 2 for a clean one), and what `incident_costs.py`
+measures in a process of its own: `memory_mib_per_10000_incidents` and `scrape_ms` at 200 boundaries (budget 50).
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -419,6 +422,16 @@ def span_processor_us(rounds: int) -> dict[str, float]:
     return figures
 
 
+def many_incidents(number: int) -> dict[str, Any]:
+    """Return what so many incidents cost a process of their own."""
+    command = [sys.executable, str(Path(__file__).with_name("incident_costs.py")), "--incidents", str(number)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        sys.exit(ran.stderr)
+    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
 def main() -> None:
     """Measure in a data directory of its own and print."""
     parser = command_line(__doc__)
@@ -438,6 +451,7 @@ def main() -> None:
             **with_many_fixes(pairs, 20_000),
             "span_processor_us": span_processor_us(pairs),
             "adapter_ms": adapter_ms(rounds // 2, Path(directory)),
+            **many_incidents(rounds * 5),
         }
         shut_down()
     report(figures, as_json=options.json, out=options.out)
