@@ -55,6 +55,20 @@ class TestAround:
         assert ticks >= 5
         assert "longer than the sandbox allows" in decisions(live)[0].reason
 
+    def test_an_adapter_that_must_be_stopped_again_and_again_is_left_alone(
+        self, ann: Reviewer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HEALSPAN_SANDBOX_SECONDS", "0.1")
+        live = runtime()
+        serve(live, ann, "adapted_amount", AdapterStep(text=body("while True: pass")))
+        reasons = []
+        for _ in range(5):
+            with pytest.raises(ValueError, match="could not convert"):
+                amount("x")
+            reasons.append(decisions(live)[0].reason)
+        assert ["longer than" in one for one in reasons] == [True] * 3 + [False] * 2
+        assert all("is tried anew in" in one for one in reasons[3:])
+
     def test_a_task_that_is_cancelled_leaves_nothing_behind(self, service: Runtime, ann: Reviewer) -> None:
         serve(service, ann, "adapted_async", AdapterStep(text=body("while True: pass")))
 

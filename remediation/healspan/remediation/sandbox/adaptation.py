@@ -21,6 +21,7 @@ from healspan.remediation.sandbox.host import Host
 from healspan.remediation.sandbox.notation import Room, Unplain, decode, encode
 from healspan.remediation.sandbox.pool import Pool
 from healspan.remediation.sandbox.rebuilding import rebuild
+from healspan.remediation.sandbox.resting import Resting
 from healspan.remediation.sandbox.worker import Worker, is_installed
 from healspan.remediation.step import AdapterStep
 
@@ -46,6 +47,8 @@ _WORDS = {
     "calls": "it asked the host too often",
     "crash": "the sandbox's worker died",
 }
+_STOPPED = frozenset(_WORDS)
+"""Endings that cost the failing call time, and mostly the worker."""
 _SOUND = frozenset({"raised", "value"})
 """Failures after which a worker may serve again."""
 
@@ -79,6 +82,7 @@ class Sandbox:
         self._clock = clock
         self._installed = installed
         self.pool = Pool(workers, memory)
+        self._resting = Resting()
 
     @property
     def why_off(self) -> str | None:
@@ -91,7 +95,8 @@ class Sandbox:
         """Return the value that an adapter leads to.
 
         Raises:
-            StepInapplicable: it cannot be asked here: no sandbox, all workers busy, or an argument cannot cross.
+            StepInapplicable: it cannot be asked here: no sandbox, all workers busy, an argument cannot cross, or it had
+                to be stopped several times in a row and rests.
             AdapterFailed: it was asked and gave no result that can be used.
         """
         read_text(step.text)
@@ -100,6 +105,8 @@ class Sandbox:
         arguments, written = _crossing_arguments(step, call)
         facts = error_facts(call.error)
         host = Host(step, call, arguments, self._host_calls, self._clock)
+        if (left := self._resting.left(step.text, self._clock())) > 0:
+            raise StepInapplicable(f"the sandbox had to stop it again and again; it is tried anew in {left:.0f} s")
         request = {
             "do": "run",
             "text": step.text,
@@ -113,8 +120,12 @@ class Sandbox:
         try:
             reply = yield from self._conversation(worker, request, host, call)
             sound = reply["event"] == "done" or reply["kind"] in _SOUND
+        except AdapterFailed:
+            self._resting.tell(step.text, self._clock(), stopped=True)
+            raise
         finally:
             self.pool.give_back(worker, sound=sound)
+        self._resting.tell(step.text, self._clock(), stopped=reply["event"] != "done" and reply["kind"] in _STOPPED)
         if reply["event"] != "done":
             raise AdapterFailed(_why(reply))
         try:
