@@ -42,7 +42,7 @@ ANSWERS = st.builds(
     instruction=PLAIN,
     risk_level=st.sampled_from(["low", "medium", "high"]),
     risk_assessment=PLAIN,
-    confidence=st.floats(allow_nan=False, allow_infinity=False),
+    confidence=st.floats(-1e9, 1e9),
 )
 REPLIES = st.builds(Reply, answer=ANSWERS, usage=USAGES, model=PLAIN, seconds=st.floats(min_value=0, max_value=100))
 FAILURES = st.builds(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from healspan.remediation.scrubbing import Scrubber
 
 __all__ = [
     "Answer",
@@ -20,6 +22,7 @@ __all__ = [
     "ProposedStep",
     "ProposedStrategy",
     "Setting",
+    "without_secrets",
 ]
 
 
@@ -103,3 +106,18 @@ class Answer(_Part):
     risk_level: Literal["low", "medium", "high"]
     risk_assessment: str = Field(description="What could go wrong with the fix, and who would notice.")
     confidence: float = Field(description="Between 0 and 1: that the fix gives the right result, not only a result.")
+
+
+def without_secrets(answer: Answer, scrubber: Scrubber) -> Answer:
+    """Return an answer that may be stored; a number that looks like a secret becomes 0."""
+    value: JsonValue = answer.model_dump(mode="json")
+    return Answer.model_validate(_numbers_kept(value, scrubber.scrub_value(value)))
+
+
+def _numbers_kept(before: JsonValue, after: JsonValue) -> JsonValue:
+    """Put a number where scrubbing left a marker in place of one: a marker can stand where a text may only."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return {key: _numbers_kept(before[key], value) for key, value in after.items()}
+    if isinstance(before, list) and isinstance(after, list):
+        return [_numbers_kept(was, now) for was, now in zip(before, after, strict=True)]
+    return 0 if isinstance(before, int | float) and isinstance(after, str) else after

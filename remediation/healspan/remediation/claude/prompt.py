@@ -9,7 +9,7 @@ from importlib import resources
 from pydantic import JsonValue
 
 from healspan.remediation.boundary import FailedCall
-from healspan.remediation.claude.answer import Answer, ProposedStep
+from healspan.remediation.claude.answer import Answer, ProposedStep, without_secrets
 from healspan.remediation.claude.ask import Prompt, Turn
 from healspan.remediation.claude.material import (
     GivenUp,
@@ -91,8 +91,7 @@ class Prompter:
 
     def stored(self, answer: Answer) -> Answer:
         """Return an answer as it is written down, its steps scrubbed as well; what runs is kept with the fix."""
-        value: JsonValue = answer.model_dump(mode="json")
-        return Answer.model_validate(self._scrubber.scrub_value(value))
+        return without_secrets(answer, self._scrubber)
 
     def secret_in(self, steps: Sequence[ProposedStep]) -> str | None:
         """Say what kind of secret steps hold that a fix would keep; None if they hold none that its form gives away."""

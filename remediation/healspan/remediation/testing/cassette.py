@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, cast
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, ValidationError
 
-from healspan.remediation.claude.answer import Answer
+from healspan.remediation.claude.answer import without_secrets
 from healspan.remediation.claude.ask import Asker, AskFailed, FailureKind, Prompt, Reply, Turn, Usage
 from healspan.remediation.errors import CassetteMismatch, ConfigurationError
 from healspan.remediation.record import Record, content_address
@@ -270,9 +270,8 @@ def _scrubbed(prompt: Prompt, scrubber: Scrubber) -> Prompt:
 
 
 def _scrubbed_reply(reply: Reply, scrubber: Scrubber) -> Reply:
-    value = cast("JsonValue", reply.answer.model_dump(mode="json"))
     return Reply(
-        answer=Answer.model_validate(scrubber.scrub_value(value)),
+        answer=without_secrets(reply.answer, scrubber),
         usage=reply.usage,
         model=scrubber.scrub_text(reply.model),
         # The server's name for a request is no secret, but of an account.
