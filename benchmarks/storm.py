@@ -5,7 +5,8 @@
 One process with 8 threads answers requests, each in a span: so many of them fail each second, the others do a little
 work. The latency of those is taken without healspan, with its signals (the failing requests only leave their spans),
 and with a boundary around what fails, in processes of their own, turn by turn. The figures are ratios of the 99th
-percentile to that without healspan in the same round; memory in MiB grown during the storm; what was dropped.
+percentile to that without healspan in the same round; memory in MiB grown during the storm, without healspan as well;
+and how many failures there were, how many incidents came of them and how many were dropped, which together are all.
 """
 
 from __future__ import annotations
@@ -88,21 +89,25 @@ def serve(way: str, seconds: float, rate: float) -> dict[str, Any]:
     for thread in threads:
         thread.join()
     grown = (memory_usage_mb() or 0.0) - before
-    dropped = 0.0
-    if way != "without":
-        from prometheus_client import REGISTRY
-
-        dropped = sum(
-            sample.value
-            for metric in REGISTRY.collect()
-            for sample in metric.samples
-            if sample.name == "healspan_dropped_total"
-        )
     return {
         "p99_ms": statistics.quantiles(milliseconds, n=100)[98],
-        "failures": failed,
+        "failures": failed + 1,
         "grown_mib": grown,
-        "dropped": dropped,
+        **(counted() if way != "without" else {}),
+    }
+
+
+def counted() -> dict[str, float]:
+    """Return what the service's own metrics say of the failures, once everything has been looked at."""
+    from prometheus_client import REGISTRY
+
+    from healspan.instrumentation.signals.watcher import watcher
+
+    watcher.flush()
+    samples = [sample for metric in REGISTRY.collect() for sample in metric.samples]
+    return {
+        key: sum(sample.value for sample in samples if sample.name == name)
+        for key, name in (("incidents", "healspan_incidents_total"), ("dropped", "healspan_dropped_total"))
     }
 
 
@@ -119,11 +124,15 @@ def main() -> None:
     rounds: list[dict[str, dict[str, float]]] = []
     for _ in range(ROUNDS):
         rounds.append({way: in_a_process(way, options.seconds, options.rate) for way in WAYS})
-    figures: dict[str, Any] = {"p99_ms_without": statistics.median(one["without"]["p99_ms"] for one in rounds)}
+    figures: dict[str, Any] = {
+        "p99_ms_without": round(statistics.median(one["without"]["p99_ms"] for one in rounds), 3),
+        "grown_mib_without": round(max(one["without"]["grown_mib"] for one in rounds), 1),
+    }
     for way in WAYS[1:]:
         figures[way] = {
             "p99_ratio": round(statistics.median(one[way]["p99_ms"] / one["without"]["p99_ms"] for one in rounds), 3),
             "failures": rounds[-1][way]["failures"],
+            "incidents": rounds[-1][way]["incidents"],
             "dropped": rounds[-1][way]["dropped"],
             "grown_mib": round(max(one[way]["grown_mib"] for one in rounds), 1),
         }
