@@ -35,9 +35,8 @@ from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.settings import load_settings
 from healspan.remediation.signals import stop_signal
 from healspan.remediation.store.facts import context_keys
-from healspan.remediation.store.fixes import ScoreCounts
+from healspan.remediation.store.fleet import Fleet
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.review_queue import ReviewQueue
 from healspan.remediation.store.totals import Totals
 from healspan.remediation.store.views import Amount
 from healspan.remediation.trial import Decision
@@ -78,8 +77,7 @@ class StoreCollector(Collector):
         self._store = store
         self._budget = budget
         self._totals = Totals(names.HEAL_SECONDS_BUCKETS)
-        self._scored: dict[str, ScoreCounts] = {}
-        self._scored_as_of: tuple[int, int] | None = None
+        self._fleet = Fleet(names.REWARD_SCORE_BOUNDS)
         self._lock = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
@@ -92,40 +90,28 @@ class StoreCollector(Collector):
         with self._lock:
             with store.database.reading() as connection:
                 self._totals.take(connection)
-            counters = list(self._counters())
-        states = store.fixes.count_by_state()
-        escalated = ReviewQueue(store.database).escalations(limit=MOST_PATTERNS)
-        spots = store.projections.hotspots(limit=TOP_HOTSPOTS)
-        fixes = _gauge(names.FIXES)
-        for state in FixState:
-            fixes.add_metric((state.value,), states[state])
+                self._fleet.take(connection)
+            found = [*self._counters(), *self._standing()]
         expected = _gauge(names.HOTSPOT_EXPECTED)
-        for spot in spots:
+        for spot in store.projections.hotspots(limit=TOP_HOTSPOTS):
             document_type = context_keys(spot.context).get("document_type", "")
             expected.add_metric((spot.boundary, document_type), spot.expected)
-        return [
-            *counters,
-            fixes,
-            _gauge(names.ESCALATIONS_OPEN, sum(one.answered_by is None for one in escalated)),
-            _gauge(names.REVIEW_BACKLOG, states[FixState.PROPOSED]),
-            expected,
-            self._scores(),
-            *self._left(),
-        ]
+        return [*found, expected, *self._left()]
 
-    def _scores(self) -> Metric:
-        bounds, fixes = names.REWARD_SCORE_BOUNDS, self._store.fixes
+    def _standing(self) -> Iterator[Metric]:
+        fleet = self._fleet
+        fixes = _gauge(names.FIXES)
+        for state in FixState:
+            fixes.add_metric((state.value,), fleet.states[state])
+        yield fixes
+        yield _gauge(names.ESCALATIONS_OPEN, fleet.open_escalations(MOST_PATTERNS))
+        yield _gauge(names.REVIEW_BACKLOG, fleet.states[FixState.PROPOSED])
         scores = GaugeHistogramMetricFamily(*names.REWARD_SCORES[:2], labels=names.REWARD_SCORES.labels)
-        with self._lock:
-            # Most scrapes find nothing new and look at no fix. What is read is at least as new as its mark.
-            if (as_of := fixes.scores_as_of()) != self._scored_as_of:
-                self._scored, self._scored_as_of = fixes.count_by_score(bounds), as_of
-            found = sorted(self._scored.items())
-        for boundary, counts in found:
+        for boundary, counts in sorted(fleet.rewards.items()):
             running = [*accumulate(counts.by_bucket)]
-            buckets = [*zip(map(str, bounds), running, strict=True), ("+Inf", running[-1])]
+            buckets = [*zip(map(str, names.REWARD_SCORE_BOUNDS), running, strict=True), ("+Inf", running[-1])]
             scores.add_metric((boundary,), buckets, counts.sum)
-        return scores
+        yield scores
 
     def _left(self) -> Iterator[Metric]:
         if self._budget is None:

@@ -1,0 +1,120 @@
+"""The fleet as it stands: fixes by state, scores, open escalations; a look that finds nothing new costs nearly nothing.
+
+What is remembered follows facts by their positions, which become visible in their order because writers take turns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
+
+from sqlalchemy import Connection, func, select
+
+from healspan.remediation.fix import FixState
+from healspan.remediation.store.distributions import Distribution, Distributions
+from healspan.remediation.store.open_patterns import OpenPatterns, Reach
+from healspan.remediation.store.standings import Standings
+from healspan.remediation.store.tables import (
+    AuditRow,
+    FixScoreRow,
+    IncidentRow,
+    ResolutionRow,
+    StateChangeRow,
+    table_of,
+)
+
+__all__ = ["Fleet"]
+
+_INCIDENT, _RESOLUTION, _CHANGE = table_of(IncidentRow), table_of(ResolutionRow), table_of(StateChangeRow)
+_AUDIT, _SCORE = table_of(AuditRow), table_of(FixScoreRow)
+
+
+class _Marks(NamedTuple):
+    """How far there is something to read."""
+
+    incident: int = 0
+    resolution: int = 0
+    change: int = 0
+    score: int = 0
+    purge: int = 0
+    """The last one: it takes away what was taken in."""
+
+    @classmethod
+    def of(cls, connection: Connection) -> Self:
+        newest = (
+            select(func.max(_INCIDENT.c.position)),
+            select(func.max(_RESOLUTION.c.position)),
+            select(func.max(_CHANGE.c.position)),
+            select(func.max(_SCORE.c.revision)),
+            select(func.max(_AUDIT.c.position)).where(_AUDIT.c.action == "purge"),
+        )
+        row = connection.execute(select(*(one.scalar_subquery() for one in newest))).one()
+        return cls._make(value or 0 for value in row)
+
+    @property
+    def reach(self) -> Reach:
+        return Reach(self.incident, self.resolution)
+
+    def is_before(self, other: _Marks) -> bool:
+        """Whether this can be no later look at the same store: changes of fixes, and scores, are never taken away."""
+        return self.change < other.change or self.score < other.score
+
+
+class _Known:
+    """What has been taken in, and how far."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.marks = _Marks()
+        self.standings = Standings()
+        self.distributions = Distributions(self.standings, bounds)
+        self.patterns = OpenPatterns(self.standings)
+
+    def follow(self, connection: Connection, now: _Marks) -> None:
+        changed = self.standings.take(connection, self.marks.change, now.change)
+        self.distributions.take(connection, self.marks.score, now.score, changed)
+        reach = self.marks.reach
+        if now.purge != self.marks.purge:
+            # What was taken away cannot be subtracted: nobody knows any more what it was.
+            self.patterns, reach, changed = OpenPatterns(self.standings), Reach(), set(self.standings.by_id)
+        self.patterns.take(connection, reach, now.reach, changed)
+        self.marks = now
+
+
+class Fleet:
+    """What is known so far. Not safe to share between threads.
+
+    Args:
+        bounds: upper bounds of the scores' buckets, rising; the last one is the greatest score there is.
+    """
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = tuple(bounds)
+        self._known = _Known(self._bounds)
+
+    @property
+    def states(self) -> Counter[FixState]:
+        """Fixes by the state they are in."""
+        return self._known.standings.states
+
+    @property
+    def rewards(self) -> Mapping[str, Distribution]:
+        """Reward scores of the fixes that serve, by boundary."""
+        return self._known.distributions.rewards
+
+    def open_escalations(self, limit: int) -> int:
+        """Return how many of the patterns that escalate most, at most `limit` of them, no serving fix answers."""
+        return self._known.patterns.count(limit)
+
+    def take(self, connection: Connection) -> None:
+        """Follow what has changed since the last time; `connection` sees one moment of the store."""
+        now = _Marks.of(connection)
+        if now == self._known.marks:
+            return
+        if now.is_before(self._known.marks):
+            self._known = _Known(self._bounds)  # another store is in its place
+        try:
+            self._known.follow(connection, now)
+        except BaseException:
+            self._known = _Known(self._bounds)  # half of it may have been counted
+            raise
