@@ -16,6 +16,7 @@ from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Incident, IncidentStatus, Tier
 from healspan.remediation.metrics import Metrics
 from healspan.remediation.store.facts import FixScore, Hotspot
+from healspan.remediation.store.masking import MaskingAlarm
 
 MODEL = "claude-opus-5-5"
 _ANSWERED = Asked(sent="?", usage=Usage(input_tokens=1_000, output_tokens=200), cost_usd=Decimal("0.02"), seconds=3.0)
@@ -54,6 +55,20 @@ class BadNight:
             updated_at=now,
         )
         world.store.projections.write_hotspots([spot])
+        alarm = MaskingAlarm(
+            fix_id=self._fix.fix_id,
+            boundary="revenue",
+            healed=900,
+            calls=1_000,
+            hours=24,
+            share=0.9,
+            at_least=0.8,
+            since=now,
+            updated_at=now,
+            title="revenue: one fix heals 90% of all calls",
+            ticket="What fires: it.",
+        )
+        world.store.masking.write([alarm])
         self.blow(1)
 
     def blow(self, times: int) -> None:

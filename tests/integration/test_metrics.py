@@ -28,6 +28,7 @@ from healspan.remediation.incident import Incident, IncidentStatus, Tier
 from healspan.remediation.metrics import Metrics
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import FixScore
+from healspan.remediation.store.masking import MaskingAlarm
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.tables import ConsultationRow, IncidentRow, table_of
 
@@ -126,6 +127,27 @@ def test_an_escalation_after_a_fix_began_to_serve_is_open_again(world, server):
     world.fix(state=FixState.TRIAL, like=incident, ago=timedelta(hours=1))
     world.failure("revenue")
     assert scrape(server)["healspan_escalations_open"] == {(): 1.0}
+
+
+def test_masking_alarms_are_open_until_a_human_answers(world, server):
+    fix = world.fix("revenue", state=FixState.TRIAL)
+    alarm = MaskingAlarm(
+        fix_id=fix.fix_id,
+        boundary="revenue",
+        healed=90,
+        calls=100,
+        hours=24,
+        share=0.9,
+        at_least=0.8,
+        since=world.now,
+        updated_at=world.now,
+        title="one fix heals 90% of all calls",
+        ticket="",
+    )
+    world.store.masking.write([alarm])
+    assert scrape(server)["healspan_masking_alarms"] == {labels(boundary="revenue"): 1.0}
+    world.store.masking.answer(fix.fix_id, actor="human:ann", reason="ticket 12")
+    assert scrape(server)["healspan_masking_alarms"] == {labels(boundary="revenue"): 0.0}
 
 
 def consultation(incident: Incident, state: ConsultationState, *asked: Asked) -> Consultation:

@@ -1,4 +1,4 @@
-"""The job: reads all facts as of one moment, works out rewards and hotspots, writes the projections.
+"""The job: reads all facts as of one moment, works out rewards, hotspots and masking, writes the projections.
 
 A full recomputation every time: run twice, or by two processes, it gives the same. What has not changed to the
 fourth decimal is not written, so that the indexes of all processes have nothing to do.
@@ -7,18 +7,28 @@ fourth decimal is not written, so that the indexes of all processes have nothing
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
 from healspan.analytics.evidence import Outcome
 from healspan.analytics.hotspots import CONTEXT_KEY, Calls, Failures, find_hotspots
+from healspan.analytics.masking import MaskingLimits, Share, draft, is_alarm, shares, window
 from healspan.analytics.reward import FixReward, rewards
+from healspan.remediation.errors import InvalidFix
 from healspan.remediation.record import Record
 from healspan.remediation.store import FixScore, Hotspot
-from healspan.remediation.store.analysis import call_facts, failure_facts, fix_patterns, outcome_facts
-from healspan.remediation.store.facts import context_keys
+from healspan.remediation.store.analysis import (
+    call_facts,
+    failure_facts,
+    fix_patterns,
+    heal_facts,
+    outcome_facts,
+    serving_since,
+)
+from healspan.remediation.store.facts import ARCHITECTURAL, context_keys
+from healspan.remediation.store.masking import MaskingAlarm
 from healspan.remediation.store.repository import Store
 
 __all__ = ["JobReport", "run_job"]
@@ -39,24 +49,40 @@ class JobReport(Record):
     """Of them, scores that had changed."""
     hotspots: int
     """Pairs of boundary and document type."""
+    masking: int
+    """Fixes that fire so often that they hide a fault, and that no human has answered for."""
     seconds: float
 
 
 def run_job(
     store: Store,
     *,
+    masking: MaskingLimits | None = None,
     now: datetime | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> JobReport:
-    """Recompute every reward score and hotspot.
+    """Recompute every reward score, hotspot and masking alarm.
+
+    Args:
+        store: whose facts and projections.
+        masking: from when on a fix that fires is a symptom.
+        now: the wall clock, in UTC.
+        clock: seconds, for the report.
 
     Raises:
         StoreUnavailable, StoreCorrupt: the projections are as they were.
     """
     started, moment = clock(), now or datetime.now(UTC)
+    limits = masking or MaskingLimits()
     with store.database.reading() as connection:
         scores = _scores(connection, moment)
         spots = _hotspots(connection, moment)
+        begun = window(moment, limits)
+        serving = serving_since(connection)
+        found = shares(heal_facts(connection, begun), call_facts(connection, begun))
+    _write_alarms(store, found, serving, limits, moment)
+    hiding = {one.fix_id for one in store.masking.open()}
+    scores = [one.model_copy(update={"bucket": ARCHITECTURAL}) if one.fix_id in hiding else one for one in scores]
     known = {score.fix_id: _content(score) for score in store.projections.scores()}
     changed = [score for score in scores if known.get(score.fix_id) != _content(score)]
     store.projections.write_scores(changed)
@@ -66,8 +92,36 @@ def run_job(
         fixes=len(scores),
         written=len(changed),
         hotspots=len(spots),
+        masking=len(hiding),
         seconds=clock() - started,
     )
+
+
+def _write_alarms(
+    store: Store, found: Iterable[Share], serving: Mapping[str, datetime], limits: MaskingLimits, now: datetime
+) -> None:
+    earlier = {one.fix_id: one for one in store.masking.firing()}
+    alarms: list[MaskingAlarm] = []
+    for one in found:
+        if one.fix_id not in serving or not is_alarm(one, limits, was=one.fix_id in earlier):
+            continue
+        try:
+            view = store.fixes.get(one.fix_id)
+        except InvalidFix:
+            continue  # this version cannot read it, nor serve it
+        if view is not None:
+            alarms.append(
+                draft(
+                    one,
+                    instruction=view.fix.fix_instruction,
+                    serves_since=serving[one.fix_id],
+                    limits=limits,
+                    earlier=earlier,
+                    now=now,
+                ),
+            )
+    if alarms or earlier:
+        store.masking.write(alarms)
 
 
 def _scores(connection: Connection, now: datetime) -> list[FixScore]:

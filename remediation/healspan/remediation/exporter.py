@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import typer
@@ -37,7 +37,7 @@ from healspan.remediation.signals import stop_signal
 from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.fleet import Fleet
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.totals import Totals
+from healspan.remediation.store.totals import Totals, count_facts, has_news
 from healspan.remediation.store.views import Amount
 from healspan.remediation.trial import Decision
 
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["MetricsServer", "StoreCollector", "metrics"]
 
 logger = logging.getLogger("healspan.exporter")
-
-_Labels = TypeVar("_Labels", bound=tuple[str, ...])
 
 TOP_HOTSPOTS = 20
 """Labels cost memory in every Prometheus that scrapes; those that matter are few."""
@@ -76,7 +74,7 @@ class StoreCollector(Collector):
     def __init__(self, store: Store, *, budget: Amount | None = None) -> None:
         self._store = store
         self._budget = budget
-        self._totals = Totals(names.HEAL_SECONDS_BUCKETS)
+        self._totals: Totals | None = None
         self._fleet = Fleet(names.REWARD_SCORE_BOUNDS)
         self._lock = threading.Lock()
 
@@ -84,19 +82,28 @@ class StoreCollector(Collector):
         """Return every metric.
 
         Raises:
-            StoreUnavailable, StoreCorrupt: the store cannot be read.
+            StoreUnavailable, StoreCorrupt: the store cannot be read, or what has arrived not be counted.
         """
         store = self._store
         with self._lock:
             with store.database.reading() as connection:
-                self._totals.take(connection)
+                news = has_news(connection)
+            if news:
+                with store.database.writing() as connection:
+                    count_facts(connection)
+            with store.database.reading() as connection:
+                self._totals = totals = Totals.read(connection, self._totals)
                 self._fleet.take(connection)
-            found = [*self._counters(), *self._standing()]
+                hiding = store.masking.count_open(connection)
+            found = [*_counters(totals), *self._standing()]
         expected = _gauge(names.HOTSPOT_EXPECTED)
         for spot in store.projections.hotspots(limit=TOP_HOTSPOTS):
             document_type = context_keys(spot.context).get("document_type", "")
             expected.add_metric((spot.boundary, document_type), spot.expected)
-        return [*found, expected, *self._left()]
+        masking = _gauge(names.MASKING_ALARMS)
+        for boundary, number in sorted(hiding.items()):
+            masking.add_metric((boundary,), number)
+        return [*found, masking, expected, *self._left()]
 
     def _standing(self) -> Iterator[Metric]:
         fleet = self._fleet
@@ -123,38 +130,29 @@ class StoreCollector(Collector):
             usd.add_metric((name,), (amount.micro_usd or 0) / 1e6)
         yield from (tokens, usd)
 
-    def _counters(self) -> Iterator[Metric]:
-        totals = self._totals
-        yield _counter(names.INCIDENTS, totals.incidents)
 
-        heals = CounterMetricFamily(*names.HEALS[:2], labels=names.HEALS.labels)
-        # A boundary that has failed starts every ending at zero, so that a first heal is an increase.
-        places = {(service, boundary) for service, boundary, _ in totals.incidents}
-        known = {(*place, tier.value, outcome.value) for place in places for tier, outcome in _ENDINGS}
-        for by_ending in sorted(known | totals.heals.keys()):
-            heals.add_metric(by_ending, totals.heals[by_ending])
-        yield heals
+def _counters(totals: Totals) -> Iterator[Metric]:
+    incidents = totals.by_name[names.INCIDENTS.name]
+    yield _counter(names.INCIDENTS, incidents)
+    # A boundary that has failed starts every ending at zero, so that a first heal is an increase.
+    places = {(service, boundary) for service, boundary, _ in incidents}
+    endings = {(*place, tier.value, outcome.value): 0.0 for place in places for tier, outcome in _ENDINGS}
+    yield _counter(names.HEALS, endings | totals.by_name[names.HEALS.name])
+    # Likewise what trials may decide there.
+    decisions = {(*place, decision.value): 0.0 for place in places for decision in Decision}
+    yield _counter(names.TRIALS, decisions | totals.by_name[names.TRIALS.name])
+    for one in (names.CONSULTATIONS, names.CLAUDE_REQUESTS, names.CLAUDE_TOKENS, names.CLAUDE_COST):
+        yield _counter(one, totals.by_name[one.name])
 
-        # Likewise what trials may decide there.
-        decisions = {(*place, decision.value): 0 for place in places for decision in Decision}
-        yield _counter(names.TRIALS, decisions | totals.trials)
-        yield _counter(names.CONSULTATIONS, totals.consultations)
-        yield _counter(names.CLAUDE_REQUESTS, totals.requests)
-        yield _counter(names.CLAUDE_TOKENS, totals.tokens)
-        yield _counter(names.CLAUDE_COST, {by: float(usd) for by, usd in totals.cost_usd.items()})
-
-        seconds = HistogramMetricFamily(*names.HEAL_SECONDS[:2], labels=names.HEAL_SECONDS.labels)
-        bounds = [*map(str, map(float, totals.bounds)), "+Inf"]
-        for labels, durations in sorted(totals.durations.items()):
-            running, buckets = 0, []
-            for bound, number in zip(bounds, durations.counts, strict=True):
-                running += number
-                buckets.append((bound, running))
-            seconds.add_metric(labels, buckets, durations.seconds)
-        yield seconds
+    seconds = HistogramMetricFamily(*names.HEAL_SECONDS[:2], labels=names.HEAL_SECONDS.labels)
+    bounds = [*map(str, map(float, names.HEAL_SECONDS_BUCKETS)), "+Inf"]
+    for labels, durations in sorted(totals.durations.items()):
+        buckets = list(zip(bounds, accumulate(durations.counts), strict=True))
+        seconds.add_metric(labels, buckets, durations.seconds)
+    yield seconds
 
 
-def _counter(definition: names.Definition, values: Mapping[_Labels, float]) -> CounterMetricFamily:
+def _counter(definition: names.Definition, values: Mapping[tuple[str, ...], float]) -> CounterMetricFamily:
     family = CounterMetricFamily(*definition[:2], labels=definition.labels)
     for by, value in sorted(values.items()):
         family.add_metric(by, value)

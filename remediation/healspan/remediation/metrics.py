@@ -33,6 +33,7 @@ __all__ = [
     "HOTSPOT_EXPECTED",
     "INCIDENTS",
     "INTERNAL_ERRORS",
+    "MASKING_ALARMS",
     "REVIEW_BACKLOG",
     "REWARD_SCORES",
     "REWARD_SCORE_BOUNDS",
@@ -123,6 +124,11 @@ HOTSPOT_EXPECTED = Definition(
     "healspan_hotspot_expected_failures",
     "Failures expected in the next seven days, where most are expected.",
     ("boundary", "document_type"),
+)
+MASKING_ALARMS = Definition(
+    "healspan_masking_alarms",
+    "Fixes that fire so often that they hide a fault, and that no human has answered for.",
+    ("boundary",),
 )
 
 REWARD_SCORES = Definition(
