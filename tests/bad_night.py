@@ -35,6 +35,8 @@ class BadNight:
         self.registry = CollectorRegistry()
         """What the service publishes."""
         self._service = Metrics(self.registry, "filings")
+        self.traces: list[str] = []
+        """Of the calls that were healed."""
         self.incidents = 1
         """How many there have been."""
         self._first = world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.DIAGNOSIS)
@@ -78,7 +80,11 @@ class BadNight:
             for _ in range(12):
                 self._count(world.failure("revenue", error_type="builtins.IndexError", elapsed_ms=2.0))
             for tier in (Tier.KNOWN_FIX, Tier.DIAGNOSIS):
-                self._count(world.failure("revenue", status=IncidentStatus.HEALED, tier=tier, elapsed_ms=0.7))
+                healed = world.failure(
+                    "revenue", status=IncidentStatus.HEALED, tier=tier, elapsed_ms=0.7, trace_id=uuid7().hex
+                )
+                self.traces.append(healed.trace_id or "")
+                self._count(healed)
             world.application(self._fix, count=5)
             for decision in ("activate", "suspend"):
                 world.store.controls.audit(

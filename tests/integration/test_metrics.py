@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from sqlalchemy import delete
@@ -102,6 +103,41 @@ def test_the_heal_durations_are_a_histogram_with_the_services_own_buckets(world,
     assert found["healspan_heal_duration_seconds_count"][labels(**key)] == 4.0
     assert found["healspan_heal_duration_seconds_sum"][labels(**key)] == pytest.approx(40.0023)
     assert len(buckets) == len(names.HEAL_SECONDS_BUCKETS) + 1
+
+
+def exemplars(server: MetricsServer) -> dict[str, tuple[str, float]]:
+    """Trace id and seconds by the bound of the bucket."""
+    request = urllib.request.Request(server.url, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        families = openmetrics(answer.read().decode())
+    return {
+        sample.labels["le"]: (sample.exemplar.labels["trace_id"], sample.exemplar.value)
+        for family in families
+        for sample in family.samples
+        if sample.exemplar
+    }
+
+
+def test_the_newest_heal_with_a_trace_is_the_exemplar_of_its_bucket(world, server):
+    def heal(elapsed_ms: float, trace_id: str | None) -> None:
+        status, tier = IncidentStatus.HEALED, Tier.KNOWN_FIX
+        world.failure("revenue", status=status, tier=tier, elapsed_ms=elapsed_ms, trace_id=trace_id)
+
+    for trace in ("a" * 32, "b" * 32, None):
+        heal(0.7, trace)
+    heal(60_000.0, "c" * 32)
+    heal(2.0, "d" * 300)  # no trace id, and more than an exemplar can hold
+    assert exemplars(server) == {"0.001": ("b" * 32, 0.0007), "+Inf": ("c" * 32, 60.0)}
+    heal(0.8, "e" * 32)
+    assert exemplars(server)["0.001"] == ("e" * 32, 0.0008)
+    assert "e" * 32 not in get(server.url)  # the plain format has no exemplars
+
+
+def test_a_trace_of_what_was_erased_is_no_exemplar(world, server):
+    world.failure("revenue", message="customer 4711", trace_id="a" * 32)
+    assert exemplars(server)
+    world.store.purge_subject("4711", actor="test")
+    assert exemplars(server) == {}
 
 
 def test_fixes_are_counted_by_the_state_they_are_in_now(world, server):

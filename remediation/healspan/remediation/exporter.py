@@ -26,6 +26,7 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from healspan.remediation import metrics as names
 from healspan.remediation.claude.budget import Limits, left_of
@@ -75,7 +76,9 @@ class StoreCollector(Collector):
         self._store = store
         self._budget = budget
         self._totals: Totals | None = None
-        self._fleet = Fleet(names.REWARD_SCORE_BOUNDS)
+        self._fleet = Fleet(scores=names.REWARD_SCORE_BOUNDS, seconds=names.HEAL_SECONDS_BUCKETS)
+        self._found: list[Metric] = []
+        """What totals and fleet come to; made anew when they have changed."""
         self._lock = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
@@ -92,10 +95,13 @@ class StoreCollector(Collector):
                 with store.database.writing() as connection:
                     count_facts(connection)
             with store.database.reading() as connection:
-                self._totals = totals = Totals.read(connection, self._totals)
-                self._fleet.take(connection)
+                totals = Totals.read(connection, self._totals)
+                if self._fleet.take(connection) or totals is not self._totals:
+                    self._totals, self._found = totals, []
                 hiding = store.masking.count_open(connection)
-            found = [*_counters(totals), *self._standing()]
+            if not self._found:
+                self._found = [*_counters(totals), self._durations(totals), *self._standing()]
+            found = self._found
         expected = _gauge(names.HOTSPOT_EXPECTED)
         for spot in store.projections.hotspots(limit=TOP_HOTSPOTS):
             document_type = context_keys(spot.context).get("document_type", "")
@@ -104,6 +110,21 @@ class StoreCollector(Collector):
         for boundary, number in sorted(hiding.items()):
             masking.add_metric((boundary,), number)
         return [*found, masking, expected, *self._left()]
+
+    def _durations(self, totals: Totals) -> Metric:
+        family = HistogramMetricFamily(*names.HEAL_SECONDS[:2], labels=names.HEAL_SECONDS.labels)
+        bounds = [*map(str, map(float, names.HEAL_SECONDS_BUCKETS)), "+Inf"]
+        for labels, durations in sorted(totals.durations.items()):
+            buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+            for place, (bound, running) in enumerate(zip(bounds, accumulate(durations.counts), strict=True)):
+                traced = self._fleet.exemplars.get((labels, place))
+                if traced is None:
+                    buckets.append((bound, running))
+                else:  # only OpenMetrics has a place for it
+                    exemplar = Exemplar({"trace_id": traced.trace_id}, traced.seconds, traced.at)
+                    buckets.append((bound, running, exemplar))
+            family.add_metric(labels, buckets, durations.seconds)
+        return family
 
     def _standing(self) -> Iterator[Metric]:
         fleet = self._fleet
@@ -143,13 +164,6 @@ def _counters(totals: Totals) -> Iterator[Metric]:
     yield _counter(names.TRIALS, decisions | totals.by_name[names.TRIALS.name])
     for one in (names.CONSULTATIONS, names.CLAUDE_REQUESTS, names.CLAUDE_TOKENS, names.CLAUDE_COST):
         yield _counter(one, totals.by_name[one.name])
-
-    seconds = HistogramMetricFamily(*names.HEAL_SECONDS[:2], labels=names.HEAL_SECONDS.labels)
-    bounds = [*map(str, map(float, names.HEAL_SECONDS_BUCKETS)), "+Inf"]
-    for labels, durations in sorted(totals.durations.items()):
-        buckets = list(zip(bounds, accumulate(durations.counts), strict=True))
-        seconds.add_metric(labels, buckets, durations.seconds)
-    yield seconds
 
 
 def _counter(definition: names.Definition, values: Mapping[tuple[str, ...], float]) -> CounterMetricFamily:

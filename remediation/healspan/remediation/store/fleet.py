@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select
 
 from healspan.remediation.fix import FixState
 from healspan.remediation.store.distributions import Distribution, Distributions
+from healspan.remediation.store.exemplars import Exemplars, Traced
 from healspan.remediation.store.open_patterns import OpenPatterns, Reach
 from healspan.remediation.store.standings import Standings
 from healspan.remediation.store.tables import (
@@ -61,14 +62,21 @@ class _Marks(NamedTuple):
         return self.change < other.change or self.score < other.score
 
 
+class _Bounds(NamedTuple):
+    scores: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+
 class _Known:
     """What has been taken in, and how far."""
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: _Bounds) -> None:
+        self.bounds = bounds
         self.marks = _Marks()
         self.standings = Standings()
-        self.distributions = Distributions(self.standings, bounds)
+        self.distributions = Distributions(self.standings, bounds.scores)
         self.patterns = OpenPatterns(self.standings)
+        self.exemplars = Exemplars(bounds.seconds)
 
     def follow(self, connection: Connection, now: _Marks) -> None:
         changed = self.standings.take(connection, self.marks.change, now.change)
@@ -77,7 +85,9 @@ class _Known:
         if now.purge != self.marks.purge:
             # What was taken away cannot be subtracted: nobody knows any more what it was.
             self.patterns, reach, changed = OpenPatterns(self.standings), Reach(), set(self.standings.by_id)
+            self.exemplars = Exemplars(self.bounds.seconds)
         self.patterns.take(connection, reach, now.reach, changed)
+        self.exemplars.take(connection, reach.resolution, now.resolution)
         self.marks = now
 
 
@@ -85,11 +95,12 @@ class Fleet:
     """What is known so far. Not safe to share between threads.
 
     Args:
-        bounds: upper bounds of the scores' buckets, rising; the last one is the greatest score there is.
+        scores: upper bounds of the scores' buckets, rising; the last one is the greatest score there is.
+        seconds: likewise of the heal durations, which have no greatest.
     """
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = tuple(bounds)
+    def __init__(self, *, scores: Sequence[float], seconds: Sequence[float]) -> None:
+        self._bounds = _Bounds(tuple(scores), tuple(seconds))
         self._known = _Known(self._bounds)
 
     @property
@@ -102,15 +113,24 @@ class Fleet:
         """Reward scores of the fixes that serve, by boundary."""
         return self._known.distributions.rewards
 
+    @property
+    def exemplars(self) -> Mapping[tuple[tuple[str, ...], int], Traced]:
+        """The newest call with a trace of every bucket of the heal durations."""
+        return self._known.exemplars.newest
+
     def open_escalations(self, limit: int) -> int:
         """Return how many of the patterns that escalate most, at most `limit` of them, no serving fix answers."""
         return self._known.patterns.count(limit)
 
-    def take(self, connection: Connection) -> None:
-        """Follow what has changed since the last time; `connection` sees one moment of the store."""
+    def take(self, connection: Connection) -> bool:
+        """Follow what has changed since the last time, and tell whether anything has.
+
+        Args:
+            connection: sees one moment of the store.
+        """
         now = _Marks.of(connection)
         if now == self._known.marks:
-            return
+            return False
         if now.is_before(self._known.marks):
             self._known = _Known(self._bounds)  # another store is in its place
         try:
@@ -118,3 +138,4 @@ class Fleet:
         except BaseException:
             self._known = _Known(self._bounds)  # half of it may have been counted
             raise
+        return True
