@@ -44,7 +44,11 @@ class BadNight:
         world.fix("revenue", kind="IndexError")
         now = datetime.now(UTC)
         world.store.projections.write_scores(
-            [FixScore(fix_id=self._fix.fix_id, reward_score=0.8, formula="test", updated_at=now)]
+            [
+                FixScore(
+                    fix_id=self._fix.fix_id, reward_score=0.8, parts={"durability": 0.6}, formula="test", updated_at=now
+                )
+            ]
         )
         spot = Hotspot(
             boundary="revenue",

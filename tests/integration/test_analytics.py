@@ -54,6 +54,18 @@ def test_the_scores_reach_the_solution_that_people_see(world):
     assert 0 < solution.reward_parts["uncertainty"] < 1
 
 
+def test_how_a_fix_lasts_stands_beside_its_score(world):
+    fix, fresh = world.fix("revenue", state=FixState.TRIAL), world.fix("cogs", state=FixState.TRIAL)
+    for days in range(10):
+        world.application(fix, ago=timedelta(days=days))
+    run_job(world.store)
+    found = {score.fix_id: score for score in world.store.projections.scores()}
+    assert found[fix.fix_id].parts["days"] == 10.0
+    assert 0.28 < found[fix.fix_id].parts["durability"] < found[fix.fix_id].parts["durability_mean"] < 1
+    assert "durability" not in found[fresh.fix_id].parts
+    assert found[fix.fix_id].formula == "1:reliability"  # the score is what it was without it
+
+
 def test_an_unknown_that_was_overruled_counts_as_a_failure(world):
     fix = world.fix("revenue", state=FixState.TRIAL)
     unknown = [world.application(fix, reward=None, ago=timedelta(hours=n)) for n in (3, 2)]

@@ -355,6 +355,16 @@ def test_reward_scores_of_what_serves_are_a_distribution_by_boundary(world, serv
     assert found["healspan_fix_reward_score_gsum"] == {labels(boundary="revenue"): pytest.approx(1.15)}
 
 
+def test_durabilities_are_a_distribution_of_those_that_have_one(world, server):
+    fixes = [world.fix("revenue", kind=kind, state=FixState.TRIAL) for kind in ("KeyError", "IndexError")]
+    lasting = score(fixes[0], 0.5).model_copy(update={"parts": {"durability": 0.35}})
+    world.store.projections.write_scores([lasting, score(fixes[1], 0.5)])
+    found = scrape(server)
+    buckets = found["healspan_fix_durability_bucket"]
+    assert [buckets[labels(boundary="revenue", le=le)] for le in ("0.3", "0.4", "+Inf")] == [0, 1, 1]
+    assert found["healspan_fix_durability_gsum"] == {labels(boundary="revenue"): 0.35}
+
+
 def test_a_score_or_a_state_that_changes_is_seen_at_the_next_scrape(world, server):
     def scored() -> dict[str, float]:
         buckets = scrape(server).get("healspan_fix_reward_score_bucket", {})

@@ -148,7 +148,7 @@ def test_what_is_kept_up_is_what_a_look_at_everything_says(
     deeds: Deeds, done: list[tuple[object, ...]], few: int
 ) -> None:
     deeds.begin()
-    fleet = Fleet(scores=BOUNDS, seconds=())
+    fleet = Fleet(scores=BOUNDS, seconds=(1.0,))
     for word, *arguments in [*done, ("look",)]:
         getattr(deeds, str(word))(*arguments)
         with deeds.store.database.reading() as connection:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
+from healspan.analytics.durability import Days, Durability
 from healspan.analytics.evidence import Outcome
 from healspan.analytics.hotspots import CONTEXT_KEY, Calls, Failures, find_hotspots
 from healspan.analytics.masking import MaskingLimits, Share, draft, is_alarm, shares, window
@@ -127,6 +128,7 @@ def _write_alarms(
 def _scores(connection: Connection, now: datetime) -> list[FixScore]:
     # The first part of an error pattern is the error type: the family a fix inherits from.
     families = {fix_id: pattern.partition("::")[0] for fix_id, pattern in fix_patterns(connection).items()}
+    days = Days()
     outcomes = (
         Outcome(
             fix_id=fact.fix_id,
@@ -138,13 +140,14 @@ def _scores(connection: Connection, now: datetime) -> list[FixScore]:
             times=fact.times,
             shadow=fact.shadow,
         )
-        for fact in outcome_facts(connection)
+        for fact in days.noted(outcome_facts(connection))
     )
     scored = rewards(outcomes, families, now.timestamp())
-    return [_score(reward, now) for reward in scored if reward.fix_id in families]
+    lasting = days.durabilities()
+    return [_score(reward, lasting.get(reward.fix_id), now) for reward in scored if reward.fix_id in families]
 
 
-def _score(reward: FixReward, now: datetime) -> FixScore:
+def _score(reward: FixReward, lasts: Durability | None, now: datetime) -> FixScore:
     parts = {
         **reward.components,
         **{f"{name}_mean": value for name, value in reward.means.items()},
@@ -153,6 +156,9 @@ def _score(reward: FixReward, now: datetime) -> FixScore:
         "n_eff": reward.evidence,
         "stale": float(reward.stale),
     }
+    if lasts is not None:
+        # Beside the score, which is made of what `formula` names.
+        parts |= {"durability": lasts.lower_bound, "durability_mean": lasts.mean, "days": float(lasts.days)}
     return FixScore(
         fix_id=reward.fix_id,
         reward_score=round(reward.score, _DECIMALS),

@@ -35,6 +35,7 @@ from healspan.remediation.fix import FixState
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.settings import load_settings
 from healspan.remediation.signals import stop_signal
+from healspan.remediation.store.distributions import Distribution
 from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.fleet import Fleet
 from healspan.remediation.store.repository import Store
@@ -134,12 +135,8 @@ class StoreCollector(Collector):
         yield fixes
         yield _gauge(names.ESCALATIONS_OPEN, fleet.open_escalations(MOST_PATTERNS))
         yield _gauge(names.REVIEW_BACKLOG, fleet.states[FixState.PROPOSED])
-        scores = GaugeHistogramMetricFamily(*names.REWARD_SCORES[:2], labels=names.REWARD_SCORES.labels)
-        for boundary, counts in sorted(fleet.rewards.items()):
-            running = [*accumulate(counts.by_bucket)]
-            buckets = [*zip(map(str, names.REWARD_SCORE_BOUNDS), running, strict=True), ("+Inf", running[-1])]
-            scores.add_metric((boundary,), buckets, counts.sum)
-        yield scores
+        yield _distribution(names.REWARD_SCORES, fleet.rewards)
+        yield _distribution(names.DURABILITY, fleet.durabilities)
 
     def _left(self) -> Iterator[Metric]:
         if self._budget is None:
@@ -170,6 +167,15 @@ def _counter(definition: names.Definition, values: Mapping[tuple[str, ...], floa
     family = CounterMetricFamily(*definition[:2], labels=definition.labels)
     for by, value in sorted(values.items()):
         family.add_metric(by, value)
+    return family
+
+
+def _distribution(definition: names.Definition, by_boundary: Mapping[str, Distribution]) -> GaugeHistogramMetricFamily:
+    family = GaugeHistogramMetricFamily(*definition[:2], labels=definition.labels)
+    for boundary, counts in sorted(by_boundary.items()):
+        running = [*accumulate(counts.by_bucket)]
+        buckets = [*zip(map(str, names.REWARD_SCORE_BOUNDS), running, strict=True), ("+Inf", running[-1])]
+        family.add_metric((boundary,), buckets, counts.sum)
     return family
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "CONSULTATIONS",
     "DROPPED",
     "DROP_REASONS",
+    "DURABILITY",
     "ESCALATIONS_OPEN",
     "FIXES",
     "HEALS",
@@ -134,6 +135,11 @@ MASKING_ALARMS = Definition(
 REWARD_SCORES = Definition(
     "healspan_fix_reward_score",
     "Serving fixes by the reward score, from 0 to 1, that analytics last gave them.",
+    ("boundary",),
+)
+DURABILITY = Definition(
+    "healspan_fix_durability",
+    "Serving fixes that have worked by the probability, from 0 to 1, that they do so on fourteen more days of use.",
     ("boundary",),
 )
 

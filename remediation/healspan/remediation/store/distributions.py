@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -26,8 +28,13 @@ class Distribution:
     sum: float = 0.0
 
 
+class _Score(NamedTuple):
+    reward: float
+    durability: float | None
+
+
 class Distributions:
-    """The reward scores of serving fixes.
+    """The reward scores, and the durabilities, of serving fixes.
 
     Args:
         standings: kept up by the caller, who says what changed.
@@ -38,26 +45,37 @@ class Distributions:
         self.bounds = tuple(bounds)
         self.rewards: dict[str, Distribution] = {}
         """By boundary; of those where a fix that serves has a score."""
+        self.durabilities: dict[str, Distribution] = {}
+        """Likewise; of fixes that have worked at all."""
         self._standings = standings
-        self._reward: dict[str, float] = {}
+        self._scores: dict[str, _Score] = {}
         self._fixes_at: defaultdict[str, set[str]] = defaultdict(set)
 
     def take(self, connection: Connection, after: int, through: int, changed: set[str]) -> None:
         """Follow the scores whose revisions are in (after, through], and what has become of the fixes that changed."""
         score, by_id = _SCORE.c, self._standings.by_id
-        query = select(score.fix_id, score.reward_score).where(score.revision > after, score.revision <= through)
-        fresh = {row.fix_id: row.reward_score for row in connection.execute(query)}
-        self._reward |= fresh
+        query = select(score.fix_id, score.reward_score, score.body).where(
+            score.revision > after, score.revision <= through
+        )
+        fresh = {
+            fix_id: _Score(reward, json.loads(body)["parts"].get("durability"))
+            for fix_id, reward, body in connection.execute(query)
+        }
+        self._scores |= fresh
         touched = {by_id[fix_id].module for fix_id in fresh.keys() | changed if fix_id in by_id}
         for fix_id in changed:
             self._fixes_at[by_id[fix_id].module].add(fix_id)
         for boundary in touched:
             serving = [fix_id for fix_id in self._fixes_at[boundary] if by_id[fix_id].serves]
-            values = [self._reward[fix_id] for fix_id in sorted(serving) if fix_id in self._reward]
-            if values:
-                self.rewards[boundary] = _counted(values, self.bounds)
-            else:
-                self.rewards.pop(boundary, None)
+            scores = [self._scores[fix_id] for fix_id in sorted(serving) if fix_id in self._scores]
+            self._put(self.rewards, boundary, [one.reward for one in scores])
+            self._put(self.durabilities, boundary, [one.durability for one in scores if one.durability is not None])
+
+    def _put(self, by_boundary: dict[str, Distribution], boundary: str, values: Sequence[float]) -> None:
+        if values:
+            by_boundary[boundary] = _counted(values, self.bounds)
+        else:
+            by_boundary.pop(boundary, None)
 
 
 def _counted(values: Sequence[float], bounds: Sequence[float]) -> Distribution:

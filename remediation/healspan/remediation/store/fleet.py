@@ -95,7 +95,7 @@ class Fleet:
     """What is known so far. Not safe to share between threads.
 
     Args:
-        scores: upper bounds of the scores' buckets, rising; the last one is the greatest score there is.
+        scores: upper bounds of the buckets of scores and durabilities, rising; the last one is the greatest there is.
         seconds: likewise of the heal durations, which have no greatest.
     """
 
@@ -112,6 +112,11 @@ class Fleet:
     def rewards(self) -> Mapping[str, Distribution]:
         """Reward scores of the fixes that serve, by boundary."""
         return self._known.distributions.rewards
+
+    @property
+    def durabilities(self) -> Mapping[str, Distribution]:
+        """Durabilities of the fixes that serve and have worked, by boundary."""
+        return self._known.distributions.durabilities
 
     @property
     def exemplars(self) -> Mapping[tuple[tuple[str, ...], int], Traced]:
