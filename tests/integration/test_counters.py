@@ -13,7 +13,7 @@ from healspan.remediation import metrics as names
 from healspan.remediation.exporter import StoreCollector
 from healspan.remediation.fix import FixState
 from healspan.remediation.incident import IncidentStatus, Tier
-from healspan.remediation.store import retention
+from healspan.remediation.store import retention, totals
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.tables import CounterRow, table_of
 
@@ -112,6 +112,22 @@ def test_a_label_that_holds_what_is_erased_becomes_other_and_the_number_stays(wo
         assert counted(one, names.HEALS.name)["shop", "other", "1", "healed"] == 2.0
     world.failure("acme_orders", service="shop")  # a new fact, which nobody has asked to erase
     assert counted(exporter)["shop", "acme_orders", "builtins.KeyError"] == 1.0
+
+
+def test_error_types_beyond_so_many_are_other_and_known_ones_stay(world, monkeypatch):
+    monkeypatch.setattr(totals, "MOST_ERROR_TYPES", 2)
+    exporter = StoreCollector(world.store)
+    for kind in ("A", "B", "C", "A", "D"):
+        world.failure("revenue", error_type=f"app.{kind}", service="shop")
+        counted(exporter)
+    world.failure("revenue", error_type="app.C", service="batch")
+    place = ("shop", "revenue")
+    assert counted(exporter) == {
+        (*place, "app.A"): 2.0,
+        (*place, "app.B"): 1.0,
+        (*place, "other"): 2.0,
+        ("batch", "revenue", "app.C"): 1.0,
+    }
 
 
 def test_words_of_healspans_own_are_no_subject(world):

@@ -44,6 +44,11 @@ _MARKS = "counted"
 _CHANGES = "changes"
 
 _OTHER = "other"
+
+MOST_ERROR_TYPES = 500
+"""Values of the label for one service: counters stay for ever, and an application that makes classes of exceptions as
+it goes must not make series for ever. A process of a service bounds its own likewise."""
+
 _OURS = frozenset({"tier", "outcome", "decision", "state", "kind", "le"})
 """Labels whose values are words of healspan's own: they can carry nothing of anybody."""
 
@@ -131,7 +136,7 @@ def count_facts(connection: Connection, *, now: datetime | None = None) -> None:
         return
     counting = _Counting(connection, marks, newest)
     counting.run()
-    _add(connection, counting.found)
+    _add(connection, _bounded(connection, counting.found))
     _write_marks(connection, {**marks, **newest, _CHANGES: marks.get(_CHANGES, 0) + 1}, now)
 
 
@@ -281,6 +286,27 @@ def _marks_text(connection: Connection) -> str:
 def _read_marks(text: str) -> dict[str, int]:
     marks: dict[str, int] = json.loads(text)
     return marks
+
+
+def _bounded(connection: Connection, found: Mapping[_Series, float]) -> Mapping[_Series, float]:
+    """Return what was found with error types that are too many put under ``other``."""
+    name = names.INCIDENTS.name
+    query = select(_counter.c.labels).where(_counter.c.name == name)
+    known: defaultdict[str, set[str]] = defaultdict(set)
+    for text in connection.execute(query).scalars():
+        service, _, error_type = json.loads(text)
+        known[service].add(error_type)
+    bounded: defaultdict[_Series, float] = defaultdict(float)
+    for series, value in sorted(found.items()):
+        labels = series[1]
+        if series[0] == name:
+            service, boundary, error_type = labels
+            if error_type not in known[service] and len(known[service]) >= MOST_ERROR_TYPES:
+                labels = service, boundary, _OTHER
+            else:
+                known[service].add(error_type)
+        bounded[series[0], labels] += value
+    return bounded
 
 
 def _insert(connection: Connection, table: Table) -> Any:
