@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text
 
+from healspan.remediation import exporter as exporter_module
 from healspan.remediation import metrics as names
 from healspan.remediation.exporter import StoreCollector
 from healspan.remediation.fix import FixState
@@ -151,6 +152,15 @@ def test_counters_hold_numbers_and_labels_and_nothing_of_what_was_counted(world)
         (f"{names.HEAL_SECONDS.name}_bucket", '["filings", "3", "escalated", "0.001"]'),
         (f"{names.HEAL_SECONDS.name}_sum", '["filings", "3", "escalated"]'),
     }
+
+
+def test_many_facts_are_counted_in_turns(world, monkeypatch):
+    monkeypatch.setattr(exporter_module, "AT_ONCE", 2)
+    for _ in range(5):
+        world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX)
+    exporter = StoreCollector(world.store)
+    assert sum(counted(exporter).values()) == 5
+    assert sum(counted(exporter, names.HEALS.name).values()) == 5
 
 
 def test_a_scrape_that_finds_nothing_new_writes_nothing(world):

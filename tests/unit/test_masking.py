@@ -70,8 +70,16 @@ def test_shares_add_up_contexts_and_leave_other_boundaries_out():
     assert one.share == 0.1
 
 
-def test_a_heal_of_a_process_that_was_killed_before_it_told_of_its_calls_is_a_call():
-    (one,) = shares([HealFact("f", "revenue", ago(0), 7)], [CallFact("revenue", "", ago(0), 3)])
+def test_an_hour_whose_calls_nobody_told_of_says_nothing():
+    told = [CallFact("revenue", "", ago(hour), 100) for hour in (1, 2, 3)]
+    heals = [HealFact("f", "revenue", ago(hour), 10) for hour in (0, 1, 2, 3)]
+    (one,) = shares(heals, [*told, CallFact("revenue", "", ago(0), 4)])
+    assert (one.healed, one.calls) == (30, 300)
+    assert shares(heals, []) == ()
+
+
+def test_a_call_that_was_told_of_on_the_other_side_of_a_full_hour_is_a_call():
+    (one,) = shares([HealFact("f", "revenue", ago(0), 7)], [CallFact("revenue", "", ago(0), 6)])
     assert (one.healed, one.calls) == (7, 7)
 
 

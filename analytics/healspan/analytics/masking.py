@@ -75,11 +75,13 @@ def shares(heals: Iterable[HealFact], calls: Iterable[CallFact]) -> tuple[Share,
         healed[heal.fix_id, heal.boundary][heal.hour] += heal.times
     found = []
     for (fix_id, boundary), by_hour in sorted(healed.items()):
-        hours = sorted(called[boundary].keys() | by_hour.keys())
+        # A spool that ran full, or a process that was killed, leaves heals without calls. Such an hour says nothing.
+        hours = [hour for hour, number in sorted(called[boundary].items()) if 2 * number >= by_hour.get(hour, 0)]
         saved = [by_hour.get(hour, 0) for hour in hours]
-        # A process that was killed, or has not told yet, leaves heals without calls; a healed call is a call.
-        made = [max(called[boundary].get(hour, 0), number) for hour, number in zip(hours, saved, strict=True)]
-        found.append(Share(fix_id, boundary, sum(saved), sum(made), at_least(saved, made)))
+        # Around a full hour a call may be told of on the other side of it; a healed call is a call.
+        made = [max(called[boundary][hour], number) for hour, number in zip(hours, saved, strict=True)]
+        if any(saved):
+            found.append(Share(fix_id, boundary, sum(saved), sum(made), at_least(saved, made)))
     return tuple(found)
 
 

@@ -53,6 +53,9 @@ logger = logging.getLogger("healspan.exporter")
 TOP_HOTSPOTS = 20
 """Labels cost memory in every Prometheus that scrapes; those that matter are few."""
 
+AT_ONCE = 20_000
+"""Facts counted in one transaction: whoever has something to write waits for it."""
+
 MOST_PATTERNS = 1_000
 """Escalated patterns looked at; with more of them open, their exact number is of no use to anybody."""
 
@@ -90,11 +93,9 @@ class StoreCollector(Collector):
         """
         store = self._store
         with self._lock:
-            with store.database.reading() as connection:
-                news = has_news(connection)
-            if news:
+            while self._has_news():
                 with store.database.writing() as connection:
-                    count_facts(connection)
+                    count_facts(connection, most=AT_ONCE)
             with store.database.reading() as connection:
                 totals = Totals.read(connection, self._totals)
                 if self._fleet.take(connection) or totals is not self._totals:
@@ -111,6 +112,10 @@ class StoreCollector(Collector):
         for boundary, number in sorted(hiding.items()):
             masking.add_metric((boundary,), number)
         return [*found, masking, expected, *self._left()]
+
+    def _has_news(self) -> bool:
+        with self._store.database.reading() as connection:
+            return has_news(connection)
 
     def _durations(self, totals: Totals) -> Metric:
         family = HistogramMetricFamily(*names.HEAL_SECONDS[:2], labels=names.HEAL_SECONDS.labels)

@@ -123,21 +123,25 @@ def has_news(connection: Connection) -> bool:
     return any(newest > marks.get(name, 0) for name, newest in _newest(connection).items())
 
 
-def count_facts(connection: Connection, *, now: datetime | None = None) -> None:
+def count_facts(connection: Connection, *, most: int | None = None, now: datetime | None = None) -> None:
     """Count what has arrived since that was done last, and keep it.
 
     Args:
         connection: in a writing transaction.
+        most: of each kind of fact; None: all.
         now: the wall clock, in UTC.
     """
     marks = _read_marks(_marks_text(connection))
-    newest = _newest(connection)
-    if all(marks.get(name, 0) >= position for name, position in newest.items()):
+    # Where the newest rows were erased there is nothing new, and their positions are never used again.
+    fresh = {name: newest for name, newest in _newest(connection).items() if newest > marks.get(name, 0)}
+    if most is not None:
+        fresh = {name: min(newest, marks.get(name, 0) + most) for name, newest in fresh.items()}
+    if not fresh:
         return
-    counting = _Counting(connection, marks, newest)
+    counting = _Counting(connection, marks, fresh)
     counting.run()
     _add(connection, _bounded(connection, counting.found))
-    _write_marks(connection, {**marks, **newest, _CHANGES: marks.get(_CHANGES, 0) + 1}, now)
+    _write_marks(connection, {**marks, **fresh, _CHANGES: marks.get(_CHANGES, 0) + 1}, now)
 
 
 def forget_labels(connection: Connection, holds: Callable[[str], bool], *, now: datetime | None = None) -> None:
@@ -167,10 +171,10 @@ def forget_labels(connection: Connection, holds: Callable[[str], bool], *, now: 
 class _Counting:
     """Counts the facts of one stretch, by series."""
 
-    def __init__(self, connection: Connection, marks: Mapping[str, int], newest: Mapping[str, int]) -> None:
+    def __init__(self, connection: Connection, marks: Mapping[str, int], through: Mapping[str, int]) -> None:
         self._connection = connection
         self._marks = marks
-        self._newest = newest
+        self._through = through
         self.found: defaultdict[_Series, float] = defaultdict(float)
 
     def run(self) -> None:
@@ -255,8 +259,10 @@ class _Counting:
 
     def _fresh(self, query: Select[Any], table: Table) -> Sequence[Any]:
         """Return a query's result over the rows that are not counted yet."""
+        if table.name not in self._through:
+            return ()
         position, after = table.c.position, self._marks.get(table.name, 0)
-        stretch = query.where(position > after, position <= self._newest[table.name])
+        stretch = query.where(position > after, position <= self._through[table.name])
         return self._connection.execute(stretch).all()
 
 
