@@ -115,7 +115,9 @@ def list_queue(
             "FIX', or give it up with 'reject FIX'.",
             style="dim",
         )
-    _print_masking(queue.masking)
+    if queue.masking:
+        print_heading("Fixes that fire so often that they hide a fault")
+        _print_masking(queue.masking)
     waiting = [one for one in queue.escalated if one.summary.answered_by is None]
     if waiting:
         print_heading("Failures that nothing could heal, by pattern")
@@ -145,9 +147,7 @@ def list_queue(
 def _print_masking(alarms: Iterable[MaskingAlarm]) -> None:
     from healspan.remediation.store.facts import ARCHITECTURAL
 
-    for number, alarm in enumerate(alarms):
-        if number == 0:
-            print_heading("Fixes that fire so often that they hide a fault")
+    for alarm in alarms:
         print_line()
         print_line(alarm.title, style="bold")
         print_line(f"  probably: {ARCHITECTURAL}", style="yellow")
