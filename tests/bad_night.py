@@ -16,6 +16,7 @@ from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Incident, IncidentStatus, Tier
 from healspan.remediation.metrics import Metrics
 from healspan.remediation.store.facts import FixScore, Hotspot
+from healspan.remediation.store.masking import MaskingAlarm
 
 MODEL = "claude-opus-5-5"
 _ANSWERED = Asked(sent="?", usage=Usage(input_tokens=1_000, output_tokens=200), cost_usd=Decimal("0.02"), seconds=3.0)
@@ -34,6 +35,8 @@ class BadNight:
         self.registry = CollectorRegistry()
         """What the service publishes."""
         self._service = Metrics(self.registry, "filings")
+        self.traces: list[str] = []
+        """Of the calls that were healed."""
         self.incidents = 1
         """How many there have been."""
         self._first = world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.DIAGNOSIS)
@@ -41,7 +44,11 @@ class BadNight:
         world.fix("revenue", kind="IndexError")
         now = datetime.now(UTC)
         world.store.projections.write_scores(
-            [FixScore(fix_id=self._fix.fix_id, reward_score=0.8, formula="test", updated_at=now)]
+            [
+                FixScore(
+                    fix_id=self._fix.fix_id, reward_score=0.8, parts={"durability": 0.6}, formula="test", updated_at=now
+                )
+            ]
         )
         spot = Hotspot(
             boundary="revenue",
@@ -54,6 +61,20 @@ class BadNight:
             updated_at=now,
         )
         world.store.projections.write_hotspots([spot])
+        alarm = MaskingAlarm(
+            fix_id=self._fix.fix_id,
+            boundary="revenue",
+            healed=900,
+            calls=1_000,
+            hours=24,
+            share=0.9,
+            at_least=0.8,
+            since=now,
+            updated_at=now,
+            title="revenue: one fix heals 90% of all calls",
+            ticket="What fires: it.",
+        )
+        world.store.masking.write([alarm])
         self.blow(1)
 
     def blow(self, times: int) -> None:
@@ -63,7 +84,11 @@ class BadNight:
             for _ in range(12):
                 self._count(world.failure("revenue", error_type="builtins.IndexError", elapsed_ms=2.0))
             for tier in (Tier.KNOWN_FIX, Tier.DIAGNOSIS):
-                self._count(world.failure("revenue", status=IncidentStatus.HEALED, tier=tier, elapsed_ms=0.7))
+                healed = world.failure(
+                    "revenue", status=IncidentStatus.HEALED, tier=tier, elapsed_ms=0.7, trace_id=uuid7().hex
+                )
+                self.traces.append(healed.trace_id or "")
+                self._count(healed)
             world.application(self._fix, count=5)
             for decision in ("activate", "suspend"):
                 world.store.controls.audit(

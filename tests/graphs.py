@@ -20,7 +20,7 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 DECLARED = {one.name: one for one in vars(names).values() if isinstance(one, names.Definition)}
 """Every metric, by name."""
 
-HISTOGRAMS = (names.HEAL_SECONDS.name, names.CLAUDE_SECONDS.name, names.REWARD_SCORES.name)
+HISTOGRAMS = (names.HEAL_SECONDS.name, names.CLAUDE_SECONDS.name, names.REWARD_SCORES.name, names.DURABILITY.name)
 PUBLISHED = DECLARED.keys() - set(HISTOGRAMS) | {
     f"{name}_{part}" for name in HISTOGRAMS for part in ("bucket", "count", "sum", "gcount", "gsum")
 }

@@ -62,6 +62,7 @@ class Prometheus:
                 f"--config.file={config}",
                 f"--storage.tsdb.path={data}",
                 f"--web.listen-address={self.address}",
+                "--enable-feature=exemplar-storage",
                 "--log.level=warn",
             ],
             stdin=subprocess.DEVNULL,

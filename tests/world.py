@@ -67,6 +67,7 @@ class World:
         elapsed_ms: float = 1.0,
         decisions: Iterable[Decision] = (),
         service: str = "filings",
+        trace_id: str | None = None,
     ) -> Incident:
         """Write an incident and, unless `status` is None, how it ended."""
         kind = error_type.rpartition(".")[2]
@@ -99,6 +100,7 @@ class World:
             ),
             input_context=InputContext(arguments={"document": "<filings.Document>"}),
             resource={"service.name": service},
+            trace_id=trace_id,
             context_keys={"document_type": document_type} if document_type else {},
         )
         self.write(incident)

@@ -42,6 +42,24 @@ class TestReview:
         assert "Nothing waits" not in ran.out
         assert [one["fix"]["fix_id"] for one in run("review", "list", "--json").json["suspended"]] == [suspended.fix_id]
 
+    def test_a_fix_that_hides_a_fault_is_a_ticket_until_it_is_answered(self, run: Run) -> None:
+        world = World()
+        fix = world.fix("revenue", state=FixState.TRIAL, ago=timedelta(days=2))
+        for hour in range(24):
+            world.calls("revenue", 100, ago=timedelta(hours=hour))
+            world.application(fix, count=20, ago=timedelta(hours=hour))
+        world.close()
+        assert "1 fixes hide a fault" in run("analytics", "run").out
+        ran = run("review", "list")
+        assert "revenue: one fix heals 20% of all calls" in ran.out
+        assert "probably: architectural deficiency" in ran.out
+        assert "480 of the 2,400 calls of revenue in 24 hours" in ran.out
+        assert [one["fix_id"] for one in run("review", "list", "--json").json["masking"]] == [fix.fix_id]
+        assert "is closed" in run("review", "answer", fix.fix_id[:12], "-m", "ticket 12").out
+        assert "hides a fault" not in run("review", "list").out
+        again = run("review", "answer", fix.fix_id[:12])
+        assert (again.code, "has answered" in again.err) == (1, True)
+
     @pytest.mark.parametrize("command", ["fixes show", "fixes explain", "review approve"])
     def test_a_candidate_that_was_not_kept_is_explained(self, run: Run, command: str) -> None:
         candidate = "ab12" * 16

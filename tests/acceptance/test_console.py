@@ -226,6 +226,17 @@ def test_a_suspended_fix_is_shown_with_the_way_back(world):
     assert f"healspan review approve {fix.fix_id[:12]}" in told
 
 
+def test_a_fix_that_hides_a_fault_is_shown_as_a_ticket(world):
+    fix = world.fix("revenue", state=FixState.TRIAL, ago=timedelta(days=2))
+    for hour in range(24):
+        world.calls("revenue", 100, ago=timedelta(hours=hour))
+        world.application(fix, count=20, ago=timedelta(hours=hour))
+    run_job(world.store)
+    told = words(opened(REVIEW)).replace("\\", "")
+    assert "revenue: one fix heals 20% of all calls" in told
+    assert f"healspan review answer {fix.fix_id[:12]}" in told
+
+
 def test_a_proposed_fix_is_shown_with_diagnosis_steps_risk_and_evidence(world):
     incident = world.failure("revenue")
     world.fix("revenue", risk=RiskLevel.MEDIUM, like=incident)

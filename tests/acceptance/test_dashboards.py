@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,7 @@ class Site(NamedTuple):
 
     prometheus: Prometheus
     exporter: MetricsServer
+    storm: BadNight
 
 
 def configured(directory: Path, exporter: str, service: str) -> Path:
@@ -75,7 +77,7 @@ def site(world: World, tmp_path: Path) -> Iterator[Site]:
         # The service's last word is in as well by then, and every rule has been evaluated after it.
         rule = "service_boundary:healspan_heals:increase1h"
         prometheus.wait(lambda: prometheus.value(f"min(timestamp({rule}))") > seen + 2)
-        yield Site(prometheus, exporter)
+        yield Site(prometheus, exporter, storm)
     finally:
         prometheus.close()
         service.close()
@@ -94,6 +96,21 @@ def test_every_rule_alert_and_panel_has_something_to_show_after_a_storm(site):
     # What the exporter and the service both publish is taken once.
     assert prometheus.query('count by (job) ({__name__="healspan_incidents_total"})') == [({"job": "healspan"}, 2.0)]
     assert {by["job"] for by, _ in prometheus.query("healspan_dropped_total")} == {"services"}
+
+
+def test_a_healed_call_leads_to_its_trace(site):
+    query = next(
+        target["expr"]
+        for panel in graphs.boards()["boundary"]["panels"]
+        for target in panel["targets"]
+        if target.get("exemplar")
+    )
+    now = time.time()
+    asked = graphs.Query("boundary", query).filled()
+    found = site.prometheus.get("query_exemplars", query=asked, start=str(now - 600), end=str(now))
+    traces = {exemplar["labels"]["trace_id"] for series in found for exemplar in series["exemplars"]}
+    assert traces
+    assert traces <= set(site.storm.traces)
 
 
 def test_an_exporter_that_is_gone_is_noticed(site):

@@ -9,16 +9,18 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 from tests.world import World
 from typer.testing import CliRunner
 
 from healspan.analytics import AnalyticsScheduler, run_job
 from healspan.analytics.commands import app, extra
 from healspan.analytics.scheduler import LEASE
-from healspan.remediation.errors import ConfigurationError
-from healspan.remediation.fix import FixState
+from healspan.remediation.errors import ConfigurationError, StateConflict
+from healspan.remediation.fix import Fix, FixState
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.store.repository import Store
+from healspan.remediation.store.tables import MaskingRow, table_of
 
 MINUTE = timedelta(minutes=1)
 
@@ -50,6 +52,18 @@ def test_the_scores_reach_the_solution_that_people_see(world):
     (solution,) = world.store.fixes.solutions()
     assert solution.reward_score == score_of(world, fix)
     assert 0 < solution.reward_parts["uncertainty"] < 1
+
+
+def test_how_a_fix_lasts_stands_beside_its_score(world):
+    fix, fresh = world.fix("revenue", state=FixState.TRIAL), world.fix("cogs", state=FixState.TRIAL)
+    for days in range(10):
+        world.application(fix, ago=timedelta(days=days))
+    run_job(world.store)
+    found = {score.fix_id: score for score in world.store.projections.scores()}
+    assert found[fix.fix_id].parts["days"] == 10.0
+    assert 0.28 < found[fix.fix_id].parts["durability"] < found[fix.fix_id].parts["durability_mean"] < 1
+    assert "durability" not in found[fresh.fix_id].parts
+    assert found[fix.fix_id].formula == "1:reliability"  # the score is what it was without it
 
 
 def test_an_unknown_that_was_overruled_counts_as_a_failure(world):
@@ -111,6 +125,96 @@ def test_hotspots_that_are_gone_are_gone(world):
     assert world.store.projections.hotspots()
     run_job(world.store, now=world.now + timedelta(days=100))
     assert not world.store.projections.hotspots()
+
+
+def hides(world: World, fix: Fix, *, healed: int = 10, calls: int = 100, hours: int = 24) -> None:
+    for hour in range(hours):
+        world.calls(fix.scope.module, calls, ago=timedelta(hours=hour))
+        world.application(fix, count=healed, ago=timedelta(hours=hour))
+
+
+def test_a_fix_that_heals_a_large_share_of_all_calls_drafts_a_ticket(world):
+    fix = world.fix("revenue", state=FixState.TRIAL, ago=timedelta(days=3))
+    hides(world, fix)
+    assert run_job(world.store).masking == 1
+    (alarm,) = world.store.masking.open()
+    assert (alarm.fix_id, alarm.boundary) == (fix.fix_id, "revenue")
+    assert alarm.share == pytest.approx(0.1)
+    assert 0.05 < alarm.at_least < 0.1
+    assert fix.fix_instruction in alarm.ticket
+    (solution,) = world.store.fixes.solutions()
+    assert solution.bucket == "architectural deficiency"
+
+
+def test_a_fix_that_fires_seldom_or_does_not_serve_drafts_none(world):
+    seldom, suspended = world.fix("revenue", state=FixState.TRIAL), world.fix("cogs", state=FixState.TRIAL)
+    hides(world, seldom, healed=5, calls=1_000)
+    hides(world, suspended)
+    world.change(suspended, FixState.SUSPENDED)
+    assert run_job(world.store).masking == 0
+    assert world.store.masking.firing() == ()
+    assert {solution.bucket for solution in world.store.fixes.solutions()} == {None}
+
+
+def test_shadow_runs_and_failed_attempts_heal_nothing(world):
+    fix = world.fix("revenue", state=FixState.TRIAL)
+    for hour in range(24):
+        world.calls("revenue", 100, ago=timedelta(hours=hour))
+        world.application(fix, count=50, reward=0, ago=timedelta(hours=hour))
+    run_job(world.store)
+    assert world.store.masking.firing() == ()
+
+
+def test_an_answer_closes_an_alarm_until_its_share_grows(world):
+    fix = world.fix("revenue", state=FixState.TRIAL, ago=timedelta(days=3))
+    hides(world, fix)
+    run_job(world.store)
+    world.store.masking.answer(fix.fix_id, actor="human:ann", reason="ticket 12")
+    for _ in range(2):
+        assert run_job(world.store).masking == 0
+    assert len(world.store.masking.firing()) == 1
+    (solution,) = world.store.fixes.solutions()
+    assert solution.bucket is None
+    for hour in range(24):
+        world.application(fix, count=30, ago=timedelta(hours=hour))
+    assert run_job(world.store).masking == 1
+    (alarm,) = world.store.masking.open()
+    assert alarm.share == pytest.approx(0.4)
+
+
+def test_an_alarm_that_is_over_is_gone_and_an_answer_outlives_it(world):
+    fix = world.fix("revenue", state=FixState.TRIAL, ago=timedelta(days=3))
+    hides(world, fix)
+    run_job(world.store)
+    world.store.masking.answer(fix.fix_id, actor="human:ann", reason="ticket 12")
+    run_job(world.store, now=world.now + timedelta(days=3))
+    assert world.store.masking.firing() == ()
+    run_job(world.store)
+    assert len(world.store.masking.firing()) == 1
+    assert world.store.masking.open() == ()
+
+
+def test_only_an_open_alarm_can_be_answered(world):
+    fix, other = world.fix("revenue", state=FixState.TRIAL, ago=timedelta(days=3)), world.fix("cogs")
+    hides(world, fix)
+    run_job(world.store)
+    with pytest.raises(ConfigurationError, match="does not fire so often"):
+        world.store.masking.answer(other.fix_id, actor="human:ann", reason="")
+    world.store.masking.answer(fix.fix_id, actor="human:ann", reason="ticket 12")
+    with pytest.raises(StateConflict, match=r"human:ann has answered on .* \(ticket 12\)"):
+        world.store.masking.answer(fix.fix_id, actor="human:bob", reason="mine")
+    (entry,) = world.store.controls.audits(action="answer")
+    assert (entry.actor, entry.subject, entry.detail["reason"]) == ("human:ann", fix.fix_id, "ticket 12")
+
+
+def test_what_a_purge_erases_is_erased_from_alarms_and_answers(world):
+    fix = world.fix("revenue", state=FixState.TRIAL, ago=timedelta(days=3))
+    hides(world, fix)
+    run_job(world.store)
+    world.store.masking.answer(fix.fix_id, actor="human:ann", reason="customer 4711 sends it so")
+    world.store.purge_subject("customer 4711", actor="human:ann")
+    with world.store.database.reading() as connection:
+        assert connection.execute(select(table_of(MaskingRow))).all() == []
 
 
 def test_only_the_holder_of_the_lease_runs(world):

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from sqlalchemy import delete
@@ -28,6 +29,7 @@ from healspan.remediation.incident import Incident, IncidentStatus, Tier
 from healspan.remediation.metrics import Metrics
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import FixScore
+from healspan.remediation.store.masking import MaskingAlarm
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.tables import ConsultationRow, IncidentRow, table_of
 
@@ -103,6 +105,41 @@ def test_the_heal_durations_are_a_histogram_with_the_services_own_buckets(world,
     assert len(buckets) == len(names.HEAL_SECONDS_BUCKETS) + 1
 
 
+def exemplars(server: MetricsServer) -> dict[str, tuple[str, float]]:
+    """Trace id and seconds by the bound of the bucket."""
+    request = urllib.request.Request(server.url, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        families = openmetrics(answer.read().decode())
+    return {
+        sample.labels["le"]: (sample.exemplar.labels["trace_id"], sample.exemplar.value)
+        for family in families
+        for sample in family.samples
+        if sample.exemplar
+    }
+
+
+def test_the_newest_heal_with_a_trace_is_the_exemplar_of_its_bucket(world, server):
+    def heal(elapsed_ms: float, trace_id: str | None) -> None:
+        status, tier = IncidentStatus.HEALED, Tier.KNOWN_FIX
+        world.failure("revenue", status=status, tier=tier, elapsed_ms=elapsed_ms, trace_id=trace_id)
+
+    for trace in ("a" * 32, "b" * 32, None):
+        heal(0.7, trace)
+    heal(60_000.0, "c" * 32)
+    heal(2.0, "d" * 300)  # no trace id, and more than an exemplar can hold
+    assert exemplars(server) == {"0.001": ("b" * 32, 0.0007), "+Inf": ("c" * 32, 60.0)}
+    heal(0.8, "e" * 32)
+    assert exemplars(server)["0.001"] == ("e" * 32, 0.0008)
+    assert "e" * 32 not in get(server.url)  # the plain format has no exemplars
+
+
+def test_a_trace_of_what_was_erased_is_no_exemplar(world, server):
+    world.failure("revenue", message="customer 4711", trace_id="a" * 32)
+    assert exemplars(server)
+    world.store.purge_subject("4711", actor="test")
+    assert exemplars(server) == {}
+
+
 def test_fixes_are_counted_by_the_state_they_are_in_now(world, server):
     world.fix("revenue")
     world.fix("cogs", state=FixState.TRIAL)
@@ -126,6 +163,27 @@ def test_an_escalation_after_a_fix_began_to_serve_is_open_again(world, server):
     world.fix(state=FixState.TRIAL, like=incident, ago=timedelta(hours=1))
     world.failure("revenue")
     assert scrape(server)["healspan_escalations_open"] == {(): 1.0}
+
+
+def test_masking_alarms_are_open_until_a_human_answers(world, server):
+    fix = world.fix("revenue", state=FixState.TRIAL)
+    alarm = MaskingAlarm(
+        fix_id=fix.fix_id,
+        boundary="revenue",
+        healed=90,
+        calls=100,
+        hours=24,
+        share=0.9,
+        at_least=0.8,
+        since=world.now,
+        updated_at=world.now,
+        title="one fix heals 90% of all calls",
+        ticket="",
+    )
+    world.store.masking.write([alarm])
+    assert scrape(server)["healspan_masking_alarms"] == {labels(boundary="revenue"): 1.0}
+    world.store.masking.answer(fix.fix_id, actor="human:ann", reason="ticket 12")
+    assert scrape(server)["healspan_masking_alarms"] == {labels(boundary="revenue"): 0.0}
 
 
 def consultation(incident: Incident, state: ConsultationState, *asked: Asked) -> Consultation:
@@ -295,6 +353,16 @@ def test_reward_scores_of_what_serves_are_a_distribution_by_boundary(world, serv
         2,
     ]
     assert found["healspan_fix_reward_score_gsum"] == {labels(boundary="revenue"): pytest.approx(1.15)}
+
+
+def test_durabilities_are_a_distribution_of_those_that_have_one(world, server):
+    fixes = [world.fix("revenue", kind=kind, state=FixState.TRIAL) for kind in ("KeyError", "IndexError")]
+    lasting = score(fixes[0], 0.5).model_copy(update={"parts": {"durability": 0.35}})
+    world.store.projections.write_scores([lasting, score(fixes[1], 0.5)])
+    found = scrape(server)
+    buckets = found["healspan_fix_durability_bucket"]
+    assert [buckets[labels(boundary="revenue", le=le)] for le in ("0.3", "0.4", "+Inf")] == [0, 1, 1]
+    assert found["healspan_fix_durability_gsum"] == {labels(boundary="revenue"): 0.35}
 
 
 def test_a_score_or_a_state_that_changes_is_seen_at_the_next_scrape(world, server):

@@ -234,7 +234,11 @@ def test_grafana_finds_the_dashboards_where_they_are_mounted():
     assert volumes["./grafana/dashboards"] == provider["options"]["path"]
     assert volumes["./grafana/provisioning"] == "/etc/grafana/provisioning"
     (source,) = graphs.loaded(graphs.GRAFANA / "provisioning/datasources/healspan.yaml")["datasources"]
-    assert source["url"].removeprefix("$") in COMPOSE["services"]["grafana"]["environment"]
+    environment = COMPOSE["services"]["grafana"]["environment"]
+    assert source["url"].removeprefix("$") in environment
+    (trace,) = source["jsonData"]["exemplarTraceIdDestinations"]
+    assert set(re.findall(r"(?<!\$)\$\{(\w+)\}", trace["url"])) <= environment.keys()
+    assert trace["name"] == "trace_id"  # as the exporter and the services label their exemplars
 
 
 def test_prometheus_in_docker_differs_by_its_targets_only():

@@ -57,9 +57,10 @@ def extra(name: str) -> Iterator[None]:
 def run(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Recompute reward scores and hotspots once."""
+    """Recompute reward scores, hotspots and masking alarms once."""
     with extra("analytics"):
         from healspan.analytics.job import run_job
+        from healspan.analytics.masking import MaskingLimits
     from healspan.remediation.settings import load_settings
     from healspan.remediation.store import drain_all
     from healspan.remediation.store.repository import Store
@@ -67,7 +68,7 @@ def run(
     settings = load_settings()
     with Store.open(settings) as store:
         drain_all(settings)
-        report = run_job(store)
+        report = run_job(store, masking=MaskingLimits.of(settings))
     typer.echo(report.model_dump_json(indent=2) if json else sentence(report))
 
 
@@ -77,6 +78,7 @@ def schedule(
 ) -> None:
     """Recompute again and again, in one process of the fleet at a time, until stopped."""
     with extra("analytics"):
+        from healspan.analytics.masking import MaskingLimits
         from healspan.analytics.scheduler import AnalyticsScheduler
     from healspan.remediation.settings import load_settings
     from healspan.remediation.signals import stop_signal
@@ -88,6 +90,7 @@ def schedule(
         scheduler = AnalyticsScheduler(
             store,
             every=pause,
+            masking=MaskingLimits.of(settings),
             prepare=lambda: drain_all(settings),
             report=lambda report: typer.echo(sentence(report)),
         )
@@ -101,4 +104,5 @@ def sentence(report: JobReport) -> str:
     return (
         f"{report.at:%H:%M:%S} UTC: scored {report.fixes} fixes ({report.written} changed) and {report.hotspots} "
         f"pairs of boundary and document type in {report.seconds:.2f} s"
+        + (f"; {report.masking} fixes hide a fault, see 'healspan review list'" if report.masking else "")
     )

@@ -16,6 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from healspan.analytics.job import JobReport, run_job
+from healspan.analytics.masking import MaskingLimits
 from healspan.remediation.errors import ConfigurationError, HealspanError
 from healspan.remediation.store.repository import Store
 
@@ -37,6 +38,7 @@ class AnalyticsScheduler:
     Args:
         store: whose facts and projections.
         every: the interval.
+        masking: from when on a fix that fires is a symptom.
         holder: who asks for the lease; default: this process.
         prepare: done before each run, whoever leads, e.g. taking in what dead processes of this host left.
         report: told of every run of this process, from the thread.
@@ -50,6 +52,7 @@ class AnalyticsScheduler:
         store: Store,
         *,
         every: timedelta,
+        masking: MaskingLimits | None = None,
         holder: str | None = None,
         prepare: Callable[[], object] = lambda: None,
         report: Callable[[JobReport], None] = lambda _report: None,
@@ -58,6 +61,7 @@ class AnalyticsScheduler:
             raise ConfigurationError(f"an interval of {every.total_seconds():g} s is too short; give --every 60s")
         self._store = store
         self._every = every
+        self._masking = masking
         self._holder = holder or f"{socket.gethostname()}:{os.getpid()}"
         self._prepare = prepare
         self._report = report
@@ -93,7 +97,7 @@ class AnalyticsScheduler:
             if not self._store.controls.acquire_lease(LEASE, self._holder, 3 * self._every):
                 logger.debug("another process runs the analytics job")
                 return None
-            report = run_job(self._store)
+            report = run_job(self._store, masking=self._masking)
         except HealspanError as error:
             logger.warning("the analytics job did not run and will be tried again in %s: %s", self._every, error)
             return None

@@ -55,6 +55,7 @@ def up(
     from healspan.analytics.commands import extra, interval
 
     with extra("console"):
+        from healspan.analytics.masking import MaskingLimits
         from healspan.analytics.scheduler import AnalyticsScheduler
     from healspan.dashboards.server import ConsoleServer
     from healspan.remediation.claude.budget import Limits
@@ -83,7 +84,9 @@ def up(
             )
             running.callback(server.close)
         if with_analytics:
-            scheduler = AnalyticsScheduler(store, every=pause, prepare=lambda: drain_all(settings))
+            scheduler = AnalyticsScheduler(
+                store, every=pause, masking=MaskingLimits.of(settings), prepare=lambda: drain_all(settings)
+            )
             scheduler.start()
             running.callback(scheduler.stop)
             typer.echo(f"analytics  every {every}, into {store.database.name}")

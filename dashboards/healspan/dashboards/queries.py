@@ -11,6 +11,7 @@ from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.record import Record
 from healspan.remediation.settings import Settings
 from healspan.remediation.store import Hotspot
+from healspan.remediation.store.masking import MaskingAlarm
 from healspan.remediation.store.overview import HealDuration, OutcomeCount, Overview, Span
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.review_queue import Escalation, Proposal, ReviewQueue, Suspension
@@ -94,6 +95,8 @@ class ReviewPage(Record):
     escalations: tuple[Escalation, ...]
     proposals: tuple[Proposal, ...]
     suspensions: tuple[Suspension, ...]
+    masking: tuple[MaskingAlarm, ...]
+    """Fixes that hide a fault, and that nobody has answered for."""
 
 
 def stretch_for(length: timedelta) -> timedelta:
@@ -190,6 +193,7 @@ def review_page(store: Store) -> ReviewPage:
         escalations=queue.escalations(),
         proposals=queue.proposals(),
         suspensions=queue.suspensions(),
+        masking=store.masking.open(),
     )
 
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import typer
@@ -26,6 +26,7 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from healspan.remediation import metrics as names
 from healspan.remediation.claude.budget import Limits, left_of
@@ -34,11 +35,11 @@ from healspan.remediation.fix import FixState
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.settings import load_settings
 from healspan.remediation.signals import stop_signal
+from healspan.remediation.store.distributions import Distribution
 from healspan.remediation.store.facts import context_keys
-from healspan.remediation.store.fixes import ScoreCounts
+from healspan.remediation.store.fleet import Fleet
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.review_queue import ReviewQueue
-from healspan.remediation.store.totals import Totals
+from healspan.remediation.store.totals import Totals, count_facts, has_news
 from healspan.remediation.store.views import Amount
 from healspan.remediation.trial import Decision
 
@@ -49,10 +50,11 @@ __all__ = ["MetricsServer", "StoreCollector", "metrics"]
 
 logger = logging.getLogger("healspan.exporter")
 
-_Labels = TypeVar("_Labels", bound=tuple[str, ...])
-
 TOP_HOTSPOTS = 20
 """Labels cost memory in every Prometheus that scrapes; those that matter are few."""
+
+AT_ONCE = 20_000
+"""Facts counted in one transaction: whoever has something to write waits for it."""
 
 MOST_PATTERNS = 1_000
 """Escalated patterns looked at; with more of them open, their exact number is of no use to anybody."""
@@ -77,55 +79,69 @@ class StoreCollector(Collector):
     def __init__(self, store: Store, *, budget: Amount | None = None) -> None:
         self._store = store
         self._budget = budget
-        self._totals = Totals(names.HEAL_SECONDS_BUCKETS)
-        self._scored: dict[str, ScoreCounts] = {}
-        self._scored_as_of: tuple[int, int] | None = None
+        self._totals: Totals | None = None
+        self._fleet = Fleet(scores=names.REWARD_SCORE_BOUNDS, seconds=names.HEAL_SECONDS_BUCKETS)
+        self._found: list[Metric] = []
+        """What totals and fleet come to; made anew when they have changed."""
         self._lock = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
         """Return every metric.
 
         Raises:
-            StoreUnavailable, StoreCorrupt: the store cannot be read.
+            StoreUnavailable, StoreCorrupt: the store cannot be read, or what has arrived not be counted.
         """
         store = self._store
         with self._lock:
+            while self._has_news():
+                with store.database.writing() as connection:
+                    count_facts(connection, most=AT_ONCE)
             with store.database.reading() as connection:
-                self._totals.take(connection)
-            counters = list(self._counters())
-        states = store.fixes.count_by_state()
-        escalated = ReviewQueue(store.database).escalations(limit=MOST_PATTERNS)
-        spots = store.projections.hotspots(limit=TOP_HOTSPOTS)
-        fixes = _gauge(names.FIXES)
-        for state in FixState:
-            fixes.add_metric((state.value,), states[state])
+                totals = Totals.read(connection, self._totals)
+                if self._fleet.take(connection) or totals is not self._totals:
+                    self._totals, self._found = totals, []
+                hiding = store.masking.count_open(connection)
+            if not self._found:
+                self._found = [*_counters(totals), self._durations(totals), *self._standing()]
+            found = self._found
         expected = _gauge(names.HOTSPOT_EXPECTED)
-        for spot in spots:
+        for spot in store.projections.hotspots(limit=TOP_HOTSPOTS):
             document_type = context_keys(spot.context).get("document_type", "")
             expected.add_metric((spot.boundary, document_type), spot.expected)
-        return [
-            *counters,
-            fixes,
-            _gauge(names.ESCALATIONS_OPEN, sum(one.answered_by is None for one in escalated)),
-            _gauge(names.REVIEW_BACKLOG, states[FixState.PROPOSED]),
-            expected,
-            self._scores(),
-            *self._left(),
-        ]
+        masking = _gauge(names.MASKING_ALARMS)
+        for boundary, number in sorted(hiding.items()):
+            masking.add_metric((boundary,), number)
+        return [*found, masking, expected, *self._left()]
 
-    def _scores(self) -> Metric:
-        bounds, fixes = names.REWARD_SCORE_BOUNDS, self._store.fixes
-        scores = GaugeHistogramMetricFamily(*names.REWARD_SCORES[:2], labels=names.REWARD_SCORES.labels)
-        with self._lock:
-            # Most scrapes find nothing new and look at no fix. What is read is at least as new as its mark.
-            if (as_of := fixes.scores_as_of()) != self._scored_as_of:
-                self._scored, self._scored_as_of = fixes.count_by_score(bounds), as_of
-            found = sorted(self._scored.items())
-        for boundary, counts in found:
-            running = [*accumulate(counts.by_bucket)]
-            buckets = [*zip(map(str, bounds), running, strict=True), ("+Inf", running[-1])]
-            scores.add_metric((boundary,), buckets, counts.sum)
-        return scores
+    def _has_news(self) -> bool:
+        with self._store.database.reading() as connection:
+            return has_news(connection)
+
+    def _durations(self, totals: Totals) -> Metric:
+        family = HistogramMetricFamily(*names.HEAL_SECONDS[:2], labels=names.HEAL_SECONDS.labels)
+        bounds = [*map(str, map(float, names.HEAL_SECONDS_BUCKETS)), "+Inf"]
+        for labels, durations in sorted(totals.durations.items()):
+            buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+            for place, (bound, running) in enumerate(zip(bounds, accumulate(durations.counts), strict=True)):
+                traced = self._fleet.exemplars.get((labels, place))
+                if traced is None:
+                    buckets.append((bound, running))
+                else:  # only OpenMetrics has a place for it
+                    exemplar = Exemplar({"trace_id": traced.trace_id}, traced.seconds, traced.at)
+                    buckets.append((bound, running, exemplar))
+            family.add_metric(labels, buckets, durations.seconds)
+        return family
+
+    def _standing(self) -> Iterator[Metric]:
+        fleet = self._fleet
+        fixes = _gauge(names.FIXES)
+        for state in FixState:
+            fixes.add_metric((state.value,), fleet.states[state])
+        yield fixes
+        yield _gauge(names.ESCALATIONS_OPEN, fleet.open_escalations(MOST_PATTERNS))
+        yield _gauge(names.REVIEW_BACKLOG, fleet.states[FixState.PROPOSED])
+        yield _distribution(names.REWARD_SCORES, fleet.rewards)
+        yield _distribution(names.DURABILITY, fleet.durabilities)
 
     def _left(self) -> Iterator[Metric]:
         if self._budget is None:
@@ -137,41 +153,34 @@ class StoreCollector(Collector):
             usd.add_metric((name,), (amount.micro_usd or 0) / 1e6)
         yield from (tokens, usd)
 
-    def _counters(self) -> Iterator[Metric]:
-        totals = self._totals
-        yield _counter(names.INCIDENTS, totals.incidents)
 
-        heals = CounterMetricFamily(*names.HEALS[:2], labels=names.HEALS.labels)
-        # A boundary that has failed starts every ending at zero, so that a first heal is an increase.
-        places = {(service, boundary) for service, boundary, _ in totals.incidents}
-        known = {(*place, tier.value, outcome.value) for place in places for tier, outcome in _ENDINGS}
-        for by_ending in sorted(known | totals.heals.keys()):
-            heals.add_metric(by_ending, totals.heals[by_ending])
-        yield heals
-
-        # Likewise what trials may decide there.
-        decisions = {(*place, decision.value): 0 for place in places for decision in Decision}
-        yield _counter(names.TRIALS, decisions | totals.trials)
-        yield _counter(names.CONSULTATIONS, totals.consultations)
-        yield _counter(names.CLAUDE_REQUESTS, totals.requests)
-        yield _counter(names.CLAUDE_TOKENS, totals.tokens)
-        yield _counter(names.CLAUDE_COST, {by: float(usd) for by, usd in totals.cost_usd.items()})
-
-        seconds = HistogramMetricFamily(*names.HEAL_SECONDS[:2], labels=names.HEAL_SECONDS.labels)
-        bounds = [*map(str, map(float, totals.bounds)), "+Inf"]
-        for labels, durations in sorted(totals.durations.items()):
-            running, buckets = 0, []
-            for bound, number in zip(bounds, durations.counts, strict=True):
-                running += number
-                buckets.append((bound, running))
-            seconds.add_metric(labels, buckets, durations.seconds)
-        yield seconds
+def _counters(totals: Totals) -> Iterator[Metric]:
+    incidents = totals.by_name[names.INCIDENTS.name]
+    yield _counter(names.INCIDENTS, incidents)
+    # A boundary that has failed starts every ending at zero, so that a first heal is an increase.
+    places = {(service, boundary) for service, boundary, _ in incidents}
+    endings = {(*place, tier.value, outcome.value): 0.0 for place in places for tier, outcome in _ENDINGS}
+    yield _counter(names.HEALS, endings | totals.by_name[names.HEALS.name])
+    # Likewise what trials may decide there.
+    decisions = {(*place, decision.value): 0.0 for place in places for decision in Decision}
+    yield _counter(names.TRIALS, decisions | totals.by_name[names.TRIALS.name])
+    for one in (names.CONSULTATIONS, names.CLAUDE_REQUESTS, names.CLAUDE_TOKENS, names.CLAUDE_COST):
+        yield _counter(one, totals.by_name[one.name])
 
 
-def _counter(definition: names.Definition, values: Mapping[_Labels, float]) -> CounterMetricFamily:
+def _counter(definition: names.Definition, values: Mapping[tuple[str, ...], float]) -> CounterMetricFamily:
     family = CounterMetricFamily(*definition[:2], labels=definition.labels)
     for by, value in sorted(values.items()):
         family.add_metric(by, value)
+    return family
+
+
+def _distribution(definition: names.Definition, by_boundary: Mapping[str, Distribution]) -> GaugeHistogramMetricFamily:
+    family = GaugeHistogramMetricFamily(*definition[:2], labels=definition.labels)
+    for boundary, counts in sorted(by_boundary.items()):
+        running = [*accumulate(counts.by_bucket)]
+        buckets = [*zip(map(str, names.REWARD_SCORE_BOUNDS), running, strict=True), ("+Inf", running[-1])]
+        family.add_metric((boundary,), buckets, counts.sum)
     return family
 
 

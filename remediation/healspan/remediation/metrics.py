@@ -25,6 +25,7 @@ __all__ = [
     "CONSULTATIONS",
     "DROPPED",
     "DROP_REASONS",
+    "DURABILITY",
     "ESCALATIONS_OPEN",
     "FIXES",
     "HEALS",
@@ -33,6 +34,7 @@ __all__ = [
     "HOTSPOT_EXPECTED",
     "INCIDENTS",
     "INTERNAL_ERRORS",
+    "MASKING_ALARMS",
     "REVIEW_BACKLOG",
     "REWARD_SCORES",
     "REWARD_SCORE_BOUNDS",
@@ -124,10 +126,20 @@ HOTSPOT_EXPECTED = Definition(
     "Failures expected in the next seven days, where most are expected.",
     ("boundary", "document_type"),
 )
+MASKING_ALARMS = Definition(
+    "healspan_masking_alarms",
+    "Fixes that fire so often that they hide a fault, and that no human has answered for.",
+    ("boundary",),
+)
 
 REWARD_SCORES = Definition(
     "healspan_fix_reward_score",
     "Serving fixes by the reward score, from 0 to 1, that analytics last gave them.",
+    ("boundary",),
+)
+DURABILITY = Definition(
+    "healspan_fix_durability",
+    "Serving fixes that have worked by the probability, from 0 to 1, that they do so on fourteen more days of use.",
     ("boundary",),
 )
 

@@ -203,6 +203,17 @@ class Settings(BaseSettings):
     spool_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """Facts one process keeps while the store is away; beyond it counts are dropped first, then new facts."""
 
+    # When a fix that fires often is a symptom
+
+    masking_share: float = Field(default=0.05, gt=0, lt=1)
+    """A fix that is sure to heal more than this share of its boundary's calls hides a fault: a ticket is drafted."""
+
+    masking_heals: int = Field(default=50, ge=1)
+    """With fewer healed calls in the window nothing is said."""
+
+    masking_hours: int = Field(default=24, ge=4, le=720)
+    """The window; no longer than ``retention_days``."""
+
     # What failures are compared with
 
     embedder: str = ""

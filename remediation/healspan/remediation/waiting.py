@@ -1,16 +1,16 @@
-"""What waits for a human: failures that nothing healed, fixes that need an approval, fixes that were suspended."""
+"""What waits for a human: failures that nothing healed; fixes to approve, that were suspended, that hide a fault."""
 
 from __future__ import annotations
 
 from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.record import Record
+from healspan.remediation.store.facts import ARCHITECTURAL
+from healspan.remediation.store.masking import MaskingAlarm
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.review_queue import Escalation, Proposal, ReviewQueue, Suspension
 
 __all__ = ["EscalatedPattern", "Queue", "review_queue"]
-
-_ARCHITECTURAL = "architectural deficiency"
 
 
 class EscalatedPattern(Record):
@@ -35,6 +35,8 @@ class Queue(Record):
     """Newest first."""
     suspended: tuple[Suspension, ...]
     """Newest first."""
+    masking: tuple[MaskingAlarm, ...]
+    """Fixes that fire so often that they hide a fault, and that nobody has answered for; those that hide most first."""
 
     @property
     def is_empty(self) -> bool:
@@ -42,6 +44,7 @@ class Queue(Record):
         return (
             not self.proposed
             and not self.suspended
+            and not self.masking
             and all(one.summary.answered_by is not None for one in self.escalated)
         )
 
@@ -71,8 +74,13 @@ def review_queue(store: Store, *, limit: int = 100) -> Queue:
                     summary=summary,
                     latest=view.incident,
                     resolution=view.resolution,
-                    bucket=_ARCHITECTURAL if any(one.gate == "cascade" for one in decisions) else None,
+                    bucket=ARCHITECTURAL if any(one.gate == "cascade" for one in decisions) else None,
                     claude=_said(said.get(summary.exact)),
                 ),
             )
-    return Queue(escalated=tuple(escalated), proposed=queue.proposals(), suspended=queue.suspensions())
+    return Queue(
+        escalated=tuple(escalated),
+        proposed=queue.proposals(),
+        suspended=queue.suspensions(),
+        masking=store.masking.open(),
+    )

@@ -25,6 +25,7 @@ from healspan.remediation.step import (
     StrategyStep,
 )
 from healspan.remediation.store.facts import context_keys
+from healspan.remediation.store.masking import MaskingAlarm
 from healspan.remediation.store.review_queue import Escalation, Proposal, Suspension
 from healspan.remediation.validation import Outcome, Validation
 
@@ -49,7 +50,9 @@ def main() -> None:
     waiting = sum(one.answered_by is None for one in page.escalations)
     for suspension in page.suspensions:
         _suspension(suspension)
-    if not page.proposals and not page.escalations and not page.suspensions:
+    for alarm in page.masking:
+        _masking(alarm)
+    if not page.proposals and not page.escalations and not page.suspensions and not page.masking:
         empty(
             "task_alt",
             "Nothing waits for you",
@@ -85,6 +88,15 @@ def _suspension(suspension: Suspension) -> None:
         f"`healspan review approve {name}` or `healspan review reject {name}`.",
         icon=":material/block:",
     )
+
+
+def _masking(alarm: MaskingAlarm) -> None:
+    """Show the draft of a ticket for a fix that hides a fault."""
+    with st.container(border=True):
+        st.markdown(f"##### {plain(alarm.title)}")
+        st.badge("probably an architectural deficiency", icon=":material/visibility_off:", color="orange")
+        for line in alarm.ticket.splitlines():
+            st.markdown(plain(line))
 
 
 def _proposals(proposals: tuple[Proposal, ...]) -> None:

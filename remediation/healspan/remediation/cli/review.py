@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from healspan.remediation.fix import StateChange
     from healspan.remediation.settings import Settings
     from healspan.remediation.signing import Reviewer
+    from healspan.remediation.store.masking import MaskingAlarm
     from healspan.remediation.store.repository import Store
     from healspan.remediation.store.views import FixView
     from healspan.remediation.waiting import EscalatedPattern
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="What waits for a human: escalated failures and proposed fixes; approve, reject, import.",
+    help="What waits for a human: escalated failures and proposed fixes; approve, reject, answer, import.",
     no_args_is_help=True,
 )
 
@@ -60,7 +61,7 @@ def list_queue(
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many patterns.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List what waits: failures nothing could heal, by pattern, fixes that need an approval, and suspended fixes.
+    """List what waits: failures nothing could heal, and fixes: to approve, suspended, or hiding a fault.
 
     For a pattern, write a fix ('healspan review import') or change the code; for a fix, read it
     ('healspan fixes explain FIX') and approve or reject it.
@@ -71,7 +72,7 @@ def list_queue(
     with open_store(known) as store:
         queue = None if store is None else review_queue(store, limit=limit)
     if as_json:
-        print_json(queue if queue is not None else {"escalated": [], "proposed": [], "suspended": []})
+        print_json(queue if queue is not None else {"escalated": [], "proposed": [], "suspended": [], "masking": []})
         return
     if queue is None:
         print_line(nothing_yet(known))
@@ -114,6 +115,9 @@ def list_queue(
             "FIX', or give it up with 'reject FIX'.",
             style="dim",
         )
+    if queue.masking:
+        print_heading("Fixes that fire so often that they hide a fault")
+        _print_masking(queue.masking)
     waiting = [one for one in queue.escalated if one.summary.answered_by is None]
     if waiting:
         print_heading("Failures that nothing could heal, by pattern")
@@ -138,6 +142,17 @@ def list_queue(
             "Next: nothing has to be done; 'healspan replay LATEST --app MODULE' says whether the fix heals it.",
             style="dim",
         )
+
+
+def _print_masking(alarms: Iterable[MaskingAlarm]) -> None:
+    from healspan.remediation.store.facts import ARCHITECTURAL
+
+    for alarm in alarms:
+        print_line()
+        print_line(alarm.title, style="bold")
+        print_line(f"  probably: {ARCHITECTURAL}", style="yellow")
+        for line in alarm.ticket.splitlines():
+            print_line(f"  {line}")
 
 
 def _print_escalated(one: EscalatedPattern) -> None:
@@ -246,6 +261,25 @@ def suspend(fix: FixId, reason: Reason = "no reason given") -> None:
             seen=one.seen,
         )
     _print_change(change)
+
+
+@app.command()
+def answer(fix: FixId, reason: Reason = "no reason given") -> None:
+    """Answer for a fix that fires so often that it hides a fault: a ticket is written, or it may stay as it is.
+
+    The fix serves as before. The alarm is closed until the share of calls that it heals grows clearly.
+    Exit code 1: the fix is no alarm, or somebody has answered.
+    """
+    from healspan.remediation.reviewers import user_name
+
+    with open_store(settings()) as store:
+        view = find_fix(store, fix)
+        assert store is not None  # noqa: S101 - a fix was found in it
+        given = store.masking.answer(view.fix.fix_id, actor=f"human:{user_name()}", reason=reason)
+    print_line(
+        f"The alarm of fix {short(view.fix.fix_id)} is closed, at a share of {given.at_least:.1%} or more; it comes "
+        "again when that grows."
+    )
 
 
 def _print_change(change: StateChange) -> None:

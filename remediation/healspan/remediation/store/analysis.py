@@ -11,27 +11,31 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
+from healspan.remediation.fix import SERVING_STATES
 from healspan.remediation.outcome import Application, ApplicationMode
 from healspan.remediation.store.fixes import effective_reward, outcomes_join
 from healspan.remediation.store.sums import total
-from healspan.remediation.store.tables import ApplicationRow, ExposureRow, FixRow, IncidentRow, table_of
+from healspan.remediation.store.tables import ApplicationRow, ExposureRow, FixRow, IncidentRow, StateChangeRow, table_of
 
 __all__ = [
     "CallFact",
     "ChoiceFact",
     "FailureFact",
+    "HealFact",
     "OutcomeFact",
     "call_facts",
     "choice_facts",
     "failure_facts",
     "fix_patterns",
+    "heal_facts",
     "outcome_facts",
+    "serving_since",
 ]
 
 CHUNK = 10_000
 
 _INCIDENT, _APPLICATION = table_of(IncidentRow), table_of(ApplicationRow)
-_EXPOSURE, _FIX = table_of(ExposureRow), table_of(FixRow)
+_EXPOSURE, _FIX, _CHANGE = table_of(ExposureRow), table_of(FixRow), table_of(StateChangeRow)
 
 
 class OutcomeFact(NamedTuple):
@@ -70,6 +74,15 @@ class FailureFact(NamedTuple):
     times: int
     repaired: bool
     """Healed by an installed repair, without an incident."""
+
+
+class HealFact(NamedTuple):
+    """Calls that a fix kept from failing, in one hour."""
+
+    fix_id: str
+    boundary: str
+    hour: datetime
+    times: int
 
 
 class ChoiceFact(NamedTuple):
@@ -159,3 +172,34 @@ def failure_facts(connection: Connection, since: datetime) -> Iterator[FailureFa
     repaired = select(row.boundary, row.context, row.at, row["count"]).where(row.error_id.is_(None), row.at >= since)
     for boundary, context, at, count in connection.execute(repaired.execution_options(yield_per=CHUNK)):
         yield FailureFact(boundary, context, at, count, repaired=True)
+
+
+def heal_facts(connection: Connection, since: datetime) -> Iterator[HealFact]:
+    """Return the calls that fixes answered in the place of a failure, degraded ones included, as they were applied."""
+    row = _APPLICATION.c
+    query = (
+        select(row.fix_id, row.boundary, row.at, row["count"])
+        .where(row.at >= since, row.resolved, row.mode != ApplicationMode.SHADOW)
+        .execution_options(yield_per=CHUNK)
+    )
+    for fix_id, boundary, at, count in connection.execute(query):
+        yield HealFact(fix_id, boundary, at.replace(minute=0, second=0, microsecond=0), count)
+
+
+def serving_since(connection: Connection) -> dict[str, datetime]:
+    """Return the fixes that serve, each with the moment of its first change that let it."""
+    change = _CHANGE.c
+    newest = select(change.fix_id, func.max(change.sequence).label("last")).group_by(change.fix_id).subquery()
+    first = (
+        select(change.fix_id, func.min(change.at).label("began"))
+        .where(change.state.in_(sorted(SERVING_STATES)))
+        .group_by(change.fix_id)
+        .subquery()
+    )
+    query = (
+        select(change.fix_id, first.c.began)
+        .join(newest, (newest.c.fix_id == change.fix_id) & (newest.c.last == change.sequence))
+        .join(first, first.c.fix_id == change.fix_id)
+        .where(change.state.in_(sorted(SERVING_STATES)))
+    )
+    return {row.fix_id: row.began for row in connection.execute(query)}

@@ -84,6 +84,10 @@ class Refusal(Record):
     reason: str
 
 
+ARCHITECTURAL = "architectural deficiency"
+"""The bucket of what ought to be mended in the code, or in what feeds it."""
+
+
 class FixScore(Record):
     """What analytics last said of a fix."""
 

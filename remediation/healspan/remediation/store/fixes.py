@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -36,7 +35,7 @@ from healspan.remediation.store.views import FixView
 from healspan.remediation.trial import standing
 from healspan.remediation.validation import Validation
 
-__all__ = ["Fixes", "ScoreCounts", "effective_reward", "outcomes_join"]
+__all__ = ["Fixes", "effective_reward", "outcomes_join"]
 
 logger = logging.getLogger("healspan.store")
 
@@ -51,15 +50,6 @@ outcomes_join = _APPLICATION.outerjoin(
 
 effective_reward = case((_OVERRULE.c.application_id.is_not(None), 0), else_=_JUDGEMENT.c.reward)
 """1, 0, or null: censored, or not judged (yet, or because its process died)."""
-
-
-@dataclass(slots=True)
-class ScoreCounts:
-    """A distribution of reward scores."""
-
-    by_bucket: list[int]
-    """Not cumulative."""
-    sum: float = 0.0
 
 
 class Fixes:
@@ -176,37 +166,6 @@ class Fixes:
             for state, number in connection.execute(query):
                 counts[FixState(state)] = number
         return counts
-
-    def scores_as_of(self) -> tuple[int, int]:
-        """Return what changes whenever `count_by_score` may say something else; cheap."""
-        scored, changed = select(func.max(_SCORE.c.revision)), select(func.max(_CHANGE.c.position))
-        with self._database.reading() as connection:
-            return connection.execute(scored).scalar() or 0, connection.execute(changed).scalar() or 0
-
-    def count_by_score(self, bounds: Sequence[float]) -> dict[str, ScoreCounts]:
-        """Return how the reward scores of the fixes that serve are distributed, by boundary.
-
-        Args:
-            bounds: upper bounds of the buckets, rising; the last one is 1.
-        """
-        # Not called `bucket`, which is a column of the scores.
-        steps = [(_SCORE.c.reward_score <= bound, at) for at, bound in enumerate(bounds[:-1])]
-        place = case(*steps, else_=len(bounds) - 1).label("place")
-        joined = _SCORE.join(_FIX, _FIX.c.fix_id == _SCORE.c.fix_id).join(_CHANGE, _CHANGE.c.fix_id == _SCORE.c.fix_id)
-        serving = [state.value for state in SERVING_STATES]
-        query = (
-            select(_FIX.c.module, place, func.count(), func.sum(_SCORE.c.reward_score))
-            .select_from(joined)
-            .where(_is_latest(), _CHANGE.c.state.in_(serving))
-            .group_by(_FIX.c.module, place)
-        )
-        found: dict[str, ScoreCounts] = {}
-        with self._database.reading() as connection:
-            for boundary, position, number, score in connection.execute(query):
-                counts = found.setdefault(boundary, ScoreCounts([0] * len(bounds)))
-                counts.by_bucket[position] += number
-                counts.sum += score
-        return found
 
     def refusals(self, *, fix_id: str | None = None, limit: int = 100) -> tuple[Refusal, ...]:
         """Return what was not believed, latest first."""

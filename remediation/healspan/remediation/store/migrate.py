@@ -14,7 +14,7 @@ from healspan.remediation.errors import StoreUnavailable
 
 __all__ = ["HEAD", "VERSION_TABLE", "current_revision", "migrate"]
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest revision in ``migrations/versions``; a test holds the two together."""
 
 VERSION_TABLE = "healspan_revision"

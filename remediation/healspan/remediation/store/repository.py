@@ -12,6 +12,7 @@ from healspan.remediation.store.database import Database
 from healspan.remediation.store.fixes import Fixes
 from healspan.remediation.store.goldens import Goldens
 from healspan.remediation.store.incidents import Incidents
+from healspan.remediation.store.masking import Masking
 from healspan.remediation.store.outcomes import Outcomes
 from healspan.remediation.store.plans import Plans
 from healspan.remediation.store.projections import Projections
@@ -36,6 +37,7 @@ class Store:
         self.outcomes = Outcomes(database)
         self.plans = Plans(database)
         self.projections = Projections(database)
+        self.masking = Masking(database)
         self.controls = Controls(database)
         self.goldens = Goldens(database)
         self.spending = Spending(database)

@@ -1,4 +1,4 @@
-"""Erasure: what is too old, and what is about one subject."""
+"""Erasure: what is too old, and what is about one subject; of both, counters keep the numbers (`totals`)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from healspan.remediation.store.tables import (
     GoldenRow,
     IncidentRow,
     JudgementRow,
+    MaskingRow,
     PlanOutcomeRow,
     PlanRow,
     ResolutionRow,
@@ -34,6 +35,7 @@ from healspan.remediation.store.tables import (
     ValidationRow,
     table_of,
 )
+from healspan.remediation.store.totals import count_facts, forget_labels
 from healspan.remediation.store.views import Purged
 
 __all__ = ["fixes_with", "purge_before", "purge_subject"]
@@ -44,7 +46,7 @@ _EVIDENCE, _FIX = table_of(FixEvidenceRow), table_of(FixRow)
 _PLAN, _PLAN_OUTCOME = table_of(PlanRow), table_of(PlanOutcomeRow)
 _LETTER, _AUDIT = table_of(DeadLetterRow), table_of(AuditRow)
 _GOLDEN, _VALIDATION = table_of(GoldenRow), table_of(ValidationRow)
-_CONSULTATION = table_of(ConsultationRow)
+_CONSULTATION, _MASKING = table_of(ConsultationRow), table_of(MaskingRow)
 _REQUEST = table_of(ClaudeRequestRow)
 _SPENDING = tuple(table_of(row) for row in (ClaudePatternRow, ClaudeRefusalRow))
 _CHUNK = 500
@@ -61,6 +63,7 @@ def purge_before(database: Database, before: datetime, *, actor: str, now: datet
     """
     with database.writing() as connection:
         _overwrite(connection)
+        count_facts(connection, now=now)
         purged = Purged(
             incidents=_incidents(connection, _INCIDENT.c.at < before),
             runs=_delete(connection, _RUN, _RUN.c.closed_at < before),
@@ -91,6 +94,8 @@ def purge_subject(database: Database, subject: str, *, actor: str, now: datetime
         raise ValueError("an empty subject would match everything; name the text to erase")
     with database.writing() as connection:
         _overwrite(connection)
+        count_facts(connection, now=now)
+        forget_labels(connection, lambda label: subject in label, now=now)
         applications = select(_APPLICATION.c.application_id, _APPLICATION.c.fix_id).where(
             _contains(_APPLICATION, subject),
         )
@@ -116,6 +121,7 @@ def purge_subject(database: Database, subject: str, *, actor: str, now: datetime
             consultations=_delete(connection, _CONSULTATION, _contains(_CONSULTATION, subject)),
         )
         _delete(connection, _RESOLUTION, _contains(_RESOLUTION, subject))
+        _delete(connection, _MASKING, or_(_contains(_MASKING, subject), _contains(_MASKING, subject, "answer")))
         # What those outcomes said of a fix, and the contexts by which it is told, go with them.
         touched = set(connection.execute(select(_EVIDENCE.c.fix_id).where(_contains(_EVIDENCE, subject))).scalars())
         rebuild(connection, touched | {row.fix_id for row in found}, next_revision(connection))
@@ -135,14 +141,14 @@ def fixes_with(database: Database, subject: str) -> tuple[str, ...]:
         return tuple(connection.execute(query).scalars())
 
 
-def _contains(table: Table, subject: str) -> ColumnElement[bool]:
+def _contains(table: Table, subject: str, column: str = "body") -> ColumnElement[bool]:
     # The text as it is, and as JSON writes it.
     spellings = {
         subject,
         json.dumps(subject)[1:-1],
         json.dumps(subject, ensure_ascii=False)[1:-1],
     }
-    return or_(*(table.c.body.contains(one, autoescape=True) for one in sorted(spellings)))
+    return or_(*(table.c[column].contains(one, autoescape=True) for one in sorted(spellings)))
 
 
 def _incidents(connection: Connection, condition: ColumnElement[bool]) -> int:

@@ -6,10 +6,10 @@ import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from healspan.remediation.errors import InvalidFix
 from healspan.remediation.fix import SERVING_STATES, Fix, FixState, Match, Scope, StateChange, parse_fix
@@ -28,7 +28,7 @@ from healspan.remediation.store.tables import (
 )
 from healspan.remediation.validation import Validation
 
-__all__ = ["Escalation", "Proposal", "ReviewQueue", "Suspension"]
+__all__ = ["Escalation", "FailureKind", "Proposal", "ReviewQueue", "Suspension", "covers"]
 
 logger = logging.getLogger("healspan.store")
 
@@ -42,6 +42,16 @@ _INCIDENT, _RESOLUTION = table_of(IncidentRow), table_of(ResolutionRow)
 _FIX, _CHANGE, _SCORE = table_of(FixRow), table_of(StateChangeRow), table_of(FixScoreRow)
 _VALIDATION = table_of(ValidationRow)
 _ENDED = _INCIDENT.join(_RESOLUTION, _RESOLUTION.c.error_id == _INCIDENT.c.error_id)
+
+
+class FailureKind(NamedTuple):
+    """What the scope of a fix is compared with."""
+
+    module: str
+    """The boundary."""
+    exact: str
+    loose: str
+    error_type: str
 
 
 class Escalation(Record):
@@ -114,8 +124,9 @@ class ReviewQueue:
                 lately = mine.with_only_columns(_INCIDENT.c.context, func.max(_INCIDENT.c.at))
                 contexts = connection.execute(lately.group_by(_INCIDENT.c.context)).all()
                 newest = examples[0]
+                kind = FailureKind(newest.module, exact, newest.loose, newest.error_type)
                 answers = [
-                    _answer(serving, newest, context, at) or _healed_by(connection, serving, exact, context, at)
+                    _answer(serving, kind, context, at) or _healed_by(connection, serving, exact, context, at)
                     for context, at in contexts
                 ]
                 found.append(
@@ -246,27 +257,27 @@ def _healed_by(
 
 def _answer(
     serving: Iterable[tuple[Fix, datetime]],
-    incident: Row[Any],
+    kind: FailureKind,
     context: str,
     escalated_at: datetime,
 ) -> str | None:
-    """Return a fix that would serve an incident's pattern in a context, and did not when it escalated there last."""
+    """Return a fix that would serve a pattern in a context, and did not when it escalated there last."""
     keys = context_keys(context)
-    fixes = (fix.fix_id for fix, at in serving if at >= escalated_at and _covers(fix.scope, incident, keys))
+    fixes = (fix.fix_id for fix, at in serving if at >= escalated_at and covers(fix.scope, kind, keys))
     return next(fixes, None)
 
 
-def _covers(scope: Scope, incident: Row[Any], keys: Mapping[str, str]) -> bool:
-    """Tell whether an incident's pattern is in a scope, in a context."""
-    if scope.module != incident.module or any(keys.get(key) != value for key, value in scope.context_keys.items()):
+def covers(scope: Scope, kind: FailureKind, keys: Mapping[str, str]) -> bool:
+    """Tell whether a kind of failure is in a scope, in a context."""
+    if scope.module != kind.module or any(keys.get(key) != value for key, value in scope.context_keys.items()):
         return False
     match scope.match:
         case Match.EXACT:
-            return bool(scope.exact == incident.exact)
+            return scope.exact == kind.exact
         case Match.LOOSE:
-            return bool(scope.loose == incident.loose)
+            return scope.loose == kind.loose
         case Match.BOUNDARY:
-            return not scope.error_types or incident.error_type in scope.error_types
+            return not scope.error_types or kind.error_type in scope.error_types
         case _:
             assert_never(scope.match)
 

@@ -1,35 +1,76 @@
-"""Running totals of facts, for the metrics: each fact is counted once, in the order it arrived.
+"""What the counters have come to: each fact is counted once, in the order it arrived, and stays counted.
 
-A counter must never go down, and a purge makes counts over the tables do that. So a `Totals` remembers what it
-has counted and looks at new rows only, which also keeps a scrape cheap. Positions become visible in their order
-because writers take turns.
+A counter must never go down, and a purge makes counts over the tables do that. So what has been counted is kept in the
+store, as numbers by the counters' labels and nothing else, with how far was counted, in one transaction: by whoever
+looks (the exporter), and by whoever is about to erase (a purge), before it does. An exporter that starts anew goes on
+from there. Positions become visible in their order because writers take turns.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+import json
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, case, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
+from healspan.remediation import metrics as names
 from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.store import tables
 from healspan.remediation.store.sums import total
 from healspan.remediation.trial import Decision
 
-__all__ = ["Durations", "Totals"]
+__all__ = ["Durations", "Totals", "count_facts", "forget_labels", "has_news"]
 
 _incident = tables.table_of(tables.IncidentRow)
 _resolution = tables.table_of(tables.ResolutionRow)
 _application = tables.table_of(tables.ApplicationRow)
 _audit, _fix = tables.table_of(tables.AuditRow), tables.table_of(tables.FixRow)
 _consultation = tables.table_of(tables.ConsultationRow)
+_counter, _control = tables.table_of(tables.CounterRow), tables.table_of(tables.ControlRow)
+
+_COUNTED = (_incident, _resolution, _application, _audit, _consultation)
+_MARKS = "counted"
+"""Name of the control that says up to which position each of the tables is counted, and how often that was changed."""
+
+_CHANGES = "changes"
+
+_OTHER = "other"
+
+MOST_ERROR_TYPES = 500
+"""Values of the label for one service: counters stay for ever, and an application that makes classes of exceptions as
+it goes must not make series for ever. A process of a service bounds its own likewise."""
+
+_OURS = frozenset({"tier", "outcome", "decision", "state", "kind", "le"})
+"""Labels whose values are words of healspan's own: they can carry nothing of anybody."""
+
+_LABELS: Mapping[str, tuple[str, ...]] = {
+    **{
+        one.name: one.labels
+        for one in (
+            names.INCIDENTS,
+            names.HEALS,
+            names.TRIALS,
+            names.CONSULTATIONS,
+            names.CLAUDE_REQUESTS,
+            names.CLAUDE_TOKENS,
+            names.CLAUDE_COST,
+        )
+    },
+    f"{names.HEAL_SECONDS.name}_bucket": (*names.HEAL_SECONDS.labels, "le"),
+    f"{names.HEAL_SECONDS.name}_sum": names.HEAL_SECONDS.labels,
+}
+"""The labels of every series that is kept; a bucket's count is its own, not that of the smaller ones as well."""
+
+_Series = tuple[str, tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -43,86 +84,154 @@ class Durations:
 
 @dataclass(slots=True)
 class Totals:
-    """What has been counted so far.
+    """What the counters have come to."""
+
+    by_name: dict[str, dict[tuple[str, ...], float]] = field(default_factory=dict)
+    """By the name of the counter and its labels' values, in the order in which they are declared."""
+    durations: dict[tuple[str, ...], Durations] = field(default_factory=dict)
+    """By service, tier, outcome."""
+    as_of: str = ""
+    """Changes whenever they do."""
+
+    @classmethod
+    def read(cls, connection: Connection, known: Totals | None = None) -> Totals:
+        """Return what is kept; `known` itself if nothing has changed since."""
+        as_of = _marks_text(connection)
+        if known is not None and known.as_of == as_of:
+            return known
+        found = cls({name: {} for name in _LABELS}, as_of=as_of)
+        bounds = names.HEAL_SECONDS_BUCKETS
+        for name, text, value in connection.execute(select(_counter.c.name, _counter.c.labels, _counter.c.value)):
+            labels = tuple(json.loads(text))
+            if name == f"{names.HEAL_SECONDS.name}_bucket":
+                # A bound that another version had is counted with the next one that there is.
+                counts = found._durations(labels[:-1]).counts
+                counts[bisect_left(bounds, float(labels[-1]))] += round(value)
+            elif name == f"{names.HEAL_SECONDS.name}_sum":
+                found._durations(labels).seconds += value
+            elif name in _LABELS:
+                found.by_name[name][labels] = value
+        return found
+
+    def _durations(self, labels: tuple[str, ...]) -> Durations:
+        return self.durations.setdefault(labels, Durations([0] * (len(names.HEAL_SECONDS_BUCKETS) + 1)))
+
+
+def has_news(connection: Connection) -> bool:
+    """Tell whether there are facts that are not counted yet; cheap."""
+    marks = _read_marks(_marks_text(connection))
+    return any(newest > marks.get(name, 0) for name, newest in _newest(connection).items())
+
+
+def count_facts(connection: Connection, *, most: int | None = None, now: datetime | None = None) -> None:
+    """Count what has arrived since that was done last, and keep it.
 
     Args:
-        bounds: upper bounds of the durations' buckets, in seconds, rising.
+        connection: in a writing transaction.
+        most: of each kind of fact; None: all.
+        now: the wall clock, in UTC.
     """
+    marks = _read_marks(_marks_text(connection))
+    # Where the newest rows were erased there is nothing new, and their positions are never used again.
+    fresh = {name: newest for name, newest in _newest(connection).items() if newest > marks.get(name, 0)}
+    if most is not None:
+        fresh = {name: min(newest, marks.get(name, 0) + most) for name, newest in fresh.items()}
+    if not fresh:
+        return
+    counting = _Counting(connection, marks, fresh)
+    counting.run()
+    _add(connection, _bounded(connection, counting.found))
+    _write_marks(connection, {**marks, **fresh, _CHANGES: marks.get(_CHANGES, 0) + 1}, now)
 
-    bounds: Sequence[float]
-    incidents: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """By service, boundary, error type."""
-    heals: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
-    """By service, boundary, tier, outcome."""
-    durations: dict[tuple[str, str, str], Durations] = field(default_factory=dict)
-    """By service, tier, outcome."""
-    trials: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """By service, boundary, decision: what trials have decided about fixes."""
-    consultations: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """By service, boundary, state: diagnoses by Claude, and those that were not let through."""
-    requests: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """By service, model, outcome: ``answered``, or why there was no answer."""
-    tokens: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """By service, model, kind: ``input``, ``output``, ``cache_read``, ``cache_write``."""
-    cost_usd: defaultdict[tuple[str, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    """By service, model; where the price of the model was known."""
-    _seen: dict[str, int] = field(default_factory=dict)
 
-    def take(self, connection: Connection) -> None:
-        """Count what has arrived since the last time, or everything the first time."""
-        self._incidents(connection)
-        self._resolutions(connection)
-        self._repaired(connection)
-        self._trials(connection)
-        self._consultations(connection)
+def forget_labels(connection: Connection, holds: Callable[[str], bool], *, now: datetime | None = None) -> None:
+    """Put numbers whose labels must not stay under ``other``: privacy is worth more than a counter.
 
-    def _incidents(self, connection: Connection) -> None:
+    Args:
+        connection: in a writing transaction.
+        holds: tells whether the value of a label must not stay.
+        now: the wall clock, in UTC.
+    """
+    moved: defaultdict[_Series, float] = defaultdict(float)
+    for name, text, value in connection.execute(select(_counter.c.name, _counter.c.labels, _counter.c.value)).all():
+        labels = tuple(json.loads(text))
+        kinds = _LABELS.get(name, (_OTHER,) * len(labels))
+        kept = tuple(
+            _OTHER if kind not in _OURS and holds(label) else label for kind, label in zip(kinds, labels, strict=True)
+        )
+        if kept != labels:
+            connection.execute(delete(_counter).where(_counter.c.name == name, _counter.c.labels == text))
+            moved[name, kept] += value
+    if moved:
+        _add(connection, moved)
+        marks = _read_marks(_marks_text(connection))
+        _write_marks(connection, {**marks, _CHANGES: marks.get(_CHANGES, 0) + 1}, now)
+
+
+class _Counting:
+    """Counts the facts of one stretch, by series."""
+
+    def __init__(self, connection: Connection, marks: Mapping[str, int], through: Mapping[str, int]) -> None:
+        self._connection = connection
+        self._marks = marks
+        self._through = through
+        self.found: defaultdict[_Series, float] = defaultdict(float)
+
+    def run(self) -> None:
+        self._incidents()
+        self._resolutions()
+        self._repaired()
+        self._trials()
+        self._consultations()
+
+    def _count(self, definition: names.Definition, labels: tuple[str, ...], number: float) -> None:
+        self.found[definition.name, labels] += number
+
+    def _incidents(self) -> None:
         labels = (_incident.c.service, _incident.c.module, _incident.c.error_type)
-        query = select(*labels, func.count()).group_by(*labels)
-        for service, boundary, error_type, number in self._fresh(connection, query, _incident):
-            self.incidents[service, boundary, error_type] += number
+        for *by, number in self._fresh(select(*labels, func.count()).group_by(*labels), _incident):
+            self._count(names.INCIDENTS, tuple(by), number)
 
-    def _resolutions(self, connection: Connection) -> None:
+    def _resolutions(self) -> None:
         row = _resolution.c
         service, boundary = (func.coalesce(column, "") for column in (_incident.c.service, _incident.c.module))
-        bounds = [(row.elapsed_ms <= bound * 1e3, position) for position, bound in enumerate(self.bounds)]
-        bucket = case(*bounds, else_=len(self.bounds)).label("bucket")
+        bounds = [(row.elapsed_ms <= bound * 1e3, place) for place, bound in enumerate(names.HEAL_SECONDS_BUCKETS)]
+        bucket = case(*bounds, else_=len(bounds)).label("bucket")
         labels = (service, boundary, row.tier, row.status, bucket)
         query = (
             select(*labels, func.count(), func.sum(row.elapsed_ms))
             .select_from(_resolution.outerjoin(_incident, _incident.c.error_id == row.error_id))
             .group_by(*labels)
         )
-        for one in self._fresh(connection, query, _resolution):
-            name, where, tier, outcome, position, number, elapsed_ms = one
-            self.heals[name, where, tier, outcome] += number
-            key = (name, tier, outcome)
-            if key not in self.durations:
-                self.durations[key] = Durations([0] * (len(self.bounds) + 1))
-            self.durations[key].counts[position] += number
-            self.durations[key].seconds += elapsed_ms / 1e3
+        les = [*map(str, map(float, names.HEAL_SECONDS_BUCKETS)), "inf"]
+        seconds = names.HEAL_SECONDS.name
+        for name, where, tier, outcome, place, number, elapsed_ms in self._fresh(query, _resolution):
+            self._count(names.HEALS, (name, where, tier, outcome), number)
+            self.found[f"{seconds}_bucket", (name, tier, outcome, les[place])] += number
+            self.found[f"{seconds}_sum", (name, tier, outcome)] += elapsed_ms / 1e3
 
-    def _repaired(self, connection: Connection) -> None:
+    def _repaired(self) -> None:
         row = _application.c
         query = (
             select(row.boundary, _service(row.boundary), total(row["count"]))
             .where(row.error_id.is_(None), row.resolved)
             .group_by(row.boundary)
         )
-        for boundary, service, number in self._fresh(connection, query, _application):
-            self.heals[service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value] += number
+        for boundary, service, number in self._fresh(query, _application):
+            ending = (Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value)
+            self._count(names.HEALS, (service, boundary, *ending), number)
 
-    def _trials(self, connection: Connection) -> None:
+    def _trials(self) -> None:
         query = (
             select(_fix.c.module, _service(_fix.c.module), _audit.c.action, func.count())
             .select_from(_audit.join(_fix, _fix.c.fix_id == _audit.c.subject))
             .where(_audit.c.actor == "engine", _audit.c.action.in_([one.value for one in Decision]))
             .group_by(_fix.c.module, _audit.c.action)
         )
-        for boundary, service, decision, number in self._fresh(connection, query, _audit):
-            self.trials[service, boundary, decision] += number
+        for boundary, service, decision, number in self._fresh(query, _audit):
+            self._count(names.TRIALS, (service, boundary, decision), number)
 
-    def _consultations(self, connection: Connection) -> None:
+    def _consultations(self) -> None:
         row = _consultation.c
         service = func.coalesce(_incident.c.service, "").label("name")
         # Those that asked nothing are many and alike, and a number is all there is to say of them; the others are read.
@@ -133,28 +242,28 @@ class Totals:
             .select_from(_consultation.outerjoin(_incident, _incident.c.error_id == row.error_id))
             .group_by(*labels)
         )
-        for name, boundary, state, body, number in self._fresh(connection, query, _consultation):
-            self.consultations[name, boundary, state] += number
+        for name, boundary, state, body, number in self._fresh(query, _consultation):
+            self._count(names.CONSULTATIONS, (name, boundary, state), number)
             if body is not None:
                 with contextlib.suppress(ValidationError):  # of a version that says it otherwise
                     self._paid(name, Consultation.model_validate_json(body))
 
     def _paid(self, service: str, one: Consultation) -> None:
         for asked in one.asked:
-            self.requests[service, one.model, asked.failed or "answered"] += 1
+            self._count(names.CLAUDE_REQUESTS, (service, one.model, asked.failed or "answered"), 1)
             if asked.usage is not None:
                 for kind, tokens in asked.usage:
-                    self.tokens[service, one.model, kind.removesuffix("_tokens")] += tokens
+                    self._count(names.CLAUDE_TOKENS, (service, one.model, kind.removesuffix("_tokens")), tokens)
             if asked.cost_usd is not None:
-                self.cost_usd[service, one.model] += asked.cost_usd
+                self._count(names.CLAUDE_COST, (service, one.model), float(asked.cost_usd))
 
-    def _fresh(self, connection: Connection, query: Select[Any], table: Table) -> Sequence[Any]:
-        """Return a query's result over the rows that arrived since the last time."""
-        position, after = table.c.position, self._seen.get(table.name, 0)
-        through = connection.execute(select(func.max(position))).scalar() or after
-        rows = connection.execute(query.where(position > after, position <= through)).all()
-        self._seen[table.name] = through
-        return rows
+    def _fresh(self, query: Select[Any], table: Table) -> Sequence[Any]:
+        """Return a query's result over the rows that are not counted yet."""
+        if table.name not in self._through:
+            return ()
+        position, after = table.c.position, self._marks.get(table.name, 0)
+        stretch = query.where(position > after, position <= self._through[table.name])
+        return self._connection.execute(stretch).all()
 
 
 def _service(boundary: ColumnElement[str]) -> ColumnElement[str]:
@@ -167,3 +276,66 @@ def _service(boundary: ColumnElement[str]) -> ColumnElement[str]:
         .scalar_subquery()
     )
     return func.coalesce(newest, "")
+
+
+def _newest(connection: Connection) -> dict[str, int]:
+    positions = [select(func.max(table.c.position)).scalar_subquery() for table in _COUNTED]
+    row = connection.execute(select(*positions)).one()
+    return {table.name: position or 0 for table, position in zip(_COUNTED, row, strict=True)}
+
+
+def _marks_text(connection: Connection) -> str:
+    query = select(_control.c.value).where(_control.c.name == _MARKS)
+    return connection.execute(query).scalar() or "{}"
+
+
+def _read_marks(text: str) -> dict[str, int]:
+    marks: dict[str, int] = json.loads(text)
+    return marks
+
+
+def _bounded(connection: Connection, found: Mapping[_Series, float]) -> Mapping[_Series, float]:
+    """Return what was found with error types that are too many put under ``other``."""
+    name = names.INCIDENTS.name
+    query = select(_counter.c.labels).where(_counter.c.name == name)
+    known: defaultdict[str, set[str]] = defaultdict(set)
+    for text in connection.execute(query).scalars():
+        service, _, error_type = json.loads(text)
+        known[service].add(error_type)
+    bounded: defaultdict[_Series, float] = defaultdict(float)
+    for series, value in sorted(found.items()):
+        labels = series[1]
+        if series[0] == name:
+            service, boundary, error_type = labels
+            if error_type not in known[service] and len(known[service]) >= MOST_ERROR_TYPES:
+                labels = service, boundary, _OTHER
+            else:
+                known[service].add(error_type)
+        bounded[series[0], labels] += value
+    return bounded
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+
+
+def _write_marks(connection: Connection, marks: Mapping[str, int], now: datetime | None) -> None:
+    insert = _insert(connection, _control)
+    values = {"value": json.dumps(marks), "at": now or datetime.now(UTC), "actor": "exporter"}
+    fresh = {name: insert.excluded[name] for name in values}
+    statement = insert.values(name=_MARKS, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=[_control.c.name], set_=fresh))
+
+
+def _add(connection: Connection, found: Mapping[_Series, float]) -> None:
+    insert = _insert(connection, _counter)
+    statement = insert.on_conflict_do_update(
+        index_elements=[_counter.c.name, _counter.c.labels],
+        set_={"value": _counter.c.value + insert.excluded.value},
+    )
+    rows = [
+        {"name": name, "labels": json.dumps(labels, ensure_ascii=False), "value": float(value)}
+        for (name, labels), value in sorted(found.items())
+    ]
+    if rows:
+        connection.execute(statement, rows)

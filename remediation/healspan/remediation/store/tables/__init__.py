@@ -34,10 +34,12 @@ from healspan.remediation.store.tables.fixes import (
 )
 from healspan.remediation.store.tables.shared import (
     ControlRow,
+    CounterRow,
     FixEvidenceRow,
     FixScoreRow,
     HotspotRow,
     LeaseRow,
+    MaskingRow,
     RevisionRow,
 )
 
@@ -51,6 +53,7 @@ __all__ = [
     "ClaudeRequestRow",
     "ConsultationRow",
     "ControlRow",
+    "CounterRow",
     "DeadLetterRow",
     "ExposureRow",
     "FixEvidenceRow",
@@ -61,6 +64,7 @@ __all__ = [
     "IncidentRow",
     "JudgementRow",
     "LeaseRow",
+    "MaskingRow",
     "OverruleRow",
     "PlanOutcomeRow",
     "PlanRow",

@@ -11,10 +11,12 @@ from healspan.remediation.store.tables.base import Row, moment, record
 
 __all__ = [
     "ControlRow",
+    "CounterRow",
     "FixEvidenceRow",
     "FixScoreRow",
     "HotspotRow",
     "LeaseRow",
+    "MaskingRow",
     "RevisionRow",
 ]
 
@@ -52,6 +54,34 @@ class HotspotRow(Row, table=True):
     rate: float
     updated_at: datetime = moment()
     body: str = record()
+
+
+class MaskingRow(Row, table=True):
+    """Projection: a fix that fires so often that it hides a fault; and what a human has answered, which is kept."""
+
+    __tablename__ = "masking"
+    __table_args__ = (CheckConstraint("at_least >= 0 AND at_least <= 1", name="at_least"),)
+    fix_id: str = Field(primary_key=True, max_length=64)
+    boundary: str
+    firing: bool
+    """Whether it fires so often at present."""
+    at_least: float
+    """The share of calls that it is sure to have healed."""
+    closed_through: float | None
+    """The share up to which a human's answer closes it; null: nobody has answered."""
+    body: str = record()
+    answer: str | None = Field(sa_type=Text)
+
+
+class CounterRow(Row, table=True):
+    """What one series of a counter has come to: facts that have been counted are not counted again, purged or not."""
+
+    __tablename__ = "counter"
+    __table_args__ = (CheckConstraint("value >= 0", name="value"),)
+    name: str = Field(primary_key=True)
+    labels: str = Field(primary_key=True, sa_type=Text)
+    """A list, as JSON."""
+    value: float
 
 
 class ControlRow(Row, table=True):

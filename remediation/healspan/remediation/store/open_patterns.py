@@ -1,0 +1,164 @@
+"""How many escalated patterns no serving fix answers: kept up with what arrives, for who asks again and again.
+
+It says what the review queue would (`ReviewQueue.escalations`), without reading every fix and every pattern each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from healspan.remediation.errors import InvalidFix
+from healspan.remediation.fix import Match, Scope, parse_fix
+from healspan.remediation.incident import IncidentStatus
+from healspan.remediation.store.facts import context_keys
+from healspan.remediation.store.review_queue import FailureKind, covers
+from healspan.remediation.store.standings import Standing, Standings
+from healspan.remediation.store.tables import FixRow, IncidentRow, ResolutionRow, table_of
+
+__all__ = ["OpenPatterns", "Reach"]
+
+_INCIDENT, _RESOLUTION, _FIX = table_of(IncidentRow), table_of(ResolutionRow), table_of(FixRow)
+
+_Key = tuple[Match, str, str | None]
+"""What a fix's columns and a pattern may have in common: match, boundary, hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Up to which positions incidents and resolutions have been taken."""
+
+    incident: int = 0
+    resolution: int = 0
+
+
+@dataclass(slots=True)
+class _Pattern:
+    kind: FailureKind
+    """Of its newest incident."""
+    newest: datetime
+    escalated: int = 0
+    contexts: dict[str, datetime] = field(default_factory=dict)
+    """When it escalated last, by context."""
+
+
+class OpenPatterns:
+    """What escalated and what healed, by pattern and context, and which of the patterns are open.
+
+    Args:
+        standings: kept up by the caller, who says what changed.
+    """
+
+    def __init__(self, standings: Standings) -> None:
+        self._standings = standings
+        self._patterns: dict[str, _Pattern] = {}
+        self._heals: defaultdict[tuple[str, str], dict[str, datetime]] = defaultdict(dict)
+        """The newest incident that a fix has healed, by pattern and context, then by fix."""
+        self._healed_with: defaultdict[str, set[str]] = defaultdict(set)
+        self._patterns_at: defaultdict[_Key, set[str]] = defaultdict(set)
+        self._fixes_at: defaultdict[_Key, set[str]] = defaultdict(set)
+        self._scopes: dict[str, Scope | None] = {}
+        self._open: set[str] = set()
+
+    def take(self, connection: Connection, after: Reach, through: Reach, changed: set[str]) -> None:
+        """Follow what arrived, and what has become of the fixes that changed."""
+        touched: set[str] = set()
+        for fix_id in changed:
+            key = _key_of(self._standings.by_id[fix_id])
+            self._fixes_at[key].add(fix_id)
+            touched |= self._patterns_at.get(key, set()) | self._healed_with.get(fix_id, set())
+        incident, resolution = _INCIDENT.c.position, _RESOLUTION.c.position
+        # Each pair when the later one of the two arrives, which is the resolution but for odd cases.
+        for condition in (
+            (resolution > after.resolution) & (resolution <= through.resolution) & (incident <= through.incident),
+            (incident > after.incident) & (incident <= through.incident) & (resolution <= after.resolution),
+        ):
+            touched.update(self._ended(connection, condition))
+        for exact in touched & self._patterns.keys():
+            self._judge(connection, exact)
+
+    def count(self, limit: int) -> int:
+        """Return how many of those that escalate most, at most `limit` of them, nobody has answered."""
+        if len(self._patterns) <= limit:
+            return len(self._open)
+        most = heapq.nsmallest(limit, self._patterns, key=lambda exact: (-self._patterns[exact].escalated, exact))
+        return sum(exact in self._open for exact in most)
+
+    def _ended(self, connection: Connection, condition: ColumnElement[bool]) -> Iterator[str]:
+        """Take in incidents with how they ended, added up; return their patterns."""
+        kind = (_INCIDENT.c.module, _INCIDENT.c.exact, _INCIDENT.c.loose, _INCIDENT.c.error_type)
+        labels = (*kind, _INCIDENT.c.context, _RESOLUTION.c.status, _RESOLUTION.c.fix_id)
+        query = (
+            select(*labels, func.count(), func.max(_INCIDENT.c.at))
+            .select_from(_INCIDENT.join(_RESOLUTION, _RESOLUTION.c.error_id == _INCIDENT.c.error_id))
+            .where(condition, _RESOLUTION.c.status.in_((IncidentStatus.ESCALATED, IncidentStatus.HEALED)))
+            .group_by(*labels)
+        )
+        for module, exact, loose, error_type, context, status, fix_id, number, at in connection.execute(query):
+            if status == IncidentStatus.ESCALATED:
+                self._escalated(FailureKind(module, exact, loose, error_type), context, number, at)
+            elif fix_id is not None:
+                heals = self._heals[exact, context]
+                heals[fix_id] = max(heals.get(fix_id, at), at)
+                self._healed_with[fix_id].add(exact)
+            yield exact
+
+    def _escalated(self, kind: FailureKind, context: str, number: int, at: datetime) -> None:
+        pattern = self._patterns.get(kind.exact)
+        if pattern is None:
+            pattern = self._patterns[kind.exact] = _Pattern(kind, at)
+        elif at >= pattern.newest:
+            pattern.kind, pattern.newest = kind, at
+        for key in _keys_of(kind):
+            self._patterns_at[key].add(kind.exact)
+        pattern.escalated += number
+        pattern.contexts[context] = max(pattern.contexts.get(context, at), at)
+
+    def _judge(self, connection: Connection, exact: str) -> None:
+        pattern = self._patterns[exact]
+        if all(self._is_answered(connection, pattern.kind, *last) for last in pattern.contexts.items()):
+            self._open.discard(exact)
+        else:
+            self._open.add(exact)
+
+    def _is_answered(self, connection: Connection, kind: FailureKind, context: str, at: datetime) -> bool:
+        keys, by_id = context_keys(context), self._standings.by_id
+        for fix_id in (one for key in _keys_of(kind) for one in self._fixes_at.get(key, ())):
+            one = by_id[fix_id]
+            if one.serves and one.began is not None and one.began >= at:
+                scope = self._scope(connection, fix_id)
+                if scope is not None and covers(scope, kind, keys):
+                    return True
+        return any(
+            healed > at and fix_id in by_id and by_id[fix_id].serves and self._scope(connection, fix_id) is not None
+            for fix_id, healed in self._heals.get((kind.exact, context), {}).items()
+        )
+
+    def _scope(self, connection: Connection, fix_id: str) -> Scope | None:
+        """Return the scope of a fix, read when it matters first; None: this version cannot read it, nor serve it."""
+        if fix_id not in self._scopes:
+            self._scopes[fix_id] = None
+            body: Any = connection.execute(select(_FIX.c.body).where(_FIX.c.fix_id == fix_id)).scalar()
+            with contextlib.suppress(InvalidFix):
+                self._scopes[fix_id] = parse_fix(body).scope
+        return self._scopes[fix_id]
+
+
+def _key_of(fix: Standing) -> _Key:
+    hashes = {Match.EXACT: fix.exact, Match.LOOSE: fix.loose, Match.BOUNDARY: None}
+    return fix.match, fix.module, hashes[fix.match]
+
+
+def _keys_of(kind: FailureKind) -> tuple[_Key, ...]:
+    return (
+        (Match.EXACT, kind.module, kind.exact),
+        (Match.LOOSE, kind.module, kind.loose),
+        (Match.BOUNDARY, kind.module, None),
+    )
