@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import select, text
 
 from healspan.remediation import exporter as exporter_module
@@ -14,7 +16,7 @@ from healspan.remediation import metrics as names
 from healspan.remediation.exporter import StoreCollector
 from healspan.remediation.fix import FixState
 from healspan.remediation.incident import IncidentStatus, Tier
-from healspan.remediation.store import retention, totals
+from healspan.remediation.store import totals
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.tables import CounterRow, table_of
 
@@ -50,16 +52,22 @@ def test_what_a_purge_takes_before_anybody_has_looked_is_counted(world):
     assert sum(counted(exporter, f"{names.HEAL_SECONDS.name}_count").values()) == 2
 
 
-def test_a_purge_that_fails_has_neither_erased_nor_counted(world, monkeypatch):
+KILLED = """
+import os, signal
+from datetime import UTC, datetime
+from healspan.remediation.settings import load_settings
+from healspan.remediation.store import retention
+from healspan.remediation.store.repository import Store
+
+retention._note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # the last thing before the commit
+with Store.open(load_settings()) as store:
+    store.purge_before(datetime.now(UTC), actor="test")
+"""
+
+
+def test_a_purge_that_is_killed_has_neither_erased_nor_counted(world):
     world.failure("revenue", ago=2 * DAY)
-
-    def cut_off(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(retention, "_note", cut_off)
-        with pytest.raises(KeyboardInterrupt):
-            world.store.purge_before(world.now - DAY, actor="test")
+    assert subprocess.run([sys.executable, "-c", KILLED], check=False, timeout=60).returncode == -signal.SIGKILL
     assert world.store.incidents.count() == 1
     with world.store.database.reading() as connection:
         assert connection.execute(select(table_of(CounterRow))).all() == []

@@ -212,7 +212,7 @@ class Settings(BaseSettings):
     """With fewer healed calls in the window nothing is said."""
 
     masking_hours: int = Field(default=24, ge=4, le=720)
-    """The window; no longer than ``retention_days``."""
+    """The window."""
 
     # What failures are compared with
 
