@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import FrameType
 
 from healspan.remediation.acted import heal_of, kept_from_happening
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.engine import Engine
 from healspan.remediation.errors import HealspanError
+from healspan.remediation.exposition import Exposition
 from healspan.remediation.fix import FixState
 from healspan.remediation.golden import Exchange
 from healspan.remediation.interrupts import is_interrupt
@@ -39,6 +41,7 @@ from healspan.remediation.serving import Serving
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Drainer, FixIndex, RunHistory, Snapshot, Spool
+from healspan.remediation.store.spools import facts_waiting
 from healspan.remediation.switch import obeyed
 from healspan.remediation.tally import Tallied, Tally, rows
 
@@ -48,6 +51,8 @@ logger = logging.getLogger("healspan")
 
 TALLY_SECONDS = 1.0
 EXPOSURE_SECONDS = 10.0
+SPOOL_SECONDS = 5.0
+"""How often this process looks how many facts wait."""
 _ContextKeys = tuple[tuple[str, str], ...]
 
 _MOST_CONTEXTS = 1_000
@@ -77,6 +82,8 @@ class Runtime:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._exposed = time.monotonic()
+        self._measured = float("-inf")
+        self.exposition = Exposition(settings)
         if settings.disabled:
             return
         settings.prepare()
@@ -84,8 +91,15 @@ class Runtime:
         self.spool = Spool(settings, on_drop=self.metrics.dropped)
         self.history = RunHistory()
         self._switched_off = False
-        self.index = FixIndex(settings, trust=self.keys.trust, vouch=self.keys.verify, on_change=self._serve)
-        self.drainer = Drainer(settings, self.spool)
+        store_error = self.metrics.store_error
+        self.index = FixIndex(
+            settings,
+            trust=self.keys.trust,
+            vouch=self.keys.verify,
+            on_change=self._serve,
+            on_error=partial(store_error, "refresh"),
+        )
+        self.drainer = Drainer(settings, self.spool, on_error=partial(store_error, "drain"))
         self.probation = Probation(
             index=self.index,
             keys=self.keys,
@@ -109,6 +123,7 @@ class Runtime:
             sandbox=self.sandbox,
             append=self.spool.append,
             consulted=self.metrics.consulted,
+            on_store_error=partial(store_error, "similar"),
         )
         self.engine = Engine(
             journal=self.spool,
@@ -131,7 +146,12 @@ class Runtime:
             on_drop=self.metrics.dropped,
         )
         self.exchange = Exchange(
-            settings, keys=self.keys, scrubber=self.scrubber, append=self.spool.append, boundaries=boundaries
+            settings,
+            keys=self.keys,
+            scrubber=self.scrubber,
+            append=self.spool.append,
+            boundaries=boundaries,
+            on_error=partial(store_error, "golden"),
         )
 
     def start(self) -> None:
@@ -162,6 +182,9 @@ class Runtime:
         self.drainer.stop(timeout)
         self.sandbox.close()
         self.spool.close()
+        with internal_error("measure"):
+            self.measure(everything=True)
+        self.exposition.close()
 
     def _serve(self, snapshot: Snapshot) -> None:
         """Install what serves; where the kill switch was turned, write down that this process obeyed."""
@@ -326,8 +349,18 @@ class Runtime:
                     kept = row.model_copy(update={"context_keys": dict(self._scrubbed(row.context_keys))})
                     self.spool.append("exposure", kept)
 
+    def measure(self, *, everything: bool = False) -> None:
+        """Say how many facts wait in the data directory; only when it is due, or everything."""
+        if everything or time.monotonic() - self._measured >= SPOOL_SECONDS:
+            self._measured = time.monotonic()
+            self.metrics.waiting(facts_waiting(self.settings.spool_dir))
+
     def _flush_forever(self) -> None:
         while not self._stopping.wait(TALLY_SECONDS):
+            with internal_error("publish"):
+                self.exposition.keep_up()
+            with internal_error("measure"):
+                self.measure()
             with internal_error("flush"):
                 self.flush()
                 self.serving.retry()
