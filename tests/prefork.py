@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -56,6 +56,11 @@ def total(found: Samples, name: str, **labels: str) -> float:
     return sum(value for (one, by), value in found.items() if one == name and labels.items() <= dict(by).items())
 
 
+def published(address: str) -> Samples:
+    """Return what healspan says at a /metrics."""
+    return samples(fetched(f"http://{address}/metrics"))
+
+
 class Server:
     """A running gunicorn.
 
@@ -96,7 +101,7 @@ class Server:
 
     def metrics(self) -> Samples:
         """Return what the service publishes."""
-        return samples(fetched(f"http://{self.address}/metrics"))
+        return published(self.address)
 
     @contextmanager
     def only(self, worker: int) -> Iterator[None]:
@@ -112,11 +117,27 @@ class Server:
 
 
 @contextmanager
-def gunicorn(directory: Path, app: str, *options: str, workers: int = 3, **environment: str) -> Iterator[Server]:
-    """Run a WSGI application of the examples, or of a directory, until the block ends."""
+def gunicorn(
+    directory: Path,
+    app: str,
+    *options: str,
+    workers: int = 3,
+    before: Sequence[str | Path] = (),
+    **environment: str,
+) -> Iterator[Server]:
+    """Run a WSGI application of the examples, or of a directory, until the block ends.
+
+    Args:
+        directory: where to run it, and where its log goes.
+        app: the application, as gunicorn names it.
+        options: of gunicorn.
+        workers: how many.
+        before: the command that runs gunicorn's.
+        environment: variables.
+    """
     port = free_port()
     log = directory / f"gunicorn-{time.time_ns()}.log"
-    command = [BIN / "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers), *options, app]
+    command = [*before, BIN / "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers), *options, app]
     known = {
         **os.environ,
         "OTEL_SERVICE_NAME": "shop",
