@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -72,6 +74,41 @@ def test_what_waits_is_counted_in_living_spools_and_dead_ones(tmp_path: Path) ->
     (settings.spool_dir / "broken-1-2.db").write_bytes(b"no database" * 100)
     assert facts_waiting(settings.spool_dir) == 4
     living.close()
+
+
+LOOKING = """
+import sys
+from pathlib import Path
+from healspan.remediation.store.spools import facts_waiting
+
+directory = Path(sys.argv[1])
+looks = 0
+while not (directory / "end").exists():
+    facts_waiting(directory)
+    looks += 1
+    if looks == 1:
+        print("begun", flush=True)
+"""
+
+
+@pytest.mark.sqlite
+def test_looking_into_spools_that_come_and_go_costs_no_fact_and_leaves_no_file() -> None:
+    settings = load_settings()
+    settings.prepare()
+    lost: list[str] = []
+    command = [sys.executable, "-c", LOOKING, settings.spool_dir]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as looking:
+        assert looking.stdout is not None
+        assert looking.stdout.readline() == "begun\n"
+        for _ in range(200):
+            spool = Spool(settings, on_drop=lost.append)
+            spool.append("incident", make_incident())
+            spool.delete(spool.read())
+            spool.close()
+        (settings.spool_dir / "end").touch()
+    assert looking.returncode == 0
+    assert lost == []
+    assert [one.name for one in settings.spool_dir.iterdir()] == ["end"]
 
 
 def test_a_process_says_how_much_waits_and_that_nothing_is_left(live: Runtime) -> None:
@@ -230,11 +267,24 @@ def test_nothing_is_written_to_a_full_disk_under_mapped_files(
 
 def test_a_child_counts_even_if_a_thread_was_counting_during_the_fork() -> None:
     counted = Metrics(CollectorRegistry(), "shop")
-    with counted._lock:  # as the thread that forks may have it
-        pid = os.fork()
-        if pid == 0:
-            counted.dropped("full")
-            os._exit(0)
+    counting, forking = threading.Event(), threading.Event()
+
+    def count() -> None:
+        with counted._lock:
+            counting.set()
+            # Long enough for a fork that does not wait to get through; one that waits cannot be seen waiting.
+            forking.wait(0.2)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    counting.wait()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(30)
+        counted.dropped("full")
+        os._exit(0)
+    forking.set()
+    thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     counted.dropped("full")
 

@@ -58,14 +58,23 @@ def facts_waiting(directory: Path) -> int:
     waiting = 0
     for path in directory.glob("*.db"):
         # A connection must not be carried into a child.
-        with no_fork_meanwhile(), contextlib.suppress(sqlite3.Error):
+        with no_fork_meanwhile(), contextlib.suppress(sqlite3.Error, OSError):
             waiting += _waiting(path)
     return waiting
 
 
 def _waiting(path: Path) -> int:
-    with contextlib.closing(_opened(path, patience=0.0)) as connection:
-        return int(connection.execute(_WAITING).fetchone()[0] or 0)
+    if path.stat().st_size == 0:
+        # It is being made: its owner does not wait for whoever looks into it before it has its write-ahead log.
+        return 0
+    try:
+        with contextlib.closing(_opened(path, patience=0.0)) as connection:
+            return int(connection.execute(_WAITING).fetchone()[0] or 0)
+    finally:
+        if not path.exists():
+            # Removed meanwhile by its owner, before this look made its companions anew. No name is used twice.
+            for companion in (f"{path.name}-wal", f"{path.name}-shm"):
+                path.with_name(companion).unlink(missing_ok=True)
 
 
 def _opened(path: Path, *, patience: float) -> sqlite3.Connection:
