@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,9 @@ from types import SimpleNamespace
 import prometheus_client
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.registry import Collector
 from tests.facts import make_incident
 from tests.observe import drained, wait_until
 from tests.prefork import free_port
@@ -355,6 +358,27 @@ def test_a_taken_port_is_said_once_and_taken_over_when_it_is_free(
         assert f"port {port} on 127.0.0.1 is taken" in caplog.text
     exposition.keep_up()
     assert exposition.url is not None
+
+
+def test_a_collector_of_the_applications_that_fails_is_answered_in_words(exposition: Exposition, port: int) -> None:
+    class Broken(Collector):
+        def describe(self) -> Iterable[Metric]:
+            return ()
+
+        def collect(self) -> Iterable[Metric]:
+            raise RuntimeError("no connection")
+
+    broken = Broken()
+    prometheus_client.REGISTRY.register(broken)
+    try:
+        exposition.keep_up()
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            answer(port)
+        assert refused.value.code == 503
+        assert "cannot be read (RuntimeError: no connection)" in refused.value.read().decode()
+    finally:
+        prometheus_client.REGISTRY.unregister(broken)
+    assert "python_info" in answer(port)
 
 
 def test_a_foreign_host_is_said_once(

@@ -11,11 +11,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import prometheus_client
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -34,6 +35,31 @@ logger = logging.getLogger("healspan")
 
 TRY_AGAIN_SECONDS = 10.0
 """After a port could not be had: whoever has it may be the service's last process, on its way out."""
+
+
+class _Readable(Collector):
+    """What others count as well, and may fail to tell: then a scrape is answered in words.
+
+    Args:
+        everything: what is published.
+    """
+
+    def __init__(self, everything: Collector) -> None:
+        self._everything = everything
+
+    def collect(self) -> Iterable[Metric]:
+        """Return every metric.
+
+        Raises:
+            ConfigurationError: one of them cannot be read.
+        """
+        try:
+            return [*self._everything.collect()]
+        except Exception as error:
+            raise ConfigurationError(
+                f"a metric of this service cannot be read ({type(error).__name__}: {error}); look who registered it, "
+                "or what became of PROMETHEUS_MULTIPROC_DIR"
+            ) from error
 
 
 class Exposition:
@@ -79,8 +105,9 @@ class Exposition:
                 self._said = True
                 logger.warning(
                     "the metrics of this process are not published at HEALSPAN_SERVICE_METRICS_PORT, and it tries "
-                    "again: %s",
+                    "again: %s%s",
                     error,
+                    "" if directory else "; if another process of this service has it, set PROMETHEUS_MULTIPROC_DIR",
                 )
 
     def _takes_its_turn(self, directory: SharedDirectory | None) -> bool:
@@ -98,7 +125,7 @@ class Exposition:
         everything: Collector = prometheus_client.REGISTRY
         if directory is not None:
             everything = MultiProcessCollector(None, str(directory.path))
-        self._server = MetricsServer(everything, host=self._host, port=self._port)
+        self._server = MetricsServer(_Readable(everything), host=self._host, port=self._port)
         if self._said:
             self._said = False
             logger.warning("the metrics of this process are published now, at %s", self._server.url)
