@@ -120,14 +120,13 @@ def test_a_process_says_how_much_waits_and_that_nothing_is_left(live: Runtime) -
 
     live.drainer.stop()
     live.spool.append("incident", make_incident())
-    live.measure(everything=True)
+    live.exposition.measure()
     assert waiting() == 1
-    live.measure()  # is not due
     drained_by_another = Drainer(live.settings, live.spool)
     drained_by_another.start()
     wait_until(lambda: not live.spool.read(limit=1), "the fact to be taken")
     drained_by_another.stop()
-    live.measure(everything=True)
+    live.exposition.measure()
     assert waiting() == 0
 
 
@@ -136,6 +135,16 @@ def service_of(live: Runtime) -> str:
     [sample] = next(one for one in prometheus_client.REGISTRY.collect() if one.name == "healspan_spool_facts").samples
     assert live.metrics.published
     return str(sample.labels["service"])
+
+
+def test_what_waits_is_looked_at_every_few_seconds_and_at_the_end() -> None:
+    now, looks = [0.0], []
+    looking = Exposition(load_settings(), waiting=lambda facts: looks.append((now[0], facts)), clock=lambda: now[0])
+    for now[0] in (0.0, 1.0, 4.9, 5.0, 6.0, 10.0):
+        looking.keep_up()
+    now[0] = 11.0
+    looking.close()
+    assert looks == [(0.0, 0), (5.0, 0), (10.0, 0), (11.0, 0)]
 
 
 def test_attempts_on_a_store_that_is_away_are_counted_from_zero() -> None:
@@ -304,7 +313,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture
 def exposition(port: int) -> Iterator[Exposition]:
-    made = Exposition(load_settings(), clock=iter(range(0, 1_000, 20)).__next__)
+    made = Exposition(load_settings(), clock=iter(range(0, 10_000, 20)).__next__)
     yield made
     made.close()
 

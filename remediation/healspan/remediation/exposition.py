@@ -1,7 +1,8 @@
-"""What a service that has no /metrics of its own publishes, where it is asked to by ``HEALSPAN_SERVICE_METRICS_PORT``.
+"""What a service publishes besides what it counts: how much waits for the store, and a /metrics if it has none.
 
-It is the client's default registry, so what the application itself counts is there as well. Of the processes of a
-prefork server one listens and answers for all, from the directory that they share; if it ends, the next one does.
+``HEALSPAN_SERVICE_METRICS_PORT`` asks for that. It shows the client's default registry, so what the application itself
+counts is there as well. Of the processes of a prefork server one listens and answers for all, from the directory that
+they share; if it ends, the next one does.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from healspan.remediation.settings import Settings
 from healspan.remediation.shared_directory import SharedDirectory
 from healspan.remediation.store.forks import hold_for_forks, no_fork_meanwhile
 from healspan.remediation.store.spool_file import OwnerLock
+from healspan.remediation.store.spools import facts_waiting
 
 if TYPE_CHECKING:
     from healspan.remediation.exporter import MetricsServer
@@ -35,6 +37,10 @@ logger = logging.getLogger("healspan")
 
 TRY_AGAIN_SECONDS = 10.0
 """After a port could not be had: whoever has it may be the service's last process, on its way out."""
+
+
+SPOOL_SECONDS = 5.0
+"""How often it is looked how many facts wait."""
 
 
 class _Readable(Collector):
@@ -63,16 +69,26 @@ class _Readable(Collector):
 
 
 class Exposition:
-    """Listens where a service has asked for it, and says once what is wrong.
+    """Listens where a service has asked for it, looks what waits for the store, and says once what is wrong.
 
     Args:
-        settings: where to listen, or not.
+        settings: where to listen, or not; where the spools are.
+        waiting: told, every few seconds, how many facts wait.
         clock: monotonic, in seconds.
     """
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        waiting: Callable[[int], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._host, self._port = settings.metrics_host, settings.service_metrics_port
+        self._spools = settings.spool_dir
+        self._waiting = waiting
         self._clock = clock
+        self._measured = float("-inf")
         self._next = float("-inf")
         self._server: MetricsServer | None = None
         self._mine: OwnerLock | None = None
@@ -88,7 +104,9 @@ class Exposition:
         return None if self._server is None else self._server.url
 
     def keep_up(self) -> None:
-        """Listen, if it is asked for and nobody does; called every second or so, from a helper thread."""
+        """Listen, if it is asked for and nobody does, and measure; called every second or so, from a helper thread."""
+        if self._clock() - self._measured >= SPOOL_SECONDS:
+            self.measure()
         directory = SharedDirectory.found()
         if not self._begun:
             self._begun = True
@@ -109,6 +127,11 @@ class Exposition:
                     error,
                     "" if directory else "; if another process of this service has it, set PROMETHEUS_MULTIPROC_DIR",
                 )
+
+    def measure(self) -> None:
+        """Look how many facts wait for the store."""
+        self._measured = self._clock()
+        self._waiting(facts_waiting(self._spools))
 
     def _takes_its_turn(self, directory: SharedDirectory | None) -> bool:
         """Tell whether it is this process that answers; for itself, or for all."""
@@ -144,7 +167,8 @@ class Exposition:
             )
 
     def close(self) -> None:
-        """Stop listening."""
+        """Look for the last time, and stop listening."""
+        self.measure()
         with self._changing:
             self._closed = True
             server, self._server = self._server, None

@@ -41,7 +41,6 @@ from healspan.remediation.serving import Serving
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Drainer, FixIndex, RunHistory, Snapshot, Spool
-from healspan.remediation.store.spools import facts_waiting
 from healspan.remediation.switch import obeyed
 from healspan.remediation.tally import Tallied, Tally, rows
 
@@ -51,8 +50,6 @@ logger = logging.getLogger("healspan")
 
 TALLY_SECONDS = 1.0
 EXPOSURE_SECONDS = 10.0
-SPOOL_SECONDS = 5.0
-"""How often this process looks how many facts wait."""
 _ContextKeys = tuple[tuple[str, str], ...]
 
 _MOST_CONTEXTS = 1_000
@@ -82,8 +79,7 @@ class Runtime:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._exposed = time.monotonic()
-        self._measured = float("-inf")
-        self.exposition = Exposition(settings)
+        self.exposition = Exposition(settings, waiting=self.metrics.waiting)
         if settings.disabled:
             return
         settings.prepare()
@@ -182,9 +178,8 @@ class Runtime:
         self.drainer.stop(timeout)
         self.sandbox.close()
         self.spool.close()
-        with internal_error("measure"):
-            self.measure(everything=True)
-        self.exposition.close()
+        with internal_error("publish"):
+            self.exposition.close()
 
     def _serve(self, snapshot: Snapshot) -> None:
         """Install what serves; where the kill switch was turned, write down that this process obeyed."""
@@ -349,18 +344,10 @@ class Runtime:
                     kept = row.model_copy(update={"context_keys": dict(self._scrubbed(row.context_keys))})
                     self.spool.append("exposure", kept)
 
-    def measure(self, *, everything: bool = False) -> None:
-        """Say how many facts wait in the data directory; only when it is due, or everything."""
-        if everything or time.monotonic() - self._measured >= SPOOL_SECONDS:
-            self._measured = time.monotonic()
-            self.metrics.waiting(facts_waiting(self.settings.spool_dir))
-
     def _flush_forever(self) -> None:
         while not self._stopping.wait(TALLY_SECONDS):
             with internal_error("publish"):
                 self.exposition.keep_up()
-            with internal_error("measure"):
-                self.measure()
             with internal_error("flush"):
                 self.flush()
                 self.serving.retry()
