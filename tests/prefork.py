@@ -140,6 +140,7 @@ def gunicorn(
     command = [*before, BIN / "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers), *options, app]
     known = {
         **os.environ,
+        "HOME": str(directory),  # where gunicorn leaves a socket
         "OTEL_SERVICE_NAME": "shop",
         # A busy machine may take longer than the two seconds there are to load what is known.
         "HEALSPAN_START_WAIT_MS": "60000",
