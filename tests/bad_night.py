@@ -98,6 +98,8 @@ class BadNight:
             self._consult("budget")
             self._service.dropped("full", 3)
             self._service.internal_error("capture")
+            self._service.store_error("drain")
+            self._service.waiting(40)
         self._spend(times)
 
     def _count(self, incident: Incident) -> None:

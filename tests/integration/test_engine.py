@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from tests.observe import drained, facts, wait_until
@@ -14,6 +15,7 @@ from healspan.remediation import review
 from healspan.remediation.fix import FixState
 from healspan.remediation.runtime import Runtime, runtime, shut_down
 from healspan.remediation.signing import Reviewer
+from healspan.remediation.store import FixIndex
 from healspan.remediation.store.repository import Store
 
 SWAPPED = {"recieved_amount": 7, "currency": "USD"}
@@ -40,6 +42,31 @@ def test_the_same_pattern_is_diagnosed_once_and_known_afterwards(live: Runtime) 
         ("1", False),
         ("1", False),
     ]
+
+
+@pytest.mark.parametrize("looks", [2, 3], ids=["before the first candidate", "before its gates"])
+def test_a_fix_that_another_process_learns_during_a_diagnosis_heals_the_call(
+    live: Runtime, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    @error_boundary("learned_meanwhile")
+    def primary(x: int) -> int:
+        raise LookupError
+
+    @primary.strategy("other")
+    def other(x: int) -> int:
+        return x
+
+    assert primary(1) == 1
+    groups, seen = FixIndex.groups, []
+
+    def not_yet(self: FixIndex, *scope: Any) -> Any:
+        seen.append(scope)
+        return [] if len(seen) <= looks else groups(self, *scope)
+
+    monkeypatch.setattr(FixIndex, "groups", not_yet)
+    assert primary(2) == 2
+    [_, resolution] = [one.resolution for one in facts(live)]
+    assert (resolution.tier, resolution.diagnosed) == ("1", True)
 
 
 def test_suggest_applies_nothing_and_proposes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -290,6 +290,12 @@ class Engine:
                 if success is not None:
                     found = True
                     return success
+                # Another process may have learned meanwhile what answers this failure.
+                success = yield from self._known_fix(call, progress)
+                if success is not None:
+                    found = True
+                    progress.tier = Tier.KNOWN_FIX
+                    return success
             return None
         finally:
             self._flights.land(pattern, flight, found=found)

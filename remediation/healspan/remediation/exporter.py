@@ -242,6 +242,10 @@ class MetricsServer:
         self._server.server_close()
         self._thread.join()
 
+    def leave_to_parent(self) -> None:
+        """Close what a forked child has of it: else the port stayed taken after the parent, and nobody answered."""
+        self._server.server_close()
+
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:

@@ -110,6 +110,7 @@ class Exchange:
         scrubber: what must not be stored.
         append: makes one fact durable.
         boundaries: those of this process, by name.
+        on_error: called after every look at the store that failed.
         clock: monotonic, in seconds.
         now: the wall clock, in UTC.
     """
@@ -122,6 +123,7 @@ class Exchange:
         scrubber: Scrubber,
         append: Callable[[str, Record], bool],
         boundaries: Callable[[], Mapping[str, Boundary]],
+        on_error: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -130,6 +132,7 @@ class Exchange:
         self._scrubber = scrubber
         self._append = append
         self._boundaries = boundaries
+        self._on_error = on_error
         self._clock = clock
         self._now = now
         self._looked: dict[str, float] = {}
@@ -161,6 +164,7 @@ class Exchange:
             samples = stored.latest(boundary.name, limit=ROOM)
             gone = stored.erased(mine)
         except HealspanError as error:
+            self._on_error()
             logger.info("golden samples of %s are not read for now: %s", boundary.name, error)
             return
         found: list[GoodCall] = []

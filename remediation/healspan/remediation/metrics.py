@@ -1,18 +1,28 @@
 """The metrics of healspan, all of them, on an explicit prometheus-client registry.
 
-In a service only counters and a histogram live here, so that prefork servers can merge them; gauges over the
-whole fleet are published by the exporter from the store.
+In a service live counters, histograms and one gauge that prefork servers can merge (see `SPOOL_FACTS`); gauges over
+the whole fleet are published by the exporter from the store.
+
+Whatever goes wrong in here is said once and kept from the caller: a number that is missing must not cost a heal.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from typing import Concatenate, NamedTuple, ParamSpec
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.fix import Fix
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
+from healspan.remediation.interrupts import is_interrupt
+from healspan.remediation.shared_directory import SharedDirectory
+from healspan.remediation.store.forks import hold_for_forks
 from healspan.remediation.trial import Decision
 
 __all__ = [
@@ -38,11 +48,18 @@ __all__ = [
     "REVIEW_BACKLOG",
     "REWARD_SCORES",
     "REWARD_SCORE_BOUNDS",
+    "SPOOL_FACTS",
+    "STORE_ERRORS",
+    "STORE_OPERATIONS",
     "TRIALS",
     "Definition",
     "Metrics",
     "host_metrics",
 ]
+
+logger = logging.getLogger("healspan")
+
+_Arguments = ParamSpec("_Arguments")
 
 
 class Definition(NamedTuple):
@@ -118,6 +135,19 @@ INTERNAL_ERRORS = Definition(
     "Errors of healspan itself that were kept from the application.",
     ("service", "where"),
 )
+STORE_ERRORS = Definition(
+    "healspan_store_errors_total",
+    "Attempts on the store that failed, by what was tried.",
+    ("service", "operation"),
+)
+SPOOL_FACTS = Definition(
+    "healspan_spool_facts",
+    "Facts that wait for the store in the data directory, of all its processes, those that have ended included.",
+    ("service",),
+)
+"""A gauge in services all the same: each process looks at the whole directory, so that of a prefork server's processes
+whoever looked last is right, and one that was killed leaves nothing behind that has to be taken back."""
+
 FIXES = Definition("healspan_fixes", "Fixes by the state they are in.", ("state",))
 ESCALATIONS_OPEN = Definition("healspan_escalations_open", "Escalated patterns that no serving fix answers yet.")
 REVIEW_BACKLOG = Definition("healspan_review_backlog", "Proposed fixes that wait for a human.")
@@ -170,35 +200,101 @@ REWARD_SCORE_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 DROP_REASONS = ("full", "busy", "unwritable", "unserialisable", "background", "storm", "queue")
 """The spool's, that of diagnoses which wait their turn, and the signals' two."""
 
+STORE_OPERATIONS = ("drain", "refresh", "golden", "similar", "claude")
+"""Handing facts over; looking for fixes, golden samples, what solved failures looked like; leave to ask Claude."""
+
+FORK_WAIT_SECONDS = 1.0
+
 _MOST_ERROR_TYPES = 500
 """Values of the label; an application that makes classes of exceptions as it goes must not make series for ever."""
 
 
+def _harmless(
+    count: Callable[Concatenate[Metrics, _Arguments], None],
+) -> Callable[Concatenate[Metrics, _Arguments], None]:
+    """Count, unless something is wrong with what the numbers are kept in, which nobody but an operator is told of."""
+
+    @functools.wraps(count)
+    def counting(self: Metrics, /, *args: _Arguments.args, **named: _Arguments.kwargs) -> None:
+        if not self.published:
+            return
+        try:
+            with self._lock:
+                if self._directory is not None:
+                    self._directory.check()
+                count(self, *args, **named)
+        except Exception as error:
+            if is_interrupt(error):
+                raise
+            self._say(error)
+
+    return counting
+
+
 class Metrics:
-    """What one process counts.
+    """What one process counts. No method raises.
 
     Args:
-        registry: where the metrics are registered.
+        registry: where the metrics are registered, all or none; None counts nothing.
         service: the ``service`` label.
+
+    Raises:
+        ValueError: the registry has a metric of one of the names.
     """
 
-    def __init__(self, registry: CollectorRegistry, service: str) -> None:
+    def __init__(self, registry: CollectorRegistry | None, service: str) -> None:
         self._service = service
         self._error_types: set[str] = set()
-        self._incidents = Counter(*INCIDENTS, registry=registry)
-        self._heals = Counter(*HEALS, registry=registry)
-        self._seconds = Histogram(*HEAL_SECONDS, buckets=HEAL_SECONDS_BUCKETS, registry=registry)
-        self._trials = Counter(*TRIALS, registry=registry)
-        self._consultations = Counter(*CONSULTATIONS, registry=registry)
-        self._requests = Counter(*CLAUDE_REQUESTS, registry=registry)
-        self._tokens = Counter(*CLAUDE_TOKENS, registry=registry)
-        self._cost = Counter(*CLAUDE_COST, registry=registry)
-        self._request_seconds = Histogram(*CLAUDE_SECONDS, buckets=CLAUDE_SECONDS_BUCKETS, registry=registry)
-        self._dropped = Counter(*DROPPED, registry=registry)
-        for reason in DROP_REASONS:
-            self._dropped.labels(service, reason)  # at zero, so that the first drop is an increase
-        self._internal = Counter(*INTERNAL_ERRORS, registry=registry)
+        self._directory = SharedDirectory.found()
+        self._said = False
+        # The client's locks are not let go of in a forked child, so no thread of ours may hold one during a fork.
+        # Reentrant, since the handler of a signal may fail in a boundary while its thread counts.
+        self._lock = threading.RLock()
+        self._held = False
+        self._incidents = Counter(*INCIDENTS, registry=None)
+        self._heals = Counter(*HEALS, registry=None)
+        self._seconds = Histogram(*HEAL_SECONDS, buckets=HEAL_SECONDS_BUCKETS, registry=None)
+        self._trials = Counter(*TRIALS, registry=None)
+        self._consultations = Counter(*CONSULTATIONS, registry=None)
+        self._requests = Counter(*CLAUDE_REQUESTS, registry=None)
+        self._tokens = Counter(*CLAUDE_TOKENS, registry=None)
+        self._cost = Counter(*CLAUDE_COST, registry=None)
+        self._request_seconds = Histogram(*CLAUDE_SECONDS, buckets=CLAUDE_SECONDS_BUCKETS, registry=None)
+        self._dropped = Counter(*DROPPED, registry=None)
+        self._internal = Counter(*INTERNAL_ERRORS, registry=None)
+        self._store_errors = Counter(*STORE_ERRORS, registry=None)
+        self._spool_facts = Gauge(*SPOOL_FACTS, registry=None, multiprocess_mode="mostrecent")
+        self.published = registry is not None
+        """Whether anybody can see the numbers."""
+        if registry is not None:
+            _register(
+                registry,
+                self._incidents,
+                self._heals,
+                self._seconds,
+                self._trials,
+                self._consultations,
+                self._requests,
+                self._tokens,
+                self._cost,
+                self._request_seconds,
+                self._dropped,
+                self._internal,
+                self._store_errors,
+                self._spool_facts,
+            )
+        hold_for_forks(self)
+        self._begin()
 
+    @_harmless
+    def _begin(self) -> None:
+        """Put what can be known beforehand to zero, so that the first of each is an increase."""
+        for reason in DROP_REASONS:
+            self._dropped.labels(self._service, reason)
+        for operation in STORE_OPERATIONS:
+            self._store_errors.labels(self._service, operation)
+
+    @_harmless
     def incident(self, incident: Incident) -> None:
         """Count a captured failure."""
         error_type = incident.error_type
@@ -209,23 +305,30 @@ class Metrics:
                 error_type = "other"
         self._incidents.labels(self._service, incident.module, error_type).inc()
 
+    @_harmless
     def healing(self, incident: Incident, resolution: Resolution) -> None:
         """Count how a failure ended."""
         tier, outcome = resolution.tier.value, resolution.status.value
         self._heals.labels(self._service, incident.module, tier, outcome).inc()
-        self._seconds.labels(self._service, tier, outcome).observe(resolution.elapsed_ms / 1e3)
+        trace = {"trace_id": incident.trace_id} if incident.trace_id else None
+        self._seconds.labels(self._service, tier, outcome).observe(resolution.elapsed_ms / 1e3, exemplar=trace)
 
+    @_harmless
     def repaired(self, boundary: str, count: int = 1) -> None:
         """Count calls that an installed repair healed before any exception left the function."""
         self._heals.labels(self._service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value).inc(count)
 
+    @_harmless
     def trial_decision(self, fix: Fix, decision: Decision) -> None:
         """Count what a trial has decided about a fix."""
         self._trials.labels(self._service, fix.scope.module, decision.value).inc()
 
+    @_harmless
     def consulted(self, one: Consultation) -> None:
         """Count a diagnosis by Claude, and its requests."""
         self._consultations.labels(self._service, one.boundary, one.state).inc()
+        if one.state == "store_away":
+            self._store_errors.labels(self._service, "claude").inc()
         for asked in one.asked:
             self._requests.labels(self._service, one.model, asked.failed or "answered").inc()
             if asked.seconds:
@@ -236,23 +339,73 @@ class Metrics:
             if asked.cost_usd is not None:
                 self._cost.labels(self._service, one.model).inc(float(asked.cost_usd))
 
+    @_harmless
     def dropped(self, reason: str, number: int = 1) -> None:
         """Count facts, or signals, that were dropped."""
         self._dropped.labels(self._service, reason).inc(number)
 
+    @_harmless
     def internal_error(self, where: str) -> None:
         """Count an error of our own."""
         self._internal.labels(self._service, where).inc()
 
+    @_harmless
+    def store_error(self, operation: str) -> None:
+        """Count an attempt on the store that failed; one of `STORE_OPERATIONS`."""
+        self._store_errors.labels(self._service, operation).inc()
 
-_host: dict[str, Metrics] = {}
+    @_harmless
+    def waiting(self, facts: int) -> None:
+        """Say how many facts wait for the store."""
+        self._spool_facts.labels(self._service).set(facts)
+
+    def _say(self, error: Exception) -> None:
+        if not self._said:
+            self._said = True
+            logger.warning("a number of healspan's was not counted, nor will others be for this reason: %s", error)
+
+    # Around a fork
+
+    def before_fork(self) -> None:
+        """Keep threads from counting."""
+        self._held = self._lock.acquire(timeout=FORK_WAIT_SECONDS)
+
+    def after_fork(self, *, child: bool) -> None:
+        """Let them count again; in the child there are none but this one."""
+        held, self._held = self._held, False
+        if child:
+            self._lock = threading.RLock()
+        elif held:
+            self._lock.release()
+
+
+def _register(registry: CollectorRegistry, *metrics: Counter | Gauge | Histogram) -> None:
+    for number, metric in enumerate(metrics):
+        try:
+            registry.register(metric)
+        except ValueError:
+            for done in metrics[:number]:
+                registry.unregister(done)
+            raise
+
+
+_host: Metrics | None = None
 
 
 def host_metrics(service: str) -> Metrics:
-    """Return this process's metrics on the default registry; they outlive any one runtime."""
-    if service not in _host:
-        if _host:
-            # A registry takes each name once; a changed service name keeps the first metrics.
-            return next(iter(_host.values()))
-        _host[service] = Metrics(REGISTRY, service)
-    return _host[service]
+    """Return this process's metrics on the client's default registry; they outlive any one runtime.
+
+    A registry takes each name once, so a changed service name keeps the first metrics. One that does not take ours is
+    no reason not to heal: then nothing is counted, and the log says why.
+    """
+    global _host
+    if _host is None:
+        try:
+            # Looked up now: an application may have put a registry of its own there.
+            _host = Metrics(prometheus_client.REGISTRY, service)
+        except Exception as error:
+            if is_interrupt(error):
+                raise
+            logger.warning("the metrics of healspan are not published, since the registry refuses them: %s", error)
+            _host = Metrics(None, service)
+    return _host

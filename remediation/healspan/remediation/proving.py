@@ -110,13 +110,19 @@ class Prover:
         progress: Progress,
         diagnoser: Diagnoser,
     ) -> Generator[Invocation, Any, Success | None]:
-        """Try the candidates of one diagnoser; return the first that heals the call and may serve."""
+        """Try the candidates of one diagnoser; return the first that heals the call and may serve.
+
+        A fix of this failure that has come to serve meanwhile, since another process has learned it, ends the search:
+        it goes before anything that is new.
+        """
         composer = Composer(call, diagnoser, until=self._clock() + self._search_seconds, clock=self._clock)
         turned_down: set[tuple[object, ...]] = set()
         with contextlib.closing(diagnoser.candidates(call, progress)) as candidates:
             for draft in candidates:
                 if self._index.disabled:
                     # The kill switch was turned meanwhile, and some diagnosers take their time.
+                    return None
+                if self._has_come(call, progress):
                     return None
                 if isinstance(draft, Waiting):
                     yield call.pause(draft.event, draft.seconds)
@@ -199,6 +205,8 @@ class Prover:
             return False
         again = known is not None and known.state is FixState.PROPOSED and self._preset == "autonomous"
         if known is not None and not lapsed and not again:
+            if self._has_come(call, progress):
+                return False
             progress.decide(fix, "state", f"its state is {known.state}{_way_back(known.state, fix)}")
             return False
         lesson = self._lessons.about(fix.fix_id, call.incident.pattern.exact, self._now())
@@ -206,6 +214,15 @@ class Prover:
             progress.decide(fix, "lesson", lesson)
             return False
         return True
+
+    def _has_come(self, call: FailedCall, progress: Progress) -> bool:
+        """Whether a fix of this failure serves that the caller's first look at them has not seen."""
+        incident = call.incident
+        return not progress.later and any(
+            one.fix.fix_id not in progress.tried
+            for group in self._index.groups(incident.pattern, incident.module, incident.context_keys)
+            for one in group
+        )
 
     def _show(
         self,

@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import FrameType
 
 from healspan.remediation.acted import heal_of, kept_from_happening
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.engine import Engine
 from healspan.remediation.errors import HealspanError
+from healspan.remediation.exposition import Exposition
 from healspan.remediation.fix import FixState
 from healspan.remediation.golden import Exchange
 from healspan.remediation.interrupts import is_interrupt
@@ -77,6 +79,7 @@ class Runtime:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._exposed = time.monotonic()
+        self.exposition = Exposition(settings, waiting=self.metrics.waiting)
         if settings.disabled:
             return
         settings.prepare()
@@ -84,8 +87,15 @@ class Runtime:
         self.spool = Spool(settings, on_drop=self.metrics.dropped)
         self.history = RunHistory()
         self._switched_off = False
-        self.index = FixIndex(settings, trust=self.keys.trust, vouch=self.keys.verify, on_change=self._serve)
-        self.drainer = Drainer(settings, self.spool)
+        store_error = self.metrics.store_error
+        self.index = FixIndex(
+            settings,
+            trust=self.keys.trust,
+            vouch=self.keys.verify,
+            on_change=self._serve,
+            on_error=partial(store_error, "refresh"),
+        )
+        self.drainer = Drainer(settings, self.spool, on_error=partial(store_error, "drain"))
         self.probation = Probation(
             index=self.index,
             keys=self.keys,
@@ -109,6 +119,7 @@ class Runtime:
             sandbox=self.sandbox,
             append=self.spool.append,
             consulted=self.metrics.consulted,
+            on_store_error=partial(store_error, "similar"),
         )
         self.engine = Engine(
             journal=self.spool,
@@ -131,7 +142,12 @@ class Runtime:
             on_drop=self.metrics.dropped,
         )
         self.exchange = Exchange(
-            settings, keys=self.keys, scrubber=self.scrubber, append=self.spool.append, boundaries=boundaries
+            settings,
+            keys=self.keys,
+            scrubber=self.scrubber,
+            append=self.spool.append,
+            boundaries=boundaries,
+            on_error=partial(store_error, "golden"),
         )
 
     def start(self) -> None:
@@ -162,6 +178,8 @@ class Runtime:
         self.drainer.stop(timeout)
         self.sandbox.close()
         self.spool.close()
+        with internal_error("publish"):
+            self.exposition.close()
 
     def _serve(self, snapshot: Snapshot) -> None:
         """Install what serves; where the kill switch was turned, write down that this process obeyed."""
@@ -328,6 +346,8 @@ class Runtime:
 
     def _flush_forever(self) -> None:
         while not self._stopping.wait(TALLY_SECONDS):
+            with internal_error("publish"):
+                self.exposition.keep_up()
             with internal_error("flush"):
                 self.flush()
                 self.serving.retry()

@@ -42,6 +42,7 @@ class SecondTier:
         sandbox: of this process.
         append: makes a fact durable.
         consulted: told of each diagnosis by Claude.
+        on_store_error: called after every look at what solved failures looked like that failed.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class SecondTier:
         sandbox: Sandbox,
         append: Callable[[str, Record], object],
         consulted: Callable[[Consultation], object],
+        on_store_error: Callable[[], None] = lambda: None,
     ) -> None:
-        self.solved = Solved(settings, serving=serving, embedder=_embedder(settings.embedder))
+        self.solved = Solved(settings, serving=serving, embedder=_embedder(settings.embedder), on_error=on_store_error)
         self.claude = self._with_claude(settings, scrubber, sandbox, append, consulted, resting)
         self.diagnosers: tuple[Diagnoser, ...] = (Similar(self.solved), Playbooks(), Shelved(resting))
         if self.claude is not None:

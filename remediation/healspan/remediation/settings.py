@@ -317,6 +317,11 @@ class Settings(BaseSettings):
     console_port: int = Field(default=8501, ge=0, le=65_535)
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9464, ge=0, le=65_535)
+    """Of the exporter, ``healspan metrics`` and ``healspan up``."""
+
+    service_metrics_port: int = Field(default=0, ge=0, le=65_535)
+    """Where a service that has no ``/metrics`` publishes its own numbers, on `metrics_host`; 0: nowhere. Not the
+    exporter's, which is often set for a whole machine: then every service on it would want that one."""
 
     @field_validator("claude_effort", "claude_api_key", mode="before")
     @classmethod

@@ -55,6 +55,7 @@ class Solved:
         settings: where the store is.
         serving: the fixes that serve now, by id.
         embedder: compares failures as well.
+        on_error: called after every look at the store that failed.
         clock: monotonic, in seconds.
     """
 
@@ -64,10 +65,12 @@ class Solved:
         *,
         serving: Callable[[], Mapping[str, Candidate]],
         embedder: Embedder | None = None,
+        on_error: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._serving = serving
+        self._on_error = on_error
         self._clock = clock
         self._index = PatternIndex(embedder=embedder)
         self._known: dict[str, str] = {}
@@ -143,5 +146,6 @@ class Solved:
                 self._database = Database.for_host(self._settings)
             return Incidents(self._database).latest_of(exact)
         except HealspanError as error:
+            self._on_error()
             logger.info("what solved failures looked like is not read for now: %s", error)
             return {}

@@ -65,12 +65,21 @@ class Drainer:
     Args:
         settings: where the store and the spools are.
         spool: this process's own.
+        on_error: called after every attempt that failed, but for two processes that met at a lock.
         clock: monotonic, in seconds.
     """
 
-    def __init__(self, settings: Settings, spool: Spool, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Spool,
+        *,
+        on_error: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._spool = spool
+        self._on_error = on_error
         self._clock = clock
         self._ingest: Ingest | None = None
         self._renew()
@@ -147,11 +156,14 @@ class Drainer:
                 self._scan_at = self._clock() + SCAN_SECONDS
                 self._drain_dead(self._ingest)
         except (HealspanError, sqlite3.Error, OSError) as error:
-            if not self._away and not _is_busy(error):
-                self._away = True
-                logger.warning("facts stay in the spool for now: %s", error)
+            if not _is_busy(error):
+                self._on_error()
+                if not self._away:
+                    self._away = True
+                    logger.warning("facts stay in the spool for now: %s", error)
             return False
         except Exception:
+            self._on_error()
             logger.exception("the drainer failed; facts stay in the spool and it tries again")
             return False
         if self._away:

@@ -94,6 +94,7 @@ class FixIndex:
         trust: raises `SignatureRefused` for a fix and a change that must not be believed.
         vouch: raises it for stored evidence, or an outcome of a plan, that nobody here has signed.
         on_change: called with the new snapshot after every change of what serves, in the index's thread.
+        on_error: called after every look at the store that failed.
         now: the wall clock, in UTC.
     """
 
@@ -104,11 +105,13 @@ class FixIndex:
         trust: Callable[[Fix, StateChange], None],
         vouch: Callable[[bytes, Signature | None], None] = nobody,
         on_change: Callable[[Snapshot], None] = lambda _: None,
+        on_error: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._trust = trust
         self._on_change = on_change
+        self._on_error = on_error
         self._now = now
         self._snapshot = Snapshot()
         self._announced = self._snapshot
@@ -300,11 +303,13 @@ class FixIndex:
                     logger.warning("the store can be read again")
             except (HealspanError, sqlite3.Error, OSError) as error:
                 backoff = min(backoff * 2, LAST_BACKOFF)
+                self._on_error()
                 if not self._away:
                     self._away = True
                     logger.warning("the known fixes stay as they are for now: %s", error)
             except Exception:
                 backoff = LAST_BACKOFF
+                self._on_error()
                 logger.exception("the index could not be refreshed; it tries again")
             self._announce()
             self._loaded.set()
