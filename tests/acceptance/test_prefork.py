@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests import graphs
-from tests.observe import wait_until
-from tests.prefork import BIN, EXAMPLES, Samples, Server, free_port, gunicorn, listens, published, total
+from tests.prefork import BIN, EXAMPLES, Samples, Server, eventually, free_port, gunicorn, listens, published, total
 from tests.prometheus import RULES, Prometheus
 
 from healspan.remediation.fix import FixState
@@ -40,7 +39,7 @@ def healed(found: Samples, **by: str) -> float:
 
 def settled(server: Server, prices: int, stocks: int) -> None:
     """Wait for what installed repairs did, which is told once a second, and look that nothing is counted twice."""
-    wait_until(lambda: healed(found := server.metrics()) >= prices and escalated(found) >= stocks, "all to be counted")
+    eventually(lambda: healed(found := server.metrics()) >= prices and escalated(found) >= stocks, "all to be counted")
     found = server.metrics()
     assert (healed(found), escalated(found)) == (prices, stocks)
     assert total(found, "healspan_incidents_total", boundary="stock", error_type="builtins.KeyError") == stocks
@@ -63,7 +62,7 @@ def test_what_the_workers_did_adds_up_and_never_falls(tmp_path: Path, options: t
 
         before, (killed, *_) = server.metrics(), server.workers
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: len(server.workers) == 3 and killed not in server.workers, "another worker")
+        eventually(lambda: len(server.workers) == 3 and killed not in server.workers, "another worker")
         after = server.metrics()
         assert {series: value for series, value in before.items() if after.get(series, -1) < value} == {}
 
@@ -72,7 +71,7 @@ def test_what_the_workers_did_adds_up_and_never_falls(tmp_path: Path, options: t
         settled(server, 50, 20)
         waits = [value for (name, _), value in server.metrics().items() if name == "healspan_spool_facts"]
         assert len(waits) == 1  # for the whole data directory, whoever looked
-        wait_until(lambda: total(server.metrics(), "healspan_spool_facts") == 0, "everything to be stored")
+        eventually(lambda: total(server.metrics(), "healspan_spool_facts") == 0, "everything to be stored")
 
 
 def test_recycled_workers_take_nothing_with_them(tmp_path: Path) -> None:
@@ -106,11 +105,11 @@ def test_a_fix_that_one_worker_has_learned_serves_in_the_others(tmp_path: Path, 
             assert server.get("/price/$5") == 200
         assert healed(server.metrics(), tier="2") == 1
         # It is in the store before the one that knows it is stopped.
-        wait_until(lambda: serving() == 1, "the fix to be stored")
+        eventually(lambda: serving() == 1, "the fix to be stored")
         for number, other in enumerate(others, start=1):
             with server.only(other):
                 assert server.get("/price/$6") == 200
-                wait_until(lambda: healed(server.metrics(), tier="1") == number, "a known fix to heal")  # noqa: B023
+                eventually(lambda: healed(server.metrics(), tier="1") == number, "a known fix to heal")  # noqa: B023
         assert healed(server.metrics(), tier="2") == 1
 
 
@@ -158,12 +157,12 @@ def test_a_service_without_a_page_of_metrics_gets_one_for_all_its_workers(tmp_pa
             with server.only(worker):
                 assert server.get("/price/$5") == 200
                 if number == 1:
-                    wait_until(lambda: listens(port), "the first one to listen")
-        wait_until(lambda: healed(published(page)) == 3, "all to be counted")
+                    eventually(lambda: listens(port), "the first one to listen")
+        eventually(lambda: healed_at(page) == 3, "all to be counted")
 
         os.kill(server.workers[0], signal.SIGKILL)
         assert server.send("/price/$6", 6) == [200] * 6
-        wait_until(lambda: healed_at(page) == 9, "those too, from another one")
+        eventually(lambda: healed_at(page) == 9, "those too, from another one")
         # The others have never asked for what one of them had.
         assert "not published" not in server.said
 
@@ -181,7 +180,7 @@ def test_workers_that_count_each_for_itself_say_so_once(tmp_path: Path) -> None:
         for worker in server.workers:
             with server.only(worker):
                 assert server.get("/price/$5") == 200
-        wait_until(lambda: "runs in 3 processes" in server.said, "the log to say so")
+        eventually(lambda: "runs in 3 processes" in server.said, "the log to say so")
         assert server.said.count("set PROMETHEUS_MULTIPROC_DIR") == 1
 
 
@@ -191,7 +190,7 @@ def test_a_single_worker_has_nothing_to_say(tmp_path: Path) -> None:
         tmp_path, logging_app(tmp_path), workers=1, **ZERO_CODE, HEALSPAN_SERVICE_METRICS_PORT=str(port)
     ) as server:
         assert server.get("/price/$5") == 200
-        wait_until(lambda: listens(port) and healed(published(f"127.0.0.1:{port}")) == 1, "the page of metrics")
+        eventually(lambda: healed_at(f"127.0.0.1:{port}") == 1, "the page of metrics")
         assert "PROMETHEUS_MULTIPROC_DIR" not in server.said
 
 
@@ -228,6 +227,6 @@ def test_a_real_prometheus_sees_one_service_and_no_reset(scraped: tuple[Server, 
     prometheus.wait(lambda: prometheus.value('sum(healspan_heals_total{outcome="healed"})') == 9)
     prometheus.wait(lambda: prometheus.value(escalations) == 18)
     assert prometheus.value("sum(resets({__name__=~'healspan_.+_total'}[5m]))") == 0
-    assert prometheus.query("count by (job) (up == 1)") == [({"job": "services"}, 1.0)]
+    prometheus.wait(lambda: prometheus.query("count by (job) (up == 1)") == [({"job": "services"}, 1.0)])
     # One series for three processes.
     assert prometheus.value("count(healspan_incidents_total{boundary='stock'})") == 1
