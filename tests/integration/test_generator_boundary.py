@@ -285,7 +285,7 @@ def test_calls_are_counted_when_they_begin(live: Runtime) -> None:
 
     from healspan.remediation import runtime as runtime_module
 
-    take = runtime_module._takers[-1]
+    take = runtime_module._takers[-1].take
     for number in range(300):
         assert next(counted(number)) == number
     counted(1)

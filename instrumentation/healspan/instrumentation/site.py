@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import FrameType, FunctionType
@@ -134,7 +135,8 @@ class Site:
         for doubt in self.boundary.doubts:
             logger.warning("boundary %s: %s", name, doubt)
         register(self.boundary)
-        when_flushing(self.counter.take)
+        alive = weakref.ref(self)
+        when_flushing(self.counter.take, over=lambda: (site := alive()) is None or site.boundary.withdrawn)
 
     def strategy(self, name: str, *, automatic: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a named alternative."""

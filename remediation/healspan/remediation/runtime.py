@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import FrameType
+from typing import NamedTuple
 
 from healspan.remediation.acted import heal_of, kept_from_happening
 from healspan.remediation.boundary import boundaries
@@ -38,7 +39,7 @@ from healspan.remediation.second_tier import SecondTier
 from healspan.remediation.serving import Serving
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
-from healspan.remediation.store import Drainer, FixIndex, RunHistory, Snapshot, Spool
+from healspan.remediation.store import Drainer, FixIndex, Reach, RunHistory, Snapshot, Spool
 from healspan.remediation.switch import obeyed
 from healspan.remediation.tally import Tallied, Tally, rows
 
@@ -84,8 +85,11 @@ class Runtime:
         self.spool = Spool(settings, on_drop=self.metrics.dropped)
         self.history = RunHistory()
         self._switched_off = False
-        self.index = FixIndex(settings, trust=self.keys.trust, vouch=self.keys.verify, on_change=self._serve)
-        self.drainer = Drainer(settings, self.spool)
+        reach = Reach()
+        self.index = FixIndex(
+            settings, trust=self.keys.trust, vouch=self.keys.verify, on_change=self._serve, reach=reach
+        )
+        self.drainer = Drainer(settings, self.spool, reach=reach)
         self.probation = Probation(
             index=self.index,
             keys=self.keys,
@@ -321,10 +325,13 @@ class Runtime:
             self.spool.append_many(decided)
         if everything or time.monotonic() - self._exposed >= EXPOSURE_SECONDS:
             self._exposed = time.monotonic()
-            for take in tuple(_takers):
-                for row in take():
+            for taker in tuple(_takers):
+                over = taker.over()
+                for row in taker.take():
                     kept = row.model_copy(update={"context_keys": dict(self._scrubbed(row.context_keys))})
                     self.spool.append("exposure", kept)
+                if over:
+                    _takers[:] = [one for one in _takers if one is not taker]
 
     def _flush_forever(self) -> None:
         while not self._stopping.wait(TALLY_SECONDS):
@@ -337,7 +344,14 @@ class Runtime:
                 self.second_tier.catch_up()
 
 
-_takers: list[Callable[[], list[Exposure]]] = []
+class _Taker(NamedTuple):
+    take: Callable[[], list[Exposure]]
+    over: Callable[[], bool]
+
+
+_FEW = 128
+_takers: list[_Taker] = []
+_look_through_at = 2 * _FEW
 _lock = threading.Lock()
 _runtime: Runtime | None = None
 _failed_at: float | None = None
@@ -345,9 +359,19 @@ _failure: Exception | None = None
 _starting = False
 
 
-def when_flushing(take: Callable[[], list[Exposure]]) -> None:
-    """Register a source of exposure rows; it outlives any one runtime."""
-    _takers.append(take)
+def when_flushing(take: Callable[[], list[Exposure]], over: Callable[[], bool] = lambda: False) -> None:
+    """Register a source of exposure rows; it outlives any one runtime.
+
+    Args:
+        take: returns what has come since the last time.
+        over: whether nothing more will come; then it is asked once more, where a runtime is there, and forgotten.
+    """
+    global _look_through_at
+    if len(_takers) >= _look_through_at:
+        # Without a runtime nobody else would ever forget those of functions and boundaries that come and go.
+        _takers[:] = [taker for taker in _takers if _runtime is not None or not taker.over()]
+        _look_through_at = 2 * max(len(_takers), _FEW)
+    _takers.append(_Taker(take, over))
 
 
 def runtime() -> Runtime:

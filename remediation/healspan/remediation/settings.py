@@ -6,6 +6,7 @@ Lists are written with commas.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -29,7 +30,7 @@ Names = Annotated[tuple[str, ...], NoDecode]
 
 def _default_data_dir() -> Path:
     base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "healspan"
+    return (Path(base) if base else Path("~/.local/share")) / "healspan"
 
 
 def private_directory(path: Path) -> None:
@@ -319,10 +320,21 @@ class Settings(BaseSettings):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator("data_dir", "reviewer_key")
+    @field_validator("data_dir")
     @classmethod
     def _expand(cls, value: Path) -> Path:
-        return value.expanduser()
+        try:
+            return value.expanduser()
+        except RuntimeError as error:
+            raise ValueError("this user has no home directory; give an absolute path") from error
+
+    @field_validator("reviewer_key")
+    @classmethod
+    def _expand_if_at_home(cls, value: Path) -> Path:
+        # A service needs none, and may run as a user without a home.
+        with contextlib.suppress(RuntimeError):
+            return value.expanduser()
+        return value
 
     @model_validator(mode="after")
     def _locate_store(self) -> Self:
@@ -379,6 +391,10 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper().removeprefix("HEALSPAN_")
-        raise ConfigurationError(f"HEALSPAN_{name}={first['input']!r}: {first['msg']}; correct it") from error
+        wrong = [(_variable(one["loc"]), one["input"], one["msg"]) for one in error.errors()]
+        told = "; ".join(f"{name}={str(value)!r:.80}: {why}" for name, value, why in wrong)
+        raise ConfigurationError(f"{told}; correct {'it' if len(wrong) == 1 else 'them'}") from error
+
+
+def _variable(where: tuple[int | str, ...]) -> str:
+    return "HEALSPAN_" + "_".join(str(part) for part in where).upper().removeprefix("HEALSPAN_")

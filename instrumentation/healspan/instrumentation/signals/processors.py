@@ -18,8 +18,8 @@ from healspan.remediation.runtime import report
 
 __all__ = ["LogWatcher", "SpanWatcher"]
 
-_OWN = "healspan"
-"""Spans and records of ours begin with it: failures of healing are no failures of the service."""
+_NOT_ITS_OWN = ("healspan", "opentelemetry.sdk", "opentelemetry.exporter")
+"""Scopes of spans and records that begin so are not the service's: failures of healing, and of a collector."""
 
 
 class SpanWatcher(SpanProcessor):
@@ -27,10 +27,12 @@ class SpanWatcher(SpanProcessor):
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
+        self.active = True
+        """Whether it takes any; OpenTelemetry gives no processor back."""
 
     def on_end(self, span: ReadableSpan) -> None:
         """Look for exceptions; a span without events costs one look."""
-        if not self._watcher.active:
+        if not self.active:
             return
         try:
             events = span.events
@@ -42,7 +44,7 @@ class SpanWatcher(SpanProcessor):
     def _look(self, span: ReadableSpan, events: Sequence[Event]) -> None:
         told = [event for event in events if event.name == "exception"]
         scope = span.instrumentation_scope
-        if not told or is_attempting() or (scope is not None and scope.name.startswith(_OWN)):
+        if not told or is_attempting() or (scope is not None and scope.name.startswith(_NOT_ITS_OWN)):
             return
         context, attributes = span.context, span.attributes or {}
         if context is None:
@@ -73,14 +75,16 @@ class LogWatcher(LogRecordProcessor):
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
+        self.active = True
+        """Likewise."""
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Look for an exception."""
-        if not self._watcher.active:
+        if not self.active:
             return
         try:
             record, scope = log_record.log_record, log_record.instrumentation_scope
-            if not record.attributes or (scope is not None and scope.name.startswith(_OWN)):
+            if not record.attributes or (scope is not None and scope.name.startswith(_NOT_ITS_OWN)):
                 return
             signal = signal_of(
                 record.attributes,

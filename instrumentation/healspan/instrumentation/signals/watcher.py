@@ -42,7 +42,7 @@ class Watcher:
         self._patience = patience
         self._lock = threading.Lock()
         self.active = False
-        """Whether signals are taken; there is no way to take a processor back from OpenTelemetry."""
+        """Whether the service is instrumented, so that boundaries have to tell what they capture."""
         self._reset()
 
     def _reset(self) -> None:

@@ -33,6 +33,7 @@ from healspan.remediation.settings import Settings
 from healspan.remediation.store.facts import Refusal, digest
 from healspan.remediation.store.forks import no_fork_meanwhile
 from healspan.remediation.store.history import RunHistory
+from healspan.remediation.store.reach import Reach
 from healspan.remediation.store.verdicts import Verdicts, nobody
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ __all__ = ["Candidate", "FixIndex", "Snapshot"]
 
 logger = logging.getLogger("healspan.store")
 
+_NAME = "index"
 LAST_BACKOFF = 2.0
 _KEPT_STATES = SERVING_STATES | GIVEN_UP_STATES | {FixState.PROPOSED}
 _Key = tuple[Match, str, str]
@@ -94,6 +96,7 @@ class FixIndex:
         trust: raises `SignatureRefused` for a fix and a change that must not be believed.
         vouch: raises it for stored evidence, or an outcome of a plan, that nobody here has signed.
         on_change: called with the new snapshot after every change of what serves, in the index's thread.
+        reach: says what is in the way of the store; default: to itself.
         now: the wall clock, in UTC.
     """
 
@@ -104,11 +107,13 @@ class FixIndex:
         trust: Callable[[Fix, StateChange], None],
         vouch: Callable[[bytes, Signature | None], None] = nobody,
         on_change: Callable[[Snapshot], None] = lambda _: None,
+        reach: Reach | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._trust = trust
         self._on_change = on_change
+        self._reach = reach or Reach()
         self._now = now
         self._snapshot = Snapshot()
         self._announced = self._snapshot
@@ -127,7 +132,6 @@ class FixIndex:
         self._database: Database | None = None
         self._marks: Marks | None = None
         self._version: tuple[int, int] | None = None
-        self._away = False
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -233,11 +237,7 @@ class FixIndex:
         self._thread = threading.Thread(target=self._run, name="healspan-index", daemon=True)
         self._thread.start()
         if not self._loaded.wait(self._settings.start_wait_ms / 1_000):
-            logger.warning(
-                "the known fixes are not loaded after %d ms (HEALSPAN_START_WAIT_MS): failures are handled "
-                "without them until they are",
-                self._settings.start_wait_ms,
-            )
+            self._reach.unanswered(self._settings.start_wait_ms)
 
     def stop(self, timeout: float = 1.0) -> None:
         """Stop looking; what serves stays as it is."""
@@ -295,17 +295,13 @@ class FixIndex:
             try:
                 self.refresh()
                 backoff = self._settings.refresh_seconds
-                if self._away:
-                    self._away = False
-                    logger.warning("the store can be read again")
+                self._reach.found(_NAME, "the store can be read again")
             except (HealspanError, sqlite3.Error, OSError) as error:
                 backoff = min(backoff * 2, LAST_BACKOFF)
-                if not self._away:
-                    self._away = True
-                    logger.warning("the known fixes stay as they are for now: %s", error)
-            except Exception:
+                self._reach.lost(_NAME, "the known fixes stay as they are for now", error)
+            except Exception as error:
                 backoff = LAST_BACKOFF
-                logger.exception("the index could not be refreshed; it tries again")
+                self._reach.lost(_NAME, "the known fixes could not be read", error, unforeseen=True)
             self._announce()
             self._loaded.set()
             self._wake.wait(backoff)
