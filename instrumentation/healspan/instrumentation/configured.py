@@ -172,18 +172,22 @@ class ConfiguredBoundaries:
             if self._applied.get(applied.declaration.target) is not applied:
                 withdraw(name)
                 return False
-            for holder, known_as in (home, *_taken(before)):
+            for holder, known_as, _ in ((*home, before), *_taken(before)):
                 setattr(holder, known_as, bounded)
                 applied.wrapped.append(_Wrapped(holder, known_as, before, bounded, name))
         return True
 
     def _take_off(self, applied: _Applied) -> None:
         unfit().pop(applied.declaration.target, None)
+        bare = {id(one.now): one.before for one in applied.wrapped}
         for one in applied.wrapped:
             # What somebody has put there since is theirs.
             if vars(one.owner).get(one.attribute) is one.now:
                 setattr(one.owner, one.attribute, one.before)
             withdraw(one.name)
+        for holder, known_as, now in _taken(*(one.now for one in applied.wrapped)):
+            # By whoever has imported it since.
+            setattr(holder, known_as, bare[id(now)])
         applied.wrapped.clear()
 
 
@@ -291,13 +295,16 @@ def _find(module: ModuleType, declaration: Declaration) -> Iterator[tuple[Any, s
             yield owner, name, value
 
 
-def _taken(function: object) -> Iterator[tuple[ModuleType, str]]:
-    """Yield where modules hold a function that they took before it had its boundary, its own under another name."""
+def _taken(*functions: object) -> Iterator[tuple[ModuleType, str, object]]:
+    """Yield where modules hold one of these functions, their own module under another name; and which."""
+    sought = {id(function) for function in functions}
+    if not sought:
+        return
     for module in list(sys.modules.values()):
         if _is(module, ModuleType):
             for name, value in list(vars(module).items()):
-                if value is function:
-                    yield module, name
+                if id(value) in sought:
+                    yield module, name, value
 
 
 def _options(declaration: Declaration, function: FunctionType) -> dict[str, Any]:
