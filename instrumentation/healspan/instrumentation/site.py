@@ -25,6 +25,7 @@ from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
 from healspan.instrumentation.signals.gathering import place_of
+from healspan.instrumentation.signals.mark import marks_of
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.storm import Place, Storm, raised_at
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
@@ -248,7 +249,7 @@ class Site:
                 rate=live.settings.same_failures_per_second,
             )
             if pattern is not None:
-                self._pass_over(live, place, pattern, frame)
+                self._pass_over(live, place, pattern, frame, error)
                 return None
             self.boundary.has_contract = self.contract.checkable
             failure = Failure(
@@ -273,7 +274,14 @@ class Site:
                 return failure
         return None
 
-    def _pass_over(self, live: Runtime, place: Place | None, pattern: Pattern, frame: FrameType) -> None:
+    def _pass_over(
+        self,
+        live: Runtime,
+        place: Place | None,
+        pattern: Pattern,
+        frame: FrameType,
+        error: Exception,
+    ) -> None:
         """Let a failure of a storm go on; its run learns of it, and so does who would take its signals for another."""
         live.metrics.dropped("storm")
         run = current_run.get()
@@ -282,7 +290,8 @@ class Site:
         if watcher.active and place is not None:
             context = get_current_span().get_span_context()
             name = place.error_type.__qualname__
-            watcher.captured(place_of(context.trace_id, name, place.code.co_filename, place.line), id(frame))
+            where = place_of(context.trace_id, name, place.code.co_filename, place.line)
+            watcher.captured(where, id(frame), marks_of(error))
 
     def settle(
         self,

@@ -19,6 +19,7 @@ from typing import Any
 
 from opentelemetry.trace import get_current_span
 
+from healspan.instrumentation.signals.mark import marks_of
 from healspan.instrumentation.signals.signal import signal_of
 from healspan.instrumentation.signals.watcher import Watcher
 from healspan.remediation.runtime import report
@@ -121,6 +122,8 @@ class UncaughtHooks:
                 span_id=span.span_id,
                 span=None,
                 at=time.time(),
+                marks=marks_of(error),
+                last=True,
             )
             if signal is not None:
                 self._watcher.take(signal)
