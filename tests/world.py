@@ -187,6 +187,7 @@ class World:
         count: int = 1,
         overrules: tuple[UUID, ...] = (),
         added_latency_ms: float = 0.5,
+        span: tuple[str, str] | None = None,
     ) -> Application:
         """Write one use of a fix and, if `judged`, its verdict."""
         application = Application(
@@ -205,6 +206,8 @@ class World:
             valid_output=True,
             added_latency_ms=added_latency_ms,
             propensity=1.0,
+            trace_id=span[0] if span else None,
+            span_id=span[1] if span else None,
             count=count,
         )
         self.write(application)

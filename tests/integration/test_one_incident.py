@@ -23,6 +23,7 @@ from tests.telemetry import Service
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.instrumentation.instrumentor import HealspanInstrumentor
+from healspan.instrumentation.signals import watcher as module
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.remediation.runtime import Runtime
 
@@ -40,6 +41,7 @@ class AppError(Exception):
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     made = Service()
+    monkeypatch.setattr(module, "BURST", 1e6)  # what is too much has a test of its own
     watcher.after_fork()  # as a process that has heard of nothing yet
     # What nobody catches is printed by nobody, and heard.
     monkeypatch.setattr(threading, "excepthook", lambda args: None)

@@ -31,6 +31,7 @@ from healspan.remediation.incident import Pattern
 from healspan.remediation.plan import PlanOutcome
 from healspan.remediation.settings import Settings
 from healspan.remediation.store.facts import Refusal, digest
+from healspan.remediation.store.firsts import Firsts
 from healspan.remediation.store.forks import no_fork_meanwhile
 from healspan.remediation.store.history import RunHistory
 from healspan.remediation.store.reach import Reach
@@ -121,6 +122,10 @@ class FixIndex:
         self._vouch = vouch
         self.verdicts = Verdicts(vouch)
         """What verdicts have said of each fix."""
+        self.firsts = Firsts()
+        """Where each was applied first."""
+        self._changed: set[str] = set()
+        """Fixes that there was news of since that was looked for."""
         self._lock = threading.Lock()
         self._stored: dict[str, _Known] = {}
         self._local: dict[str, _Known] = {}
@@ -281,6 +286,8 @@ class FixIndex:
                 self._stored.clear()
                 self._scores.clear()
         self.verdicts.take(delta.evidence, delta.shown, afresh=afresh)
+        self._changed.update(stored.fix_id for stored in delta.fixes)
+        self._changed.update(fix_id for fix_id, _ in delta.evidence)
         self._take(delta)
         self._marks, self._version = delta.marks, version
         if self._unrecorded:
@@ -304,10 +311,19 @@ class FixIndex:
                 self._reach.lost(_NAME, "the known fixes could not be read", error, unforeseen=True)
             self._announce()
             self._loaded.set()
+            self._look_for_firsts()
             self._wake.wait(backoff)
             self._wake.clear()
         if self._database is not None:
             self._database.close()
+
+    def _look_for_firsts(self) -> None:
+        database = self._database
+        if database is not None and self._changed:
+            from healspan.remediation.store.index_loader import first_applications
+
+            changed, self._changed = self._changed, set()
+            self.firsts.look(changed, self._snapshot.candidates, lambda ids: first_applications(database, ids))
 
     def _announce(self) -> None:
         snapshot = self._snapshot
