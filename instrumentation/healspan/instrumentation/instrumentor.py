@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from difflib import get_close_matches
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from healspan.instrumentation.signals.processors import LogWatcher, SpanWatcher
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.uncaught import UncaughtHooks
 from healspan.remediation.declaration import find_configuration
-from healspan.remediation.runtime import internal_error
+from healspan.remediation.runtime import internal_error, serve_as
 from healspan.remediation.settings import load_settings
 
 __all__ = ["HealspanInstrumentor"]
@@ -68,10 +69,12 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
 
     def _instrument(self, **options: Any) -> None:
         self._screen.install()
+        options = _usable(options)
         with internal_error("instrument"):
-            _refuse_unknown(options)
+            traces = options.get("tracer_provider") or trace.get_tracer_provider()
+            _name_service(traces)
             if options.get("spans", True):
-                self._watch_spans(options.get("tracer_provider") or trace.get_tracer_provider())
+                self._watch_spans(traces)
             if options.get("logs", True):
                 self._watch_logs(options.get("logger_provider") or _logs.get_logger_provider())
             watcher.active = True
@@ -80,7 +83,7 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
             if options.get("uncaught", settings.uncaught):
                 self._uncaught = UncaughtHooks(watcher)
                 self._uncaught.install()
-            self._configure(options.get("config") or settings.config)
+            self._configure(str(options.get("config") or settings.config))
 
     def _uninstrument(self, **_: Any) -> None:
         with internal_error("uninstrument"):
@@ -150,9 +153,26 @@ def _no_provider(what: str, option: str) -> None:
     )
 
 
-def _refuse_unknown(options: dict[str, Any]) -> None:
-    for name in options:
+def _name_service(provider: Any) -> None:
+    """Take over the name that OpenTelemetry has for the service, wherever it has it from."""
+    known = getattr(getattr(provider, "resource", None), "attributes", {})
+    name = str(known.get("service.name", ""))
+    if not name.startswith("unknown_service"):
+        serve_as(name, str(known.get("service.version", "")))
+
+
+def _usable(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that can be meant; of the others it is said what is wrong with them."""
+    usable = {}
+    for name, value in options.items():
         if name not in _OPTIONS:
             meant = get_close_matches(name, _OPTIONS, n=1)
             advice = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(_OPTIONS)}"
             logger.warning("healspan has no option %r; %s It is ignored", name, advice)
+        elif name in {"spans", "logs", "uncaught"} and not isinstance(value, bool):
+            logger.warning("the option %s=%r is neither true nor false, and is ignored", name, value)
+        elif name == "config" and not isinstance(value, str | PathLike):
+            logger.warning("the option config=%r is no path, and is ignored", value)
+        else:
+            usable[name] = value
+    return usable

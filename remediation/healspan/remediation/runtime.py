@@ -43,7 +43,17 @@ from healspan.remediation.store import Drainer, FixIndex, Reach, RunHistory, Sna
 from healspan.remediation.switch import obeyed
 from healspan.remediation.tally import Tallied, Tally, rows
 
-__all__ = ["Runtime", "internal_error", "report", "runtime", "shut_down", "start_soon", "switched_off", "when_flushing"]
+__all__ = [
+    "Runtime",
+    "internal_error",
+    "report",
+    "runtime",
+    "serve_as",
+    "shut_down",
+    "start_soon",
+    "switched_off",
+    "when_flushing",
+]
 
 logger = logging.getLogger("healspan")
 
@@ -352,6 +362,8 @@ class _Taker(NamedTuple):
 _FEW = 128
 _takers: list[_Taker] = []
 _look_through_at = 2 * _FEW
+_told: dict[str, str] = {}
+"""Settings that somebody else knows where this environment says nothing."""
 _lock = threading.Lock()
 _runtime: Runtime | None = None
 _failed_at: float | None = None
@@ -391,7 +403,7 @@ def runtime() -> Runtime:
             # Without what earlier raises have left on it, which would keep every caller's arguments alive.
             raise _failure.with_traceback(None)
         try:
-            fresh = Runtime(load_settings())
+            fresh = Runtime(_as_told(load_settings()))
             fresh.start()
         except Exception as error:
             if not is_interrupt(error):
@@ -399,6 +411,17 @@ def runtime() -> Runtime:
             raise
         _runtime = fresh
         return fresh
+
+
+def serve_as(name: str, version: str) -> None:
+    """Name the service of this process, for a runtime that starts later and has no other name for it."""
+    _told.update(service_name=name, service_version=version)
+
+
+def _as_told(settings: Settings) -> Settings:
+    fields = Settings.model_fields
+    unset = {name: told for name, told in _told.items() if told and getattr(settings, name) == fields[name].default}
+    return settings.model_copy(update=unset)
 
 
 def switched_off() -> bool:
