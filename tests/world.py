@@ -67,6 +67,7 @@ class World:
         elapsed_ms: float = 1.0,
         decisions: Iterable[Decision] = (),
         service: str = "filings",
+        trace_id: str | None = None,
     ) -> Incident:
         """Write an incident and, unless `status` is None, how it ended."""
         kind = error_type.rpartition(".")[2]
@@ -90,6 +91,7 @@ class World:
             ),
             module=boundary,
             target=f"filings.app:read_{boundary}",
+            trace_id=trace_id,
             pattern=Pattern(
                 error_pattern=f"{kind}::{boundary}::look_up",
                 exact=f"v1:exact:{boundary}:{kind}:{line}",

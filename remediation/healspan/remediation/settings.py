@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import socket
 import stat
@@ -23,6 +24,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from healspan.remediation.errors import ConfigurationError, StoreUnavailable
 
 __all__ = ["Settings", "load_settings", "private_directory", "private_file", "why_unusable"]
+
+_PAGE = re.compile(r"https?://[^\s{}<>\"'`\\]+")
+_FILLED = re.compile(r"\{(?:trace|span)_id\}")
+_HEX = re.compile(r"[0-9a-f]{16,32}")
 
 Names = Annotated[tuple[str, ...], NoDecode]
 """Written as one string with commas in the environment."""
@@ -211,6 +216,10 @@ class Settings(BaseSettings):
 
     # Where humans look
 
+    trace_url: str = ""
+    """Page of a trace, for the console and the command line, e.g. ``https://tempo.example/trace/{trace_id}``;
+    ``{span_id}`` is filled in as well."""
+
     # The sandbox of adapters
 
     sandbox_seconds: float = Field(default=1.0, gt=0, le=60)
@@ -320,6 +329,15 @@ class Settings(BaseSettings):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
+    @field_validator("trace_url")
+    @classmethod
+    def _is_page(cls, value: str) -> str:
+        if value and not _PAGE.fullmatch(_FILLED.sub("0", value)):
+            raise ValueError("it is no address over http or https in which only {trace_id} is filled in")
+        if value and "{trace_id}" not in value:
+            raise ValueError("it holds no {trace_id}, as in https://tempo.example/trace/{trace_id}")
+        return value
+
     @field_validator("data_dir")
     @classmethod
     def _expand(cls, value: Path) -> Path:
@@ -366,6 +384,13 @@ class Settings(BaseSettings):
             "service.version": self.service_version,
             "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
         }
+
+    def trace_page(self, trace_id: str | None, span_id: str | None = None) -> str | None:
+        """Return the address at which a trace can be looked at; None where there is none, or nobody has said where."""
+        if not self.trace_url or trace_id is None or not _HEX.fullmatch(trace_id):
+            return None
+        span = span_id if span_id is not None and _HEX.fullmatch(span_id) else ""
+        return self.trace_url.replace("{trace_id}", trace_id).replace("{span_id}", span)
 
     def why_unusable(self) -> str | None:
         """Return why the data directory, or what is in it, cannot be used; None if it can, or can be made."""
