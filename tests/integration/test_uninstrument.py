@@ -24,9 +24,9 @@ from wrapt import importer
 from healspan.instrumentation import HealspanInstrumentor
 from healspan.instrumentation.configured import _hooks
 from healspan.instrumentation.signals.watcher import watcher
-from healspan.remediation import runtime as runtime_module
+from healspan.remediation import counted
 from healspan.remediation.boundary import boundaries, unfit
-from healspan.remediation.runtime import Runtime
+from healspan.remediation.runtime import Runtime, runtime
 
 CODE = """
 import functools
@@ -204,11 +204,11 @@ def test_every_object_is_the_one_that_was_there_ten_times_over(package: str, pro
         same(before, snapshot(package))
         assert not [name for name in boundaries() if name.startswith(package)]
         assert not [target for target in unfit() if target.startswith(package)]
-        runtime_module.runtime().flush(everything=True)
+        runtime().flush(everything=True)
         gc.collect()
         kept.append(
             (
-                len(runtime_module._takers),
+                len(counted._sources),
                 len(importer._post_import_hooks),
                 sum(map(len, importer._post_import_hooks.values())),
                 len(_hooks._pending),

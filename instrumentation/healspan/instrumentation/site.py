@@ -29,12 +29,13 @@ from healspan.instrumentation.signals.mark import marks_of
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.storm import Place, Storm, raised_at
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
+from healspan.remediation.counted import when_flushing
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.incident import Pattern
 from healspan.remediation.modules import importable_name
 from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
-from healspan.remediation.runtime import Runtime, internal_error, report, runtime, start_soon, when_flushing
+from healspan.remediation.runtime import Runtime, internal_error, report, runtime, start_soon
 
 __all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed", "is_attempting"]
 

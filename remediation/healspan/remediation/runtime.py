@@ -12,13 +12,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import FrameType
-from typing import NamedTuple
 
 from healspan.remediation.acted import heal_of, kept_from_happening
 from healspan.remediation.boundary import boundaries
+from healspan.remediation.counted import counted
 from healspan.remediation.engine import Engine
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.fix import FixState
@@ -27,7 +27,6 @@ from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.judging import judge_plans, judge_run
 from healspan.remediation.later import Later
 from healspan.remediation.metrics import Metrics, host_metrics
-from healspan.remediation.outcome import Exposure
 from healspan.remediation.probation import Probation
 from healspan.remediation.record import Record
 from healspan.remediation.regression import NoRegression, judgement_of
@@ -52,7 +51,6 @@ __all__ = [
     "shut_down",
     "start_soon",
     "switched_off",
-    "when_flushing",
 ]
 
 logger = logging.getLogger("healspan")
@@ -335,13 +333,9 @@ class Runtime:
             self.spool.append_many(decided)
         if everything or time.monotonic() - self._exposed >= EXPOSURE_SECONDS:
             self._exposed = time.monotonic()
-            for taker in tuple(_takers):
-                over = taker.over()
-                for row in taker.take():
-                    kept = row.model_copy(update={"context_keys": dict(self._scrubbed(row.context_keys))})
-                    self.spool.append("exposure", kept)
-                if over:
-                    _takers[:] = [one for one in _takers if one is not taker]
+            for row in counted():
+                kept = row.model_copy(update={"context_keys": dict(self._scrubbed(row.context_keys))})
+                self.spool.append("exposure", kept)
 
     def _flush_forever(self) -> None:
         while not self._stopping.wait(TALLY_SECONDS):
@@ -354,14 +348,6 @@ class Runtime:
                 self.second_tier.catch_up()
 
 
-class _Taker(NamedTuple):
-    take: Callable[[], list[Exposure]]
-    over: Callable[[], bool]
-
-
-_FEW = 128
-_takers: list[_Taker] = []
-_look_through_at = 2 * _FEW
 _told: dict[str, str] = {}
 """Settings that somebody else knows where this environment says nothing."""
 _lock = threading.Lock()
@@ -369,21 +355,6 @@ _runtime: Runtime | None = None
 _failed_at: float | None = None
 _failure: Exception | None = None
 _starting = False
-
-
-def when_flushing(take: Callable[[], list[Exposure]], over: Callable[[], bool] = lambda: False) -> None:
-    """Register a source of exposure rows; it outlives any one runtime.
-
-    Args:
-        take: returns what has come since the last time.
-        over: whether nothing more will come; then it is asked once more, where a runtime is there, and forgotten.
-    """
-    global _look_through_at
-    if len(_takers) >= _look_through_at:
-        # Without a runtime nobody else would ever forget those of functions and boundaries that come and go.
-        _takers[:] = [taker for taker in _takers if _runtime is not None or not taker.over()]
-        _look_through_at = 2 * max(len(_takers), _FEW)
-    _takers.append(_Taker(take, over))
 
 
 def runtime() -> Runtime:

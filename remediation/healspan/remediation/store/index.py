@@ -123,9 +123,7 @@ class FixIndex:
         self.verdicts = Verdicts(vouch)
         """What verdicts have said of each fix."""
         self.firsts = Firsts()
-        """Where each was applied first."""
-        self._changed: set[str] = set()
-        """Fixes that there was news of since that was looked for."""
+        self._changed: set[str] = set()  # fixes that there was news of since
         self._lock = threading.Lock()
         self._stored: dict[str, _Known] = {}
         self._local: dict[str, _Known] = {}
@@ -311,15 +309,14 @@ class FixIndex:
                 self._reach.lost(_NAME, "the known fixes could not be read", error, unforeseen=True)
             self._announce()
             self._loaded.set()
-            self._look_for_firsts()
+            self._find_firsts()
             self._wake.wait(backoff)
             self._wake.clear()
         if self._database is not None:
             self._database.close()
 
-    def _look_for_firsts(self) -> None:
-        database = self._database
-        if database is not None and self._changed:
+    def _find_firsts(self) -> None:
+        if (database := self._database) is not None and self._changed:
             from healspan.remediation.store.index_loader import first_applications
 
             changed, self._changed = self._changed, set()
