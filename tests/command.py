@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 APP = ("--app", "tests.shop")
+ROOT = Path(__file__).parents[1]
 
 
 class Ran:
@@ -31,7 +32,7 @@ def one_line(text: str) -> bool:
     return text.startswith("healspan: ") and text.count("\n") == 1
 
 
-def shell(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def shell(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "healspan.remediation.cli", *arguments]
     return subprocess.run(
         command,
@@ -39,5 +40,5 @@ def shell(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[1],
+        cwd=cwd,
     )

@@ -91,6 +91,7 @@ class World:
             ),
             module=boundary,
             target=f"filings.app:read_{boundary}",
+            trace_id=trace_id,
             pattern=Pattern(
                 error_pattern=f"{kind}::{boundary}::look_up",
                 exact=f"v1:exact:{boundary}:{kind}:{line}",
@@ -100,7 +101,6 @@ class World:
             ),
             input_context=InputContext(arguments={"document": "<filings.Document>"}),
             resource={"service.name": service},
-            trace_id=trace_id,
             context_keys={"document_type": document_type} if document_type else {},
         )
         self.write(incident)
@@ -189,6 +189,7 @@ class World:
         count: int = 1,
         overrules: tuple[UUID, ...] = (),
         added_latency_ms: float = 0.5,
+        span: tuple[str, str] | None = None,
     ) -> Application:
         """Write one use of a fix and, if `judged`, its verdict."""
         application = Application(
@@ -207,6 +208,8 @@ class World:
             valid_output=True,
             added_latency_ms=added_latency_ms,
             propensity=1.0,
+            trace_id=span[0] if span else None,
+            span_id=span[1] if span else None,
             count=count,
         )
         self.write(application)

@@ -95,7 +95,7 @@ def test_a_budget_that_is_no_number_is_named(run: Run, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("name", "variables", "status", "words"),
     [
-        ("embedder", {"EMBEDDER": "none_such"}, "warning", "there is no such embedder"),
+        ("embedder", {"EMBEDDER": "none_such"}, "problem", "there is no such embedder"),
         ("Claude", {"CLAUDE_BASE_URL": "https://bob:hunter2xyz@h"}, "warning", "more than a host and a path"),
         ("Claude", {"CLAUDE_BASE_URL": "https://h/v1"}, "warning", "/v1"),
         ("Claude", {"CLAUDE_BASE_URL": "http://gateway.example"}, "warning", "over http"),

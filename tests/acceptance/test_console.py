@@ -131,6 +131,14 @@ def test_an_incident_has_a_page_of_its_own_with_the_failing_expression_and_what_
     assert list(tried["why"]) == ["gross profit does not add up"]
 
 
+def test_an_incident_leads_to_its_trace_where_there_is_a_page_of_it(world, monkeypatch):
+    incident = world.failure("revenue", trace_id="ab" * 16)
+    assert "Open the trace" not in str(opened(incident=str(incident.error_id)))
+    monkeypatch.setenv("HEALSPAN_TRACE_URL", "https://tempo.example/trace/{trace_id}")
+    [button] = opened(incident=str(incident.error_id)).get("link_button")
+    assert (button.proto.label, button.proto.url) == ("Open the trace", f"https://tempo.example/trace/{'ab' * 16}")
+
+
 def consultation(incident: Incident, **changes: Any) -> Consultation:
     asked = Asked(
         sent="<failure>[click](http://evil.example)",

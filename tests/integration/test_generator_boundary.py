@@ -283,9 +283,9 @@ def test_calls_are_counted_when_they_begin(live: Runtime) -> None:
     def counted(n: int) -> Iterator[int]:
         yield n
 
-    from healspan.remediation import runtime as runtime_module
+    from healspan.remediation import counted as counted_module
 
-    take = runtime_module._takers[-1]
+    take = counted_module._sources[-1].take
     for number in range(300):
         assert next(counted(number)) == number
     counted(1)

@@ -10,15 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk._logs import LoggingHandler
 from opentelemetry.trace import Tracer
 from prometheus_client import REGISTRY
 from tests.canaries import canaries, leaks
 from tests.observe import Ended, facts, wait_until
+from tests.telemetry import Service
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.instrumentation.instrumentor import HealspanInstrumentor
@@ -31,19 +28,6 @@ from healspan.remediation.runtime import Runtime
 pytestmark = pytest.mark.filterwarnings("ignore:`LoggingHandler`")
 
 TRACER: Tracer
-
-
-class Service:
-    """An application with telemetry of its own, as `opentelemetry-instrument` would have set it up."""
-
-    def __init__(self) -> None:
-        self.spans, self.records = InMemorySpanExporter(), InMemoryLogRecordExporter()
-        self.traces, self.logs = TracerProvider(), LoggerProvider()
-        self.traces.add_span_processor(SimpleSpanProcessor(self.spans))
-        self.logs.add_log_record_processor(SimpleLogRecordProcessor(self.records))
-        self.tracer: Tracer = self.traces.get_tracer("app")
-        self.logger = logging.Logger("app")
-        self.logger.addHandler(LoggingHandler(logger_provider=self.logs))
 
 
 @pytest.fixture

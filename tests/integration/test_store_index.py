@@ -420,7 +420,7 @@ def test_a_process_that_goes_on_without_the_known_fixes_says_so(
     try:
         with caplog.at_level(logging.WARNING, logger="healspan"):
             index.start()
-        assert "not loaded after 1 ms (HEALSPAN_START_WAIT_MS)" in caplog.text
+        assert "not answered within 1 ms (HEALSPAN_START_WAIT_MS)" in caplog.text
     finally:
         go_on.set()
         index.stop(60)

@@ -15,10 +15,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 from tests.canaries import canaries, leaks
-from tests.observe import facts
+from tests.observe import drained, facts
 
 from healspan.instrumentation import error_boundary, pipeline, telemetry
 from healspan.remediation.runtime import Runtime
+from healspan.remediation.store.repository import Store
 
 
 class Telemetry:
@@ -182,3 +183,34 @@ def amount_plain(text: str) -> float:
 
 def test_without_an_sdk_nothing_changes(live: Runtime) -> None:
     assert amount_plain("$1,234") == 1234.0
+
+
+def test_a_fix_found_here_leads_back_to_where_it_was_found(live: Runtime, told: Telemetry) -> None:
+    for _ in range(2):
+        with told.tracer.start_as_current_span("request"):
+            assert amount_in_words("one") == 1.0
+    first, second = (span for span in told.exported.get_finished_spans() if span.name == "healspan.heal")
+    assert first.context is not None
+    assert [(link.attributes or {})["healspan.link"] for link in first.links] == ["failing"]
+    [_, link] = second.links
+    assert (link.attributes or {})["healspan.link"] == "first_application"
+    assert (link.context.trace_id, link.context.span_id) == (first.context.trace_id, first.context.span_id)
+
+
+@error_boundary("telemetry_in_words", output=float)
+def amount_in_words(text: str) -> float:
+    raise LookupError(text)
+
+
+@amount_in_words.strategy("spelled")
+def spelled(text: str) -> float:
+    return {"one": 1.0}[text]
+
+
+def test_where_nobody_records_spans_a_first_application_leads_nowhere(live: Runtime) -> None:
+    for _ in range(2):
+        assert amount_in_words("one") == 1.0
+    with Store.open(live.settings) as store:
+        drained(live)
+        [fix] = store.fixes.list()
+    assert live.index.firsts.get(fix.fix.fix_id) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,11 @@ def test_the_file_of_healspan_comes_first_and_one_without_boundaries_does_not_co
         ('[boundaries."app.x:f"]\ntunable = { a = { between = [1, 2], one_of = [1] } }', "give either between"),
         ('[boundaries."app.x:f*"]\nname = "f"', "so it can have no name"),
         ('[boundaries."app.x:f"]\nname = "a"\n[boundaries."app.x:g"]\nname = "a"', "two boundaries are named 'a'"),
+        ('[boundary."app.x:f"]', "there is no table 'boundary', only boundaries; did you mean boundaries?"),
+        ('title = 1\n[boundaries."app.x:f"]', "there is no table 'title', only boundaries; remove it"),
         ("[boundaries", "cannot be read"),
+        ("a = " + 5_000 * "[", "nested too deeply"),
+        ("# " + 1_000_000 * "x", "has more than 1,000,000 bytes"),
         ('"\\ud800"', "cannot be read"),
     ],
 )
@@ -64,6 +69,26 @@ def test_what_cannot_be_meant_is_refused_with_its_key(tmp_path: Path, text: str,
     with pytest.raises(ConfigurationError) as refused:
         read_declarations(path)
     assert words in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+@pytest.mark.parametrize("wrong", ["a directory", "a pipe", "a link to nothing", "not UTF-8", "unreadable"])
+def test_what_is_there_and_cannot_be_read_is_never_passed_over(tmp_path: Path, wrong: str, chosen: bool) -> None:
+    path = tmp_path / "healspan.toml"
+    match wrong:
+        case "a directory":
+            path.mkdir()
+        case "a pipe":
+            os.mkfifo(path)
+        case "a link to nothing":
+            path.symlink_to(tmp_path / "none.toml")
+        case "not UTF-8":
+            path.write_bytes(b"# caf\xe9\n")
+        case _:
+            path.symlink_to("/proc/self/mem")  # also root is refused
+    with pytest.raises(ConfigurationError) as refused:
+        read_declarations(find_configuration(tmp_path, str(path) if chosen else "") or tmp_path)
     assert str(path) in str(refused.value)
 
 

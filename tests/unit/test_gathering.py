@@ -125,11 +125,53 @@ def test_a_span_tells_more_than_a_log_record() -> None:
     assert one.signals == 2
 
 
+def marked(one: Signal, *marks: int, at: float = 0.0, last: bool = False) -> Signal:
+    return one._replace(marks=marks, at=at, last=last)
+
+
+def seconds(identity: int, started: int, ended: int, *, trace: int = TRACE) -> Signal:
+    return span(identity, started * 10**9, ended * 10**9, trace=trace)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "number"),
+    [
+        (marked(seconds(2, 1, 3), 5), marked(seconds(1, 0, 9, trace=8), 5), 1),
+        (marked(seconds(2, 1, 3), 5), marked(seconds(1, 4, 9, trace=8), 5), 2),
+        (marked(seconds(2, 1, 3), 5), marked(seconds(1, 0, 9, trace=8), 6), 2),
+        (marked(seconds(2, 1, 3), 5), marked(seconds(1, 0, 9, trace=8), 6, 5), 1),
+        (marked(seconds(2, 1, 3), 5), marked(log(trace=0), 5, at=3.5), 1),
+        (marked(seconds(2, 1, 3), 5), marked(log(trace=0), 5, at=9.0), 2),
+        (marked(seconds(2, 1, 3), 5), marked(log(trace=0), 5, at=9.0, last=True), 1),
+        (marked(log(trace=0), 5, at=2.0), marked(seconds(2, 1, 3), 5), 1),
+        (marked(log(trace=0), 5, at=2.0), marked(log(trace=0), 5, at=2.5), 1),
+        (marked(log(trace=0), 5, at=2.0), marked(log(trace=0), 5, at=4.0), 2),
+    ],
+)
+def test_the_very_exception_is_known_by_its_mark_if_the_times_agree(first: Signal, second: Signal, number: int) -> None:
+    assert failures(first, second) == number
+
+
+def test_what_a_boundary_makes_of_an_exception_is_known_by_the_mark_of_its_cause() -> None:
+    gathering = Gathering()
+    gathering.take_in(marked(seconds(2, 1, 3), 5), stack(), 0.0)
+    gathering.captured(place_of(TRACE, "app.AppError", "/app/read.py", 9), 0, 0.1, (6, 5))
+    assert gathering.ripe(100.0) == []
+
+
+def test_what_it_made_of_the_same_object_before_is_another_failure() -> None:
+    gathering = Gathering()
+    gathering.captured(place_of(8, "app.AppError", "/app/read.py", 9), 0, 0.1, (6, 5))
+    gathering.take_in(marked(seconds(2, 1, 3), 5), stack(), 10.0)
+    assert len(gathering.ripe(100.0)) == 1
+
+
 def test_nothing_is_kept_for_ever() -> None:
     gathering = Gathering()
     for number in range(5_000):
-        gathering.take_in(span(number, 1, 3, trace=number + 1), stack(), 0.0)
+        gathering.take_in(marked(span(number, 1, 3, trace=number + 1), number), stack(), 0.0)
         gathering.captured(place_of(number + 1, "ValueError", "", 0), number, 0.0)
     gathering.ripe(100.0)
     assert len(gathering._by_place) == 0
     assert len(gathering._known) == 0
+    assert len(gathering._by_mark) == 0

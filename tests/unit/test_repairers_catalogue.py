@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from healspan.remediation.repairers import (
     Repaired,
     RepairerParameters,
     catalogue,
+    registry,
     repairer,
 )
 from healspan.remediation.repairers.registry import assemble
@@ -194,6 +196,19 @@ class Thief(Roman):
     name = "number"
 
 
+_wait = threading.Event()
+
+
+class Ending(Roman):
+    def __init__(self) -> None:
+        sys.exit("a module that is a program")
+
+
+class Endless(Roman):
+    def __init__(self) -> None:
+        _wait.wait(20)
+
+
 roman = Roman()
 lossy = Roman(Repaired("4", Loss.LOSSY))
 raising = Roman(ZeroDivisionError("secret 4711"))
@@ -226,13 +241,18 @@ def test_a_class_or_an_object_of_an_entry_point_joins_behind_the_built_in_ones(v
         ("latin", "Roman"),
         ("number", "Thief"),
         ("roman", "NAMES"),
+        ("roman", "Ending"),
+        ("roman", "Endless"),
     ],
 )
 def test_a_plugin_that_cannot_be_used_is_left_out_with_one_line(
-    name: str, value: str, caplog: pytest.LogCaptureFixture
+    name: str, value: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _wait.clear()
+    monkeypatch.setattr(registry, "PATIENCE", 0.05 if value == "Endless" else 20.0)
     with caplog.at_level(logging.WARNING, "healspan.repairers"):
         found = assemble([point(name, value)])
+    _wait.set()
     assert list(found) == NAMES
     assert type(found["number"]).__module__.startswith("healspan.")
     [record] = caplog.records

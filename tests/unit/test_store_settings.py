@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -67,3 +68,46 @@ def test_a_directory_that_cannot_be_made_is_named_with_its_setting(tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable, match="set HEALSPAN_DATA_DIR"):
         load_settings(data_dir=tmp_path / "file" / "data").prepare()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "tempo.example/{trace_id}",
+        "javascript:alert({trace_id})",
+        "https://tempo.example/trace",
+        "https://tempo.example/{trace}/{trace_id}",
+        "https://tempo.example/{trace_id} x",
+        "https://tempo.example/{trace_id!r}",
+        "https://tempo.example/<{trace_id}>",
+    ],
+)
+def test_the_page_of_a_trace_has_to_be_one(wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match="HEALSPAN_TRACE_URL"):
+        load_settings(trace_url=wrong)
+
+
+def test_the_page_of_a_trace_is_filled_in_with_nothing_but_ids() -> None:
+    settings = load_settings(trace_url="https://tempo.example/trace/{trace_id}?span={span_id}")
+    assert settings.trace_page("ab" * 16, "cd" * 8) == f"https://tempo.example/trace/{'ab' * 16}?span={'cd' * 8}"
+    assert settings.trace_page("ab" * 16) == f"https://tempo.example/trace/{'ab' * 16}?span="
+    assert settings.trace_page("../../admin") is None
+    assert settings.trace_page(None) is None
+    assert load_settings().trace_page("ab" * 16) is None
+
+
+def test_a_service_needs_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.delenv("HEALSPAN_REVIEWER_KEY")
+    assert load_settings(data_dir=tmp_path).reviewer_key == Path("~/.config/healspan/reviewer.pem")
+    monkeypatch.delenv("HEALSPAN_DATA_DIR")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    with pytest.raises(ConfigurationError, match=r"HEALSPAN_DATA_DIR.*no home directory; give an absolute path"):
+        load_settings()
+
+
+def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_POLICY", "none")
+    monkeypatch.setenv("HEALSPAN_DRAIN_SECONDS", "often")
+    with pytest.raises(ConfigurationError, match=r"HEALSPAN_POLICY='none'.*HEALSPAN_DRAIN_SECONDS='often'.*them$"):
+        load_settings()

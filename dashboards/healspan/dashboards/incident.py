@@ -117,6 +117,9 @@ def _facts(incident: Incident) -> None:
         "caused by": " ← ".join(cause.error_type for cause in incident.cause_chain),
     }
     st.table({name: value for name, value in facts.items() if value}, border="horizontal")
+    page = cached.settings().trace_page(incident.trace_id, incident.span_id)
+    if page is not None:
+        st.link_button("Open the trace", page, icon=":material/timeline:")
 
 
 def _fix(view: FixView) -> None:

@@ -23,10 +23,11 @@ from typing import Any, NamedTuple
 import wrapt
 
 from healspan.instrumentation.boundary import error_boundary
-from healspan.remediation.boundary import UNSET, Between, OneOf, Tunable, boundaries, withdraw
+from healspan.remediation.boundary import UNSET, Between, OneOf, Tunable, boundaries, unfit, withdraw
 from healspan.remediation.declaration import Declaration, ValuePath, find_configuration, read_declarations
 from healspan.remediation.errors import ConfigurationError
-from healspan.remediation.runtime import serve_again
+from healspan.remediation.interrupts import is_interrupt
+from healspan.remediation.runtime import internal_error, serve_again
 from healspan.remediation.settings import load_settings
 
 __all__ = ["ConfiguredBoundaries", "put_on_configured"]
@@ -67,9 +68,8 @@ class ConfiguredBoundaries:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # to put one on may run code of the application's, which may import
         self._applied: dict[str, _Applied] = {}
-        self._hooked: set[str] = set()
         self._finder: _Finder | None = None
 
     def apply(self) -> None:
@@ -87,14 +87,12 @@ class ConfiguredBoundaries:
             for declaration in fresh:
                 self._applied[declaration.target] = _Applied(declaration)
             if self._finder is None and fresh:
-                # wrapt's own finder has to be there before ours tells it of the first module: one that joins the list
-                # while it is gone through is passed over.
-                wrapt.register_post_import_hook(_ignore, __name__)
-                self._finder = _Finder(self._is_wanted, self._hook)
+                _hooks.listen(self._imported)
+                self._finder = _Finder(self._is_wanted)
                 sys.meta_path.insert(0, self._finder)
         serve_again()
         for module in list(sys.modules.values()):
-            if not getattr(getattr(module, "__spec__", None), "_initializing", False):
+            if _is(module, ModuleType) and not getattr(vars(module).get("__spec__"), "_initializing", False):
                 self._imported(module)
 
     def remove(self) -> None:
@@ -106,75 +104,90 @@ class ConfiguredBoundaries:
             if self._finder is not None and self._finder in sys.meta_path:
                 sys.meta_path.remove(self._finder)
             self._finder = None
+            _hooks.forget(self._imported)
         serve_again()
 
     # Imports
 
     def _is_wanted(self, name: str) -> bool:
-        return name not in self._hooked and any(self._meant(name))
+        return any(self._meant(name))
 
     def _meant(self, module: str) -> Iterator[_Applied]:
         for applied in list(self._applied.values()):
             if fnmatch.fnmatchcase(module, applied.declaration.module):
                 yield applied
 
-    def _hook(self, name: str) -> None:
-        """Have the import of a module tell us when it has ended."""
-        self._hooked.add(name)
-        wrapt.register_post_import_hook(self._imported, name)
-
-    def _imported(self, module: object) -> None:
+    def _imported(self, module: ModuleType) -> None:
         """Put on what is declared for a module; called at the end of its import, and for those that are there."""
-        if not isinstance(module, ModuleType):
-            return
-        name = str(module.__name__)
-        for applied in self._meant(name):
-            with self._lock:
-                if name in applied.modules:
-                    continue
-                applied.modules.add(name)
-            # Without the lock: references are imported, and another thread's import may be waiting to tell us.
-            self._put_on(applied, module)
+        with internal_error("put boundaries on"):
+            name = str(vars(module).get("__name__", ""))
+            for applied in self._meant(name):
+                with self._lock:
+                    if name in applied.modules:
+                        continue
+                    applied.modules.add(name)
+                # Without the lock: references are imported, and another thread's import may be waiting to tell us.
+                self._put_on(applied, module)
 
     # Functions
 
     def _put_on(self, applied: _Applied, module: ModuleType) -> None:
         declaration = applied.declaration
         found = list(_find(module, declaration))
-        if not found:
+        if not found and declaration.module == module.__name__:
             _say(declaration, "names no function of this module; correct the target, or remove it")
         for owner, attribute, before in found:
-            function = before.__func__ if isinstance(before, staticmethod | classmethod) else before
-            if not inspect.isfunction(function):
-                _say(declaration, f"names a {type(before).__name__}, and boundaries stand around functions")
+            if vars(owner).get(attribute) is not before:
+                continue  # another name of a function that has its boundary by now
+            function = _function_of(before)
+            if declaration.is_pattern and hasattr(function, "boundary"):
                 continue
-            if hasattr(function, "boundary"):
-                if not declaration.is_pattern:
-                    _say(declaration, "has a boundary in the code already, which stays; remove one of the two")
-                continue
-            name = declaration.name or f"{module.__name__}.{function.__qualname__}"
-            if name in boundaries():
-                _say(declaration, f"would be the second boundary named {name!r}; give it another name")
-                continue
+            name = declaration.name or f"{module.__name__}.{getattr(function, '__qualname__', attribute)}"
             try:
+                _refuse_unfit(function, name)
                 bounded: Any = error_boundary(name, **_options(declaration, function))(function)
-            except Exception as error:  # references are imported, which runs the application's code
+            except _Unfit as unfit_for:
+                _say(declaration, str(unfit_for))
+                continue
+            except BaseException as error:  # references are imported, which runs the application's code
+                if is_interrupt(error):
+                    raise
                 _say(declaration, f"cannot have its boundary ({type(error).__name__}: {error})")
                 continue
-            if isinstance(before, staticmethod | classmethod):
+            if _is(before, staticmethod, classmethod):
                 bounded = type(before)(bounded)
-            setattr(owner, attribute, bounded)
-            applied.wrapped.append(_Wrapped(owner, attribute, before, bounded, name))
-            for other, known_as in _taken(before, module):
-                setattr(other, known_as, bounded)
-                applied.wrapped.append(_Wrapped(other, known_as, before, bounded, name))
+            if not self._hand_out(applied, (owner, attribute), before, bounded, name):
+                return
+
+    def _hand_out(
+        self,
+        applied: _Applied,
+        home: tuple[Any, str],
+        before: object,
+        bounded: object,
+        name: str,
+    ) -> bool:
+        """Put a bounded function where the bare one is; False if the boundary was taken off while it was made."""
+        with self._lock:
+            if self._applied.get(applied.declaration.target) is not applied:
+                withdraw(name)
+                return False
+            for holder, known_as, _ in ((*home, before), *_taken(before)):
+                setattr(holder, known_as, bounded)
+                applied.wrapped.append(_Wrapped(holder, known_as, before, bounded, name))
+        return True
 
     def _take_off(self, applied: _Applied) -> None:
+        unfit().pop(applied.declaration.target, None)
+        bare = {id(one.now): one.before for one in applied.wrapped}
         for one in applied.wrapped:
             # What somebody has put there since is theirs.
             if vars(one.owner).get(one.attribute) is one.now:
                 setattr(one.owner, one.attribute, one.before)
             withdraw(one.name)
+        for holder, known_as, now in _taken(*(one.now for one in applied.wrapped)):
+            # By whoever has imported it since.
+            setattr(holder, known_as, bare[id(now)])
         applied.wrapped.clear()
 
 
@@ -185,22 +198,79 @@ def put_on_configured() -> None:
         ConfiguredBoundaries(path).apply()
 
 
+class _Hooks:
+    """What is told of imports by wrapt, which takes nothing back: so each module is told of once, and handed on."""
+
+    def __init__(self) -> None:
+        self._pending: set[str] = set()
+        """Modules whose import wrapt is to tell of."""
+        self._listeners: list[Callable[[ModuleType], None]] = []
+
+    def listen(self, listener: Callable[[ModuleType], None]) -> None:
+        """Have a listener told of the end of every hooked import."""
+        # wrapt's own finder has to be there before ours tells it of the first module: one that joins the list while it
+        # is gone through is passed over.
+        wrapt.register_post_import_hook(_ignore, __name__)
+        self._listeners.append(listener)
+
+    def forget(self, listener: Callable[[ModuleType], None]) -> None:
+        """Tell it no more."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def hook(self, name: str) -> None:
+        """Have the import of a module told of when it has ended."""
+        if name not in self._pending:
+            self._pending.add(name)
+            wrapt.register_post_import_hook(self._ended, name)
+
+    def _ended(self, module: Any) -> None:
+        if _is(module, ModuleType):
+            self._pending.discard(str(vars(module).get("__name__", "")))
+            for listener in list(self._listeners):
+                listener(module)
+
+
+_hooks = _Hooks()
+
+
+class _Unfit(Exception):
+    """A target that can have no boundary; its words follow the target."""
+
+
+def _refuse_unfit(function: object, name: str) -> None:
+    if not _is(function, FunctionType):
+        raise _Unfit(f"names a {type(function).__name__}, and boundaries stand around functions")
+    if hasattr(function, "boundary"):
+        raise _Unfit("has a boundary in the code already, which stays; remove one of the two")
+    if name in boundaries():
+        raise _Unfit(f"would be the second boundary named {name!r}; give it another name")
+
+
 class _Finder(MetaPathFinder):
     """Finds nothing; hears the name of every module before it is imported, which patterns need."""
 
-    def __init__(self, wanted: Callable[[str], bool], hook: Callable[[str], None]) -> None:
+    def __init__(self, wanted: Callable[[str], bool]) -> None:
         self._wanted = wanted
-        self._hook = hook
 
     def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
         """Say that others are to find it."""
         if self._wanted(fullname):
-            self._hook(fullname)
+            _hooks.hook(fullname)
         return None
 
 
 def _ignore(_: object) -> None:
     pass
+
+
+def _is(value: object, *kinds: type) -> bool:
+    """Whether a value is of a type; `isinstance` would run the code of a proxy that stands in somebody's module."""
+    return issubclass(type(value), kinds)
+
+
+def _function_of(value: Any) -> Any:
+    return value.__func__ if _is(value, staticmethod, classmethod) else value
 
 
 def _find(module: ModuleType, declaration: Declaration) -> Iterator[tuple[Any, str, Any]]:
@@ -212,26 +282,29 @@ def _find(module: ModuleType, declaration: Declaration) -> Iterator[tuple[Any, s
             value
             for owner in owners
             for name, value in list(vars(owner).items())
-            if isinstance(value, type) and fnmatch.fnmatchcase(name, part)
+            if _is(value, type) and fnmatch.fnmatchcase(name, part)
         ]
     for owner in owners:
         for name, value in list(vars(owner).items()):
             if not fnmatch.fnmatchcase(name, last):
                 continue
             if declaration.is_pattern:
-                function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
-                if not isinstance(function, FunctionType) or function.__module__ != module.__name__:
+                function = _function_of(value)
+                if not _is(function, FunctionType) or function.__module__ != module.__name__:
                     continue
             yield owner, name, value
 
 
-def _taken(function: object, home: ModuleType) -> Iterator[tuple[ModuleType, str]]:
-    """Yield where other modules hold a function that they have imported from its own before it had its boundary."""
+def _taken(*functions: object) -> Iterator[tuple[ModuleType, str, object]]:
+    """Yield where modules hold one of these functions, their own module under another name; and which."""
+    sought = {id(function) for function in functions}
+    if not sought:
+        return
     for module in list(sys.modules.values()):
-        if isinstance(module, ModuleType) and module is not home:
+        if _is(module, ModuleType):
             for name, value in list(vars(module).items()):
-                if value is function:
-                    yield module, name
+                if id(value) in sought:
+                    yield module, name, value
 
 
 def _options(declaration: Declaration, function: FunctionType) -> dict[str, Any]:
@@ -288,4 +361,5 @@ def _context(declaration: Declaration, function: FunctionType) -> Callable[..., 
 
 
 def _say(declaration: Declaration, words: str) -> None:
+    unfit()[declaration.target] = words
     logger.warning("the boundary %r of the configuration %s", declaration.target, words)

@@ -18,6 +18,7 @@ from healspan.instrumentation.contract import Arguments, Contract, compared
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.frames import frame_path
 from healspan.instrumentation.signals.gathering import Place, place_of
+from healspan.instrumentation.signals.mark import marks_of
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.state import registered_state
 from healspan.remediation.boundary import UNSET, Boundary, ContractResult, FailingFrame
@@ -134,7 +135,7 @@ class Failure:
         self.run.note(self._failed(self.incident))
         live.metrics.incident(self.incident)
         if watcher.active:
-            watcher.captured(_place(self.incident), id(self._wrapper_frame))
+            watcher.captured(_place(self.incident), id(self._wrapper_frame), marks_of(self.error))
         return live.spool.append("incident", self.incident)
 
     def _capture(self, live: Runtime) -> None:

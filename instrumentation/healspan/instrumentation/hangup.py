@@ -15,35 +15,55 @@ __all__ = ["Hangup"]
 class Hangup:
     """Calls a function, in a thread of its own, at each SIGHUP.
 
-    Without a handler of the application's SIGHUP ends a process; from then on it does not.
+    Without a handler of the application's SIGHUP ends a process; while this one listens it does not.
     """
 
     def __init__(self, reload: Callable[[], None]) -> None:
         self._reload = reload
         self._before: Any = None
-        self._installed = False
+        self._listening = False
+        self._left_behind = False
+        """Whether the handler is still in somebody's hands, though nobody listens."""
 
     def install(self) -> bool:
         """Begin to listen; False where Python does not allow it: off the main thread, or without such a signal."""
-        if self._installed or not hasattr(signal, "SIGHUP"):
-            return self._installed
-        try:
-            self._before = signal.signal(signal.SIGHUP, self._handle)
-        except ValueError:
-            return False
-        self._installed = True
+        if self._listening or not hasattr(signal, "SIGHUP"):
+            return self._listening
+        if not self._left_behind:
+            try:
+                self._before = signal.signal(signal.SIGHUP, self._handle)
+            except ValueError:
+                return False
+        self._listening, self._left_behind = True, False
         return True
 
     def remove(self) -> None:
-        """Put back what was there, unless somebody has put something else there since."""
-        if self._installed and signal.getsignal(signal.SIGHUP) == self._handle:
-            with contextlib.suppress(ValueError):  # off the main thread
-                signal.signal(signal.SIGHUP, signal.SIG_DFL if self._before is None else self._before)
-                self._installed = False
+        """Put back what was there.
+
+        Where somebody has put something in front since, or off the main thread, the handler stays and does nothing; the
+        next SIGHUP puts back what was there, if it still stands there itself.
+        """
+        if self._listening:
+            self._listening = False
+            self._left_behind = not self._put_back()
+
+    def _put_back(self) -> bool:
+        if signal.getsignal(signal.SIGHUP) != self._handle:
+            return False
+        try:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL if self._before is None else self._before)
+        except ValueError:  # off the main thread
+            return False
+        return True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        # Not here: the thread that the signal has interrupted may hold whatever reading needs.
-        with contextlib.suppress(RuntimeError):  # no more threads
-            threading.Thread(target=self._reload, name="healspan-reload", daemon=True).start()
+        if not self._listening and self._put_back():
+            self._left_behind = False
+            signal.raise_signal(number)  # for whoever is there now; by default it ends the process, as it would have
+            return
+        if self._listening:
+            # Not here: the thread that the signal has interrupted may hold whatever reading needs.
+            with contextlib.suppress(RuntimeError):  # no more threads
+                threading.Thread(target=self._reload, name="healspan-reload", daemon=True).start()
         if callable(self._before):
             self._before(number, frame)

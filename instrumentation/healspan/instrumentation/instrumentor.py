@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from difflib import get_close_matches
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from healspan.instrumentation.configured import ConfiguredBoundaries
 from healspan.instrumentation.hangup import Hangup
+from healspan.instrumentation.screen import Screen
 from healspan.instrumentation.signals.processors import LogWatcher, SpanWatcher
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.uncaught import UncaughtHooks
 from healspan.remediation.declaration import find_configuration
-from healspan.remediation.runtime import internal_error
+from healspan.remediation.runtime import internal_error, serve_as
 from healspan.remediation.settings import load_settings
 
 __all__ = ["HealspanInstrumentor"]
@@ -44,18 +46,21 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
         config: the file that declares boundaries; default: ``HEALSPAN_CONFIG``, or that of the working directory.
     """
 
-    _watched: list[Any]
-    """Providers that have a processor of ours; held, so that none is taken for another."""
+    _watched: list[tuple[Any, SpanWatcher | LogWatcher]]
+    """Providers that have a processor of ours; held, so that none is taken for another, or given a second one."""
     _configured: ConfiguredBoundaries | None
-    _hangup: Hangup | None
+    _hangup: Hangup
     _uncaught: UncaughtHooks | None
+    _screen: Screen
 
     def __new__(cls, *args: Any, **kwargs: Any) -> HealspanInstrumentor:
         """Return the one there is."""
         instance: HealspanInstrumentor = super().__new__(cls, *args, **kwargs)
         if "_watched" not in vars(instance):
             instance._watched = []
-            instance._configured = instance._hangup = instance._uncaught = None
+            instance._configured = instance._uncaught = None
+            instance._hangup = Hangup(instance._reload)
+            instance._screen = Screen(logger)
         return instance
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -63,10 +68,13 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
         return ()
 
     def _instrument(self, **options: Any) -> None:
+        self._screen.install()
+        options = _usable(options)
         with internal_error("instrument"):
-            _refuse_unknown(options)
+            traces = options.get("tracer_provider") or trace.get_tracer_provider()
+            _name_service(traces)
             if options.get("spans", True):
-                self._watch_spans(options.get("tracer_provider") or trace.get_tracer_provider())
+                self._watch_spans(traces)
             if options.get("logs", True):
                 self._watch_logs(options.get("logger_provider") or _logs.get_logger_provider())
             watcher.active = True
@@ -75,25 +83,26 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
             if options.get("uncaught", settings.uncaught):
                 self._uncaught = UncaughtHooks(watcher)
                 self._uncaught.install()
-            self._configure(options.get("config") or settings.config)
+            self._configure(str(options.get("config") or settings.config))
 
     def _uninstrument(self, **_: Any) -> None:
-        # A provider gives no processor back: those there are stay, and take nothing.
-        watcher.active = False
-        if self._uncaught is not None:
-            self._uncaught.remove()
-        if self._hangup is not None:
+        with internal_error("uninstrument"):
+            watcher.active = False
+            for _provider, processor in self._watched:
+                processor.active = False
+            if self._uncaught is not None:
+                self._uncaught.remove()
             self._hangup.remove()
-        if self._configured is not None:
-            self._configured.remove()
-        self._hangup = self._configured = self._uncaught = None
+            if self._configured is not None:
+                self._configured.remove()
+            self._configured = self._uncaught = None
+        self._screen.remove()
 
     def _configure(self, chosen: str) -> None:
-        path = find_configuration(Path.cwd(), chosen)
+        path = find_configuration(_here(), chosen)
         if path is None:
             return
         self._configured = ConfiguredBoundaries(path)
-        self._hangup = Hangup(self._reload)
         self._hangup.install()
         self._configured.apply()
 
@@ -105,22 +114,34 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
                 logger.info("healspan has read %s again", configured.path)
 
     def _watch_spans(self, provider: Any) -> None:
-        if any(each is provider for each in self._watched):
-            return
         if not hasattr(provider, "add_span_processor"):
             _no_provider("spans", "tracer_provider")
-            return
-        provider.add_span_processor(SpanWatcher(watcher))
-        self._watched.append(provider)
+        elif not self._wake(provider, SpanWatcher):
+            processor = SpanWatcher(watcher)
+            provider.add_span_processor(processor)
+            self._watched.append((provider, processor))
 
     def _watch_logs(self, provider: Any) -> None:
-        if any(each is provider for each in self._watched):
-            return
         if not hasattr(provider, "add_log_record_processor"):
             _no_provider("log records", "logger_provider")
-            return
-        provider.add_log_record_processor(LogWatcher(watcher))
-        self._watched.append(provider)
+        elif not self._wake(provider, LogWatcher):
+            processor = LogWatcher(watcher)
+            provider.add_log_record_processor(processor)
+            self._watched.append((provider, processor))
+
+    def _wake(self, provider: Any, kind: type[SpanWatcher | LogWatcher]) -> bool:
+        """Have the processor that a provider has of ours take signals again; False if it has none."""
+        mine = [one for each, one in self._watched if each is provider and type(one) is kind]
+        for processor in mine:
+            processor.active = True
+        return bool(mine)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # it was removed, and holds no file
+        return Path()
 
 
 def _no_provider(what: str, option: str) -> None:
@@ -132,9 +153,26 @@ def _no_provider(what: str, option: str) -> None:
     )
 
 
-def _refuse_unknown(options: dict[str, Any]) -> None:
-    for name in options:
+def _name_service(provider: Any) -> None:
+    """Take over the name that OpenTelemetry has for the service, wherever it has it from."""
+    known = getattr(getattr(provider, "resource", None), "attributes", {})
+    name = str(known.get("service.name", ""))
+    if not name.startswith("unknown_service"):
+        serve_as(name, str(known.get("service.version", "")))
+
+
+def _usable(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that can be meant; of the others it is said what is wrong with them."""
+    usable = {}
+    for name, value in options.items():
         if name not in _OPTIONS:
             meant = get_close_matches(name, _OPTIONS, n=1)
             advice = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(_OPTIONS)}"
             logger.warning("healspan has no option %r; %s It is ignored", name, advice)
+        elif name in {"spans", "logs", "uncaught"} and not isinstance(value, bool):
+            logger.warning("the option %s=%r is neither true nor false, and is ignored", name, value)
+        elif name == "config" and not isinstance(value, str | PathLike):
+            logger.warning("the option config=%r is no path, and is ignored", value)
+        else:
+            usable[name] = value
+    return usable

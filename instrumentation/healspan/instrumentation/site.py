@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import FrameType, FunctionType
@@ -24,15 +25,17 @@ from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
 from healspan.instrumentation.signals.gathering import place_of
+from healspan.instrumentation.signals.mark import marks_of
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.storm import Place, Storm, raised_at
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
+from healspan.remediation.counted import when_flushing
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.incident import Pattern
 from healspan.remediation.modules import importable_name
 from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
-from healspan.remediation.runtime import Runtime, internal_error, report, runtime, start_soon, when_flushing
+from healspan.remediation.runtime import Runtime, internal_error, report, runtime, start_soon
 
 __all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed", "is_attempting"]
 
@@ -134,7 +137,8 @@ class Site:
         for doubt in self.boundary.doubts:
             logger.warning("boundary %s: %s", name, doubt)
         register(self.boundary)
-        when_flushing(self.counter.take)
+        alive = weakref.ref(self)
+        when_flushing(self.counter.take, over=lambda: (site := alive()) is None or site.boundary.withdrawn)
 
     def strategy(self, name: str, *, automatic: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a named alternative."""
@@ -246,7 +250,7 @@ class Site:
                 rate=live.settings.same_failures_per_second,
             )
             if pattern is not None:
-                self._pass_over(live, place, pattern, frame)
+                self._pass_over(live, place, pattern, frame, error)
                 return None
             self.boundary.has_contract = self.contract.checkable
             failure = Failure(
@@ -271,7 +275,14 @@ class Site:
                 return failure
         return None
 
-    def _pass_over(self, live: Runtime, place: Place | None, pattern: Pattern, frame: FrameType) -> None:
+    def _pass_over(
+        self,
+        live: Runtime,
+        place: Place | None,
+        pattern: Pattern,
+        frame: FrameType,
+        error: Exception,
+    ) -> None:
         """Let a failure of a storm go on; its run learns of it, and so does who would take its signals for another."""
         live.metrics.dropped("storm")
         run = current_run.get()
@@ -280,7 +291,8 @@ class Site:
         if watcher.active and place is not None:
             context = get_current_span().get_span_context()
             name = place.error_type.__qualname__
-            watcher.captured(place_of(context.trace_id, name, place.code.co_filename, place.line), id(frame))
+            where = place_of(context.trace_id, name, place.code.co_filename, place.line)
+            watcher.captured(where, id(frame), marks_of(error))
 
     def settle(
         self,

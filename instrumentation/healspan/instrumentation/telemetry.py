@@ -10,7 +10,16 @@ from collections.abc import Iterator
 
 from opentelemetry import baggage, context
 from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
-from opentelemetry.trace import INVALID_SPAN, Link, Span, get_current_span, get_tracer, use_span
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    Span,
+    SpanContext,
+    TraceFlags,
+    get_current_span,
+    get_tracer,
+    use_span,
+)
 
 from healspan.remediation.attributes import (
     APPLICATION_OUTCOME,
@@ -20,6 +29,9 @@ from healspan.remediation.attributes import (
     HEALED,
     INCIDENT_EVENT,
     INCIDENT_ID,
+    LINK,
+    LINK_FAILING,
+    LINK_FIRST_APPLICATION,
     PATTERN,
     PATTERN_EXACT,
     PIPELINE,
@@ -28,7 +40,8 @@ from healspan.remediation.attributes import (
 )
 from healspan.remediation.engine import Healing
 from healspan.remediation.incident import Incident
-from healspan.remediation.runtime import report
+from healspan.remediation.outcome import FirstApplication
+from healspan.remediation.runtime import report, runtime
 
 __all__ = ["healing_span", "tell_healing_span", "tell_of"]
 
@@ -48,7 +61,7 @@ def healing_span(incident: Incident) -> Iterator[None]:
         span = _tracer.start_span(
             HEAL_SPAN,
             attributes=_identity(incident),
-            links=[Link(failing)] if failing.is_valid else None,
+            links=[Link(failing, {LINK: LINK_FAILING})] if failing.is_valid else None,
         )
     except Exception as error:  # a sampler or processor of the application's
         report("trace", error)
@@ -77,11 +90,21 @@ def tell_of(incident: Incident, healing: Healing | None) -> None:
 
 
 def tell_healing_span(healing: Healing | None) -> None:
-    """Mark the span of healing, while it is open, with how it ended."""
+    """Mark the span of healing, while it is open, with how it ended, and link it to where its fix was applied first."""
     try:
-        get_current_span().set_attributes(_outcome(healing))
+        span = get_current_span()
+        span.set_attributes(_outcome(healing))
+        fix_id = None if healing is None else healing.resolution.fix_id
+        first = None if fix_id is None or not span.is_recording() else runtime().index.firsts.get(fix_id)
+        if first is not None and int(first.span_id, 16) != span.get_span_context().span_id:
+            span.add_link(_context_of(first), {LINK: LINK_FIRST_APPLICATION})
     except Exception as error:
         report("trace", error)
+
+
+def _context_of(first: FirstApplication) -> SpanContext:
+    sampled = TraceFlags(TraceFlags.SAMPLED)
+    return SpanContext(int(first.trace_id, 16), int(first.span_id, 16), is_remote=True, trace_flags=sampled)
 
 
 def _log(incident: Incident, healing: Healing | None) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from opentelemetry.trace import get_current_span
 
+from healspan.instrumentation.signals.mark import marks_of
 from healspan.instrumentation.signals.signal import signal_of
 from healspan.instrumentation.signals.watcher import Watcher
 from healspan.remediation.runtime import report
@@ -37,10 +38,11 @@ class UncaughtHooks:
         self._watcher = watcher
         self._places: list[tuple[Any, str, Any, Any]] = []
         """Owner, attribute, what was there, and what is there now."""
+        self._over = False
 
     def install(self) -> None:
-        """Put the hooks in front of what is there; a second time changes nothing."""
-        if self._places:
+        """Put the hooks in front of what is there; once."""
+        if self._places or self._over:
             return
         self._put(sys, "excepthook", self._main)
         self._put(threading, "excepthook", self._thread)
@@ -48,7 +50,8 @@ class UncaughtHooks:
         self._put(multiprocessing.process.BaseProcess, "_bootstrap", self._process)
 
     def remove(self) -> None:
-        """Put back what was there, where nobody has put something else in front since."""
+        """Put back what was there; a hook that somebody has put something in front of stays, and takes nothing."""
+        self._over = True
         for owner, name, before, now in self._places:
             if getattr(owner, name) is now:
                 setattr(owner, name, before)
@@ -102,7 +105,7 @@ class UncaughtHooks:
 
     def _take(self, error: object) -> None:
         """Hand an exception on as what a log record would carry; `SystemExit` and the like are none."""
-        if not isinstance(error, Exception) or not self._watcher.active:
+        if self._over or not isinstance(error, Exception) or not self._watcher.active:
             return
         try:
             span = get_current_span().get_span_context()
@@ -119,6 +122,8 @@ class UncaughtHooks:
                 span_id=span.span_id,
                 span=None,
                 at=time.time(),
+                marks=marks_of(error),
+                last=True,
             )
             if signal is not None:
                 self._watcher.take(signal)

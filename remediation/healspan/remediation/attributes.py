@@ -14,6 +14,9 @@ __all__ = [
     "HEAL_SPAN",
     "INCIDENT_EVENT",
     "INCIDENT_ID",
+    "LINK",
+    "LINK_FAILING",
+    "LINK_FIRST_APPLICATION",
     "PATTERN",
     "PATTERN_EXACT",
     "PIPELINE",
@@ -39,6 +42,12 @@ APPLICATION_OUTCOME: Final = "healspan.outcome"
 """``healed``, ``degraded``, ``escalated`` or ``observed``."""
 HEAL_SPAN: Final = "healspan.heal"
 """The span around the healing of one failing call; calls that are made again are below it."""
+LINK: Final = "healspan.link"
+"""On a link of that span: where it leads."""
+LINK_FAILING: Final = "failing"
+"""To the span that was open when the call failed."""
+LINK_FIRST_APPLICATION: Final = "first_application"
+"""To the span ``healspan.heal`` in which the fix that healed was applied for the first time, in whichever process."""
 INCIDENT_EVENT: Final = "healspan.incident"
 """The log record of a failure that no fix has healed."""
 DIAGNOSE_SPAN: Final = "healspan.diagnose"

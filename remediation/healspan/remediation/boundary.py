@@ -37,6 +37,7 @@ __all__ = [
     "boundaries",
     "is_withdrawn",
     "register",
+    "unfit",
     "withdraw",
 ]
 
@@ -283,6 +284,7 @@ class FailedCall(Protocol):
 
 _registry: dict[str, Boundary] = {}
 _withdrawn: set[str] = set()
+_unfit: dict[str, str] = {}
 
 
 def register(boundary: Boundary) -> None:
@@ -317,3 +319,8 @@ def is_withdrawn(name: str) -> bool:
 def boundaries() -> dict[str, Boundary]:
     """Return the boundaries declared in this process, by name."""
     return _registry
+
+
+def unfit() -> dict[str, str]:
+    """Return why targets that a file declares have no boundary in this process, by the target."""
+    return _unfit

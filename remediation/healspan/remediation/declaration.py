@@ -10,6 +10,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -29,6 +30,8 @@ _REFERENCE = re.compile(rf"{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*")
 _PATTERN = re.compile(r"[\w.*?\[\]!-]+:[\w.*?\[\]!-]+")
 _GLOB = re.compile(r"[*?\[]")
 _MOST_PARTS = 16
+_MOST_BYTES = 1_000_000
+"""Of a file: it is read at the start of the service, where nobody expects to wait for it."""
 
 
 class ValuePath(NamedTuple):
@@ -160,13 +163,23 @@ def find_configuration(directory: Path, chosen: str = "") -> Path | None:
         ConfigurationError: the chosen one is not there, or a file cannot be read.
     """
     if chosen:
-        path = Path(chosen).expanduser()
-        if not path.is_file():
+        try:
+            path = Path(chosen).expanduser()
+            there = path.exists()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigurationError(f"HEALSPAN_CONFIG={chosen} cannot be looked at ({error}); correct it") from error
+        if not there:
             raise ConfigurationError(f"HEALSPAN_CONFIG={chosen}: there is no such file; correct it or unset it")
         return path
     for name in FILES:
         path = directory / name
-        if path.is_file() and _tables(path) is not None:
+        try:
+            there = path.exists() or path.is_symlink()
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} cannot be looked at ({error.strerror}); give this user the right, or set HEALSPAN_CONFIG"
+            ) from error
+        if there and _tables(path) is not None:
             return path
     return None
 
@@ -203,10 +216,32 @@ def read_declarations(path: Path) -> tuple[Declaration, ...]:
 
 def _tables(path: Path) -> Any:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(_text(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read ({error}); correct it") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path} cannot be read (it is nested too deeply); correct it") from error
+    own: Any = content
     if path.name == "pyproject.toml":
         tool = content.get("tool")
-        content = tool.get("healspan", {}) if isinstance(tool, dict) else {}
-    return content.get("boundaries") if isinstance(content, dict) else None
+        own = tool.get("healspan", {}) if isinstance(tool, dict) else {}
+    if not isinstance(own, dict):
+        return None
+    for key in own:
+        if key != "boundaries":
+            meant = "; did you mean boundaries?" if get_close_matches(key, ["boundaries"]) else ""
+            raise ConfigurationError(f"{path}: there is no table {key!r}, only boundaries{meant or '; remove it'}")
+    return own.get("boundaries")
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise ConfigurationError(f"{path} is no file; correct HEALSPAN_CONFIG, or put a file in its place")
+    with path.open("rb") as file:
+        found = file.read(_MOST_BYTES + 1)
+    if len(found) > _MOST_BYTES:
+        raise ConfigurationError(
+            f"{path} has more than {_MOST_BYTES:,} bytes, which no declaration of boundaries needs; put them into a "
+            "healspan.toml of their own"
+        )
+    return found.decode("utf-8")

@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Protocol
 
+from opentelemetry.trace import get_current_span
+
 from healspan.remediation.adoption import Adoption
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import ContractResult, FailedCall
@@ -364,6 +366,8 @@ class Engine:
             progress.facts.append(("application", shadow))
             return Success(fix, value, attempt.degraded, attempt.new_path)
         progress.facts.append(("application", application))
+        if change is None:
+            self._index.firsts.note(application)
         call.run.applied(
             Applied(
                 fix_id=fix.fix_id,
@@ -442,6 +446,7 @@ class Engine:
             candidates=() if choice is None else progress.rivals,
             policy_version=None if choice is None else self._selection.version,
             trace_id=incident.trace_id,
+            span_id=_span_id(incident.trace_id),
         )
 
     # How it ended
@@ -480,3 +485,11 @@ class Engine:
             ),
         )
         return Healing(resolution, success.value if success else None)
+
+
+def _span_id(trace_id: str | None) -> str | None:
+    """Return the id of the span that is open, if it is of this trace and will be exported."""
+    span = get_current_span().get_span_context()
+    if not span.trace_flags.sampled or format(span.trace_id, "032x") != trace_id:
+        return None
+    return format(span.span_id, "016x")

@@ -11,7 +11,7 @@ from pydantic import Field
 from healspan.remediation.record import Record
 from healspan.remediation.step import StepKind
 
-__all__ = ["Application", "ApplicationMode", "Exposure", "Judgement", "RunFact", "Verdict"]
+__all__ = ["Application", "ApplicationMode", "Exposure", "FirstApplication", "Judgement", "RunFact", "Verdict"]
 
 
 class ApplicationMode(StrEnum):
@@ -77,8 +77,17 @@ class Application(Record):
     policy_version: str | None = None
     """Version of the rule that chose; None likewise."""
     trace_id: str | None = None
+    span_id: str | None = None
+    """Of the span ``healspan.heal`` in which the fix was applied, where somebody records it."""
     count: int = Field(default=1, ge=1)
     """How many equal applications this row stands for (installed repairs are aggregated)."""
+
+
+class FirstApplication(Record):
+    """Where a fix first stood for the result of a call: the span in which that was."""
+
+    trace_id: str
+    span_id: str
 
 
 class Judgement(Record):

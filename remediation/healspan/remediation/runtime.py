@@ -12,13 +12,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FrameType
 
 from healspan.remediation.acted import heal_of, kept_from_happening
 from healspan.remediation.boundary import boundaries
+from healspan.remediation.counted import counted
 from healspan.remediation.engine import Engine
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.exposition import Exposition
@@ -28,7 +29,6 @@ from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.judging import judge_plans, judge_run
 from healspan.remediation.later import Later
 from healspan.remediation.metrics import Metrics, host_metrics
-from healspan.remediation.outcome import Exposure
 from healspan.remediation.probation import Probation
 from healspan.remediation.record import Record
 from healspan.remediation.regression import NoRegression, judgement_of
@@ -40,11 +40,20 @@ from healspan.remediation.second_tier import SecondTier
 from healspan.remediation.serving import Serving
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
-from healspan.remediation.store import Drainer, FixIndex, RunHistory, Snapshot, Spool
+from healspan.remediation.store import Drainer, FixIndex, Reach, RunHistory, Snapshot, Spool
 from healspan.remediation.switch import obeyed
 from healspan.remediation.tally import Tallied, Tally, rows
 
-__all__ = ["Runtime", "internal_error", "report", "runtime", "shut_down", "start_soon", "switched_off", "when_flushing"]
+__all__ = [
+    "Runtime",
+    "internal_error",
+    "report",
+    "runtime",
+    "serve_as",
+    "shut_down",
+    "start_soon",
+    "switched_off",
+]
 
 logger = logging.getLogger("healspan")
 
@@ -88,14 +97,11 @@ class Runtime:
         self.history = RunHistory()
         self._switched_off = False
         store_error = self.metrics.store_error
+        reach = Reach(on_lost=store_error)
         self.index = FixIndex(
-            settings,
-            trust=self.keys.trust,
-            vouch=self.keys.verify,
-            on_change=self._serve,
-            on_error=partial(store_error, "refresh"),
+            settings, trust=self.keys.trust, vouch=self.keys.verify, on_change=self._serve, reach=reach
         )
-        self.drainer = Drainer(settings, self.spool, on_error=partial(store_error, "drain"))
+        self.drainer = Drainer(settings, self.spool, reach=reach)
         self.probation = Probation(
             index=self.index,
             keys=self.keys,
@@ -339,10 +345,9 @@ class Runtime:
             self.spool.append_many(decided)
         if everything or time.monotonic() - self._exposed >= EXPOSURE_SECONDS:
             self._exposed = time.monotonic()
-            for take in tuple(_takers):
-                for row in take():
-                    kept = row.model_copy(update={"context_keys": dict(self._scrubbed(row.context_keys))})
-                    self.spool.append("exposure", kept)
+            for row in counted():
+                kept = row.model_copy(update={"context_keys": dict(self._scrubbed(row.context_keys))})
+                self.spool.append("exposure", kept)
 
     def _flush_forever(self) -> None:
         while not self._stopping.wait(TALLY_SECONDS):
@@ -357,17 +362,13 @@ class Runtime:
                 self.second_tier.catch_up()
 
 
-_takers: list[Callable[[], list[Exposure]]] = []
+_told: dict[str, str] = {}
+"""Settings that somebody else knows where this environment says nothing."""
 _lock = threading.Lock()
 _runtime: Runtime | None = None
 _failed_at: float | None = None
 _failure: Exception | None = None
 _starting = False
-
-
-def when_flushing(take: Callable[[], list[Exposure]]) -> None:
-    """Register a source of exposure rows; it outlives any one runtime."""
-    _takers.append(take)
 
 
 def runtime() -> Runtime:
@@ -387,7 +388,7 @@ def runtime() -> Runtime:
             # Without what earlier raises have left on it, which would keep every caller's arguments alive.
             raise _failure.with_traceback(None)
         try:
-            fresh = Runtime(load_settings())
+            fresh = Runtime(_as_told(load_settings()))
             fresh.start()
         except Exception as error:
             if not is_interrupt(error):
@@ -395,6 +396,17 @@ def runtime() -> Runtime:
             raise
         _runtime = fresh
         return fresh
+
+
+def serve_as(name: str, version: str) -> None:
+    """Name the service of this process, for a runtime that starts later and has no other name for it."""
+    _told.update(service_name=name, service_version=version)
+
+
+def _as_told(settings: Settings) -> Settings:
+    fields = Settings.model_fields
+    unset = {name: told for name, told in _told.items() if told and getattr(settings, name) == fields[name].default}
+    return settings.model_copy(update=unset)
 
 
 def switched_off() -> bool:

@@ -6,8 +6,10 @@ Lists are written with commas.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import secrets
 import socket
 import stat
@@ -23,13 +25,17 @@ from healspan.remediation.errors import ConfigurationError, StoreUnavailable
 
 __all__ = ["Settings", "load_settings", "private_directory", "private_file", "why_unusable"]
 
+_PAGE = re.compile(r"https?://[^\s{}<>\"'`\\]+")
+_FILLED = re.compile(r"\{(?:trace|span)_id\}")
+_HEX = re.compile(r"[0-9a-f]{16,32}")
+
 Names = Annotated[tuple[str, ...], NoDecode]
 """Written as one string with commas in the environment."""
 
 
 def _default_data_dir() -> Path:
     base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "healspan"
+    return (Path(base) if base else Path("~/.local/share")) / "healspan"
 
 
 def private_directory(path: Path) -> None:
@@ -221,6 +227,10 @@ class Settings(BaseSettings):
 
     # Where humans look
 
+    trace_url: str = ""
+    """Page of a trace, for the console and the command line, e.g. ``https://tempo.example/trace/{trace_id}``;
+    ``{span_id}`` is filled in as well."""
+
     # The sandbox of adapters
 
     sandbox_seconds: float = Field(default=1.0, gt=0, le=60)
@@ -335,10 +345,30 @@ class Settings(BaseSettings):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator("data_dir", "reviewer_key")
+    @field_validator("trace_url")
+    @classmethod
+    def _is_page(cls, value: str) -> str:
+        if value and not _PAGE.fullmatch(_FILLED.sub("0", value)):
+            raise ValueError("it is no address over http or https in which only {trace_id} is filled in")
+        if value and "{trace_id}" not in value:
+            raise ValueError("it holds no {trace_id}, as in https://tempo.example/trace/{trace_id}")
+        return value
+
+    @field_validator("data_dir")
     @classmethod
     def _expand(cls, value: Path) -> Path:
-        return value.expanduser()
+        try:
+            return value.expanduser()
+        except RuntimeError as error:
+            raise ValueError("this user has no home directory; give an absolute path") from error
+
+    @field_validator("reviewer_key")
+    @classmethod
+    def _expand_if_at_home(cls, value: Path) -> Path:
+        # A service needs none, and may run as a user without a home.
+        with contextlib.suppress(RuntimeError):
+            return value.expanduser()
+        return value
 
     @model_validator(mode="after")
     def _locate_store(self) -> Self:
@@ -371,6 +401,13 @@ class Settings(BaseSettings):
             "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
         }
 
+    def trace_page(self, trace_id: str | None, span_id: str | None = None) -> str | None:
+        """Return the address at which a trace can be looked at; None where there is none, or nobody has said where."""
+        if not self.trace_url or trace_id is None or not _HEX.fullmatch(trace_id):
+            return None
+        span = span_id if span_id is not None and _HEX.fullmatch(span_id) else ""
+        return self.trace_url.replace("{trace_id}", trace_id).replace("{span_id}", span)
+
     def why_unusable(self) -> str | None:
         """Return why the data directory, or what is in it, cannot be used; None if it can, or can be made."""
         inside = (one for one in (self.spool_dir, self.keys_dir) if os.path.lexists(one))
@@ -395,6 +432,10 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper().removeprefix("HEALSPAN_")
-        raise ConfigurationError(f"HEALSPAN_{name}={first['input']!r}: {first['msg']}; correct it") from error
+        wrong = [(_variable(one["loc"]), one["input"], one["msg"]) for one in error.errors()]
+        told = "; ".join(f"{name}={str(value)!r:.80}: {why}" for name, value, why in wrong)
+        raise ConfigurationError(f"{told}; correct {'it' if len(wrong) == 1 else 'them'}") from error
+
+
+def _variable(where: tuple[int | str, ...]) -> str:
+    return "HEALSPAN_" + "_".join(str(part) for part in where).upper().removeprefix("HEALSPAN_")

@@ -22,6 +22,10 @@ takes as long as what the application does on the way (a ``finally``, the first 
 MEMORY = 60.0
 """Seconds for which a failure is remembered, for the spans around it that end later."""
 _MOST = 2_000
+_MOST_MARKS = 64
+
+
+_MARK = "mark"
 
 
 class Place(NamedTuple):
@@ -53,6 +57,10 @@ class Gathered:
     """Of each span that carried it, by its id: its parent, start and end."""
     calls: tuple[int, ...] = ()
     """Calls of boundaries that were under way at the first signal."""
+    marks: tuple[int, ...] = ()
+    """Of the exceptions that its signals were seen to carry."""
+    moments: list[tuple[float, float]] = field(default_factory=list)
+    """When what carried it began and ended, in seconds since the epoch."""
     left: bool = False
     """Whether one came with none of them under way any more."""
     told: bool = False
@@ -74,12 +82,32 @@ class Gathered:
             for parent, started, ended in self.spans.values()
         )
 
+    def goes_on_in(self, signal: Signal) -> bool:
+        """Whether a signal with one of its marks is of this failure, whatever its trace.
+
+        An object that is raised over and over again is a failure each time. So of two spans one has to have been open
+        all the while of the other, and a record comes in a span, or right behind what it tells of.
+        """
+        now = signal.since, signal.until
+        return signal.last or any(_together(now, then) for then in self.moments)
+
     def add(self, signal: Signal) -> None:
         """Take in a signal of this failure."""
+        self.marks = tuple(dict.fromkeys((*self.marks, *signal.marks)))[:_MOST_MARKS]
+        if len(self.moments) < _MOST_MARKS:
+            self.moments.append((signal.since, signal.until))
         if signal.span is not None:
             if self.first.span is None:
                 self.first = signal
             self.spans[signal.span_id] = signal.span.parent_id, signal.span.started, signal.span.ended
+
+
+def _together(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two moments can be of one failure; a record's begins and ends at once."""
+    (since, until), (start, end) = sorted((one, other), key=lambda moment: moment[1] - moment[0])
+    if since == until:
+        return start - (PATIENCE if start == end else 0.0) <= since <= end + PATIENCE
+    return start <= since and until <= end
 
 
 class Gathering:
@@ -97,23 +125,26 @@ class Gathering:
         self._memory = memory
         self._by_place: OrderedDict[Place, list[Gathered]] = OrderedDict()
         self._known: OrderedDict[tuple[object, ...], float] = OrderedDict()
-        """What boundaries have captured, by its trace and by the call, and when."""
+        """What boundaries have captured, by its trace, by the call and by its marks, and when."""
+        self._by_mark: OrderedDict[int, Gathered] = OrderedDict()
 
     def __len__(self) -> int:
         return sum(not one.told for each in self._by_place.values() for one in each)
 
-    def captured(self, place: Place, call: int, now: float) -> None:
+    def captured(self, place: Place, call: int, now: float, marks: tuple[int, ...] = ()) -> None:
         """Note that a boundary has made an incident of a failure; its signals are heard before and after.
 
         Args:
             place: where it was raised.
             call: the boundary's own, as in `Signal.calls`.
             now: seconds.
+            marks: of the exception.
         """
-        for key in (place, (place.error_type, place.file, place.line, call)):
+        keys = ((_MARK, mark) for mark in marks)
+        for key in (place, (place.error_type, place.file, place.line, call), *keys):
             self._known[key] = now
             self._known.move_to_end(key)
-        while len(self._known) > 2 * _MOST:
+        while len(self._known) > 4 * _MOST:
             self._known.popitem(last=False)
 
     def take_in(self, signal: Signal, stack: Stack, now: float) -> None:
@@ -129,15 +160,31 @@ class Gathering:
         self._by_place.move_to_end(place)
         # Outside a trace nothing says that two log records belong together.
         candidates = reversed(failures) if place.trace_id else ()
-        failure = next((one for one in candidates if one.holds(signal)), None)
+        failure = next((one for one in candidates if one.holds(signal)), None) or self._marked(signal, stack)
         if failure is None:
             failure = Gathered(place, signal, stack, now, calls=signal.calls)
             failures.append(failure)
         else:
             failure.signals += 1
         failure.add(signal)
+        for mark in signal.marks:
+            self._by_mark[mark] = failure
+            self._by_mark.move_to_end(mark)
+        while len(self._by_mark) > 2 * _MOST:
+            self._by_mark.popitem(last=False)
         failure.left = failure.left or not signal.calls
         failure.told = failure.told or bool(stack.incidents)
+
+    def _marked(self, signal: Signal, stack: Stack) -> Gathered | None:
+        """Return the failure that a signal carries on: its exception is the same, the cause, or one of a group."""
+        for mark in signal.marks:
+            failure = self._by_mark.get(mark)
+            if failure is not None and failure.goes_on_in(signal):
+                if mark != signal.marks[0] and stack.causes and not failure.told:
+                    # What left in the end tells more: the other one is its cause.
+                    failure.first, failure.stack = signal, stack
+                return failure
+        return None
 
     def ripe(self, now: float, *, all_of_them: bool = False) -> list[Gathered]:
         """Return, once each, the failures that an incident is to be made of; forget what is old."""
@@ -158,11 +205,18 @@ class Gathering:
             if now - when < self._memory:
                 break
             del self._known[key]
+        for mark, failure in list(self._by_mark.items()):
+            if now - failure.since < self._memory:
+                break
+            del self._by_mark[mark]
         return ready
 
     def _is_known(self, failure: Gathered) -> bool:
         place = failure.place
         if any((place.error_type, place.file, place.line, call) in self._known for call in failure.calls):
+            return True
+        # An object that is raised over and over may have been captured earlier, as another failure.
+        if any(self._known.get((_MARK, mark), -1.0) >= failure.since for mark in failure.marks):
             return True
         captured = self._known.get(place)
         # Outside a trace the place alone has to tell, so only what came right after the signal is taken for it.

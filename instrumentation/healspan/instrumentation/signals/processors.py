@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
 
+from healspan.instrumentation.signals.mark import marks_under_way
 from healspan.instrumentation.signals.signal import Span, signal_of
 from healspan.instrumentation.signals.watcher import Watcher
 from healspan.instrumentation.site import is_attempting
@@ -18,8 +19,8 @@ from healspan.remediation.runtime import report
 
 __all__ = ["LogWatcher", "SpanWatcher"]
 
-_OWN = "healspan"
-"""Spans and records of ours begin with it: failures of healing are no failures of the service."""
+_NOT_ITS_OWN = ("healspan", "opentelemetry.sdk", "opentelemetry.exporter")
+"""Scopes of spans and records that begin so are not the service's: failures of healing, and of a collector."""
 
 
 class SpanWatcher(SpanProcessor):
@@ -27,10 +28,12 @@ class SpanWatcher(SpanProcessor):
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
+        self.active = True
+        """Whether it takes any; OpenTelemetry gives no processor back."""
 
     def on_end(self, span: ReadableSpan) -> None:
         """Look for exceptions; a span without events costs one look."""
-        if not self._watcher.active:
+        if not self.active:
             return
         try:
             events = span.events
@@ -42,7 +45,7 @@ class SpanWatcher(SpanProcessor):
     def _look(self, span: ReadableSpan, events: Sequence[Event]) -> None:
         told = [event for event in events if event.name == "exception"]
         scope = span.instrumentation_scope
-        if not told or is_attempting() or (scope is not None and scope.name.startswith(_OWN)):
+        if not told or is_attempting() or (scope is not None and scope.name.startswith(_NOT_ITS_OWN)):
             return
         context, attributes = span.context, span.attributes or {}
         if context is None:
@@ -56,13 +59,15 @@ class SpanWatcher(SpanProcessor):
         )
         calls = calls_under_way(sys._getframe(1))
         for event in told:
+            carried = event.attributes or {}
             signal = signal_of(
-                event.attributes,
+                carried,
                 trace_id=context.trace_id,
                 span_id=context.span_id,
                 span=known,
                 at=event.timestamp / 1e9,
                 calls=calls,
+                marks=marks_under_way(carried.get("exception.type")),
             )
             if signal is not None:
                 self._watcher.take(signal)
@@ -73,14 +78,16 @@ class LogWatcher(LogRecordProcessor):
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
+        self.active = True
+        """Likewise."""
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Look for an exception."""
-        if not self._watcher.active:
+        if not self.active:
             return
         try:
             record, scope = log_record.log_record, log_record.instrumentation_scope
-            if not record.attributes or (scope is not None and scope.name.startswith(_OWN)):
+            if not record.attributes or (scope is not None and scope.name.startswith(_NOT_ITS_OWN)):
                 return
             signal = signal_of(
                 record.attributes,
@@ -89,6 +96,7 @@ class LogWatcher(LogRecordProcessor):
                 span=None,
                 at=(record.timestamp or record.observed_timestamp or time.time_ns()) / 1e9,
                 calls=calls_under_way(sys._getframe(1)),
+                marks=marks_under_way(record.attributes.get("exception.type")),
             )
             if signal is not None and not is_attempting():
                 self._watcher.take(signal)

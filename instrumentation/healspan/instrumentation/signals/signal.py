@@ -33,6 +33,20 @@ class Signal(NamedTuple):
     """Seconds since the epoch when the exception was recorded."""
     calls: tuple[int, ...] = ()
     """Calls of boundaries that were under way, which may still come to know of it; see `repair.calls_under_way`."""
+    marks: tuple[int, ...] = ()
+    """See `mark`; empty where the exception itself was not seen."""
+    last: bool = False
+    """Whether nobody has caught the exception: nothing comes after that."""
+
+    @property
+    def since(self) -> float:
+        """Seconds since the epoch at which what carries it began."""
+        return self.at if self.span is None else self.span.started / 1e9
+
+    @property
+    def until(self) -> float:
+        """Seconds since the epoch at which that ended."""
+        return self.at if self.span is None else self.span.ended / 1e9
 
 
 class Span(NamedTuple):
@@ -55,6 +69,8 @@ def signal_of(
     span: Span | None,
     at: float,
     calls: tuple[int, ...] = (),
+    marks: tuple[int, ...] = (),
+    last: bool = False,
 ) -> Signal | None:
     """Return the signal in the attributes of an event or a log record; None if they carry no exception.
 
@@ -75,4 +91,6 @@ def signal_of(
         span=span,
         at=at,
         calls=calls,
+        marks=marks,
+        last=last,
     )

@@ -42,11 +42,11 @@ class Watcher:
         self._patience = patience
         self._lock = threading.Lock()
         self.active = False
-        """Whether signals are taken; there is no way to take a processor back from OpenTelemetry."""
+        """Whether the service is instrumented, so that boundaries have to tell what they capture."""
         self._reset()
 
     def _reset(self) -> None:
-        self._queue: deque[Signal | tuple[Place, int]] = deque()
+        self._queue: deque[Signal | tuple[Place, int, tuple[int, ...]]] = deque()
         self._gathering = Gathering(patience=self._patience)
         self._allowed, self._refilled = BURST, self._clock()
         self._dropped: dict[str, int] = {}
@@ -70,10 +70,10 @@ class Watcher:
         if self._thread is None:
             self._start()
 
-    def captured(self, place: Place, call: int) -> None:
+    def captured(self, place: Place, call: int, marks: tuple[int, ...]) -> None:
         """Note that a boundary has made an incident, in this call; for signals of the same exception."""
         if self._thread is not None or self._queue:
-            self._queue.append((place, call))
+            self._queue.append((place, call, marks))
 
     def flush(self) -> None:
         """Make incidents of all there is, without patience; for the end of the process, and for tests."""
@@ -107,7 +107,8 @@ class Watcher:
         for _ in range(len(self._queue)):
             one = self._queue.popleft()
             if not isinstance(one, Signal):
-                self._gathering.captured(*one, now)
+                place, call, marks = one
+                self._gathering.captured(place, call, now, marks)
             else:
                 self._gathering.take_in(one, read_stack(one.stack), now)
         ready = self._gathering.ripe(now, all_of_them=all_of_them)

@@ -27,7 +27,7 @@ def doctor(
     known = settings()
     import_application(app)
     lines = list(setting_lines(known, os.environ))
-    checks = list(run_checks(known, boundaries() if app else {}, os.environ))
+    checks = list(run_checks(known, boundaries() if app else {}, os.environ, imported=bool(app)))
     problems = sum(check.status == "problem" for check in checks)
     warnings = sum(check.status == "warning" for check in checks)
     if as_json:

@@ -104,14 +104,23 @@ def _row(one: Solution) -> tuple[str, ...]:
 
 @app.command()
 def show(fix: FixId, as_json: AsJson = False) -> None:
-    """Show one fix: what it does, where, at what risk, and every change of its state."""
+    """Show one fix: what it does, where, at what risk, the trace of its first use, and every change of its state."""
+    from healspan.remediation.store.index_loader import first_applications
+
     known = settings()
     with open_store(known) as store:
         view = find_fix(store, fix)
+        assert store is not None  # noqa: S101 - a fix was found in it
+        first = first_applications(store.database, [view.fix.fix_id]).get(view.fix.fix_id)
+    view = view.model_copy(update={"first_application": first})
     if as_json:
         print_json(view)
         return
     print_fields(fix_facts(view.fix))
+    if first is not None:
+        print_fields(
+            [("first applied", first.trace_id), ("trace page", known.trace_page(first.trace_id, first.span_id))]
+        )
     for target, digest in view.fix.source_hash.items():
         print_fields([("source", f"{target} {digest[:12]}")])
     print_heading("Its state")

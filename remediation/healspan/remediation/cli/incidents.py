@@ -135,7 +135,7 @@ def show(
         return
     incident = view.incident
     print_line(f"{incident.error_type.removeprefix('builtins.')}: {incident.error_message}", style="bold red")
-    print_fields(_facts(incident))
+    print_fields(_facts(incident, known))
     print_heading("Where it failed")
     for frame in incident.frames:
         print_frame(frame)
@@ -161,7 +161,7 @@ def show(
             print_line(f"  part of a cascade of {len(one.plan.links)}: {one.plan.in_words}")
 
 
-def _facts(incident: Incident) -> Iterator[tuple[str, object]]:
+def _facts(incident: Incident, known: Settings) -> Iterator[tuple[str, object]]:
     from healspan.remediation.store.facts import context_text
 
     yield "incident", incident.error_id
@@ -174,6 +174,7 @@ def _facts(incident: Incident) -> Iterator[tuple[str, object]]:
     service = (incident.resource.get("service.name"), incident.resource.get("service.version"))
     yield "service", " ".join(part for part in service if part)
     yield "trace", incident.trace_id
+    yield "trace page", known.trace_page(incident.trace_id, incident.span_id)
     yield "span", " ".join(part for part in (incident.span_id, incident.span_name) if part)
     if incident.system_state:
         yield "system", _value(incident.system_state)

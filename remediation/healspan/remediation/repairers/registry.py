@@ -9,28 +9,39 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from healspan.remediation.errors import UnknownRepairer
+from healspan.remediation.errors import ConfigurationError, UnknownRepairer
+from healspan.remediation.plugins import made_of
 from healspan.remediation.repairers.contract import Failure, Loss, Repaired, Repairer, RepairerParameters, within
 
-__all__ = ["ENTRY_POINTS", "catalogue", "repairer"]
+__all__ = ["ENTRY_POINTS", "catalogue", "left_out", "repairer"]
 
 logger = logging.getLogger("healspan.repairers")
 
 ENTRY_POINTS = "healspan.repairers"
 """The group of entry points; each names a repairer, or a class or function that makes one."""
 
+PATIENCE = 2.0
+"""Seconds that a failing call waits, once in a process, for each of them to be imported."""
+
 _Answer = TypeVar("_Answer")
+_left_out: dict[str, str] = {}
 
 
 @cache
 def catalogue() -> Mapping[str, Repairer]:
     """Return the repairers by name, those with the narrower domain first, plugins last."""
     return MappingProxyType(assemble(entry_points(group=ENTRY_POINTS)))
+
+
+def left_out() -> Mapping[str, str]:
+    """Return the entry points of the catalogue that cannot be used, and why."""
+    catalogue()
+    return MappingProxyType(_left_out)
 
 
 def repairer(name: str) -> Repairer:
@@ -57,9 +68,9 @@ def assemble(points: Iterable[EntryPoint]) -> dict[str, Repairer]:
             _skip(point, "the name is taken; choose another")
             continue
         try:
-            found[point.name] = _Plugin(point.name, point.load())
-        except Exception as error:  # it is another package's code that fails here, in any way it likes
-            _skip(point, f"{type(error).__qualname__}: {error}")
+            found[point.name] = made_of(point, partial(_Plugin, point.name), seconds=PATIENCE)
+        except ConfigurationError as error:
+            _skip(point, str(error))
     return found
 
 
@@ -96,6 +107,7 @@ def _builtin() -> tuple[Repairer, ...]:
 
 
 def _skip(point: EntryPoint, reason: str) -> None:
+    _left_out[f"{point.name} ({point.value})"] = reason
     logger.warning("repairer %s (%s) is left out: %s", point.name, point.value, reason)
 
 

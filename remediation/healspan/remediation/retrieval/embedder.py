@@ -13,9 +13,10 @@ from array import array
 from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.plugins import made_of
 from healspan.remediation.retrieval.document import Document
 
 __all__ = ["ENTRY_POINTS", "PATIENCE", "Embedder", "Patient", "cosine", "embedder", "text_of", "vector"]
@@ -24,6 +25,8 @@ logger = logging.getLogger("healspan.retrieval")
 
 PATIENCE = 1.0
 """Seconds that a failing request waits for one vector, at most."""
+_LOADING = 10.0
+"""Likewise for an embedder to be imported and made, once in a process: models are large."""
 _MOST_NUMBERS = 20_000
 
 ENTRY_POINTS = "healspan.embedders"
@@ -52,11 +55,15 @@ def embedder(name: str, points: Iterable[EntryPoint] | None = None) -> Embedder 
             f"HEALSPAN_EMBEDDER={name!r}: there is no such embedder; installed: {installed}. Install it, or correct it"
         )
     try:
-        made: Embedder = known[name].load()()
-    except Exception as error:  # it is another package's code that fails here, in any way it likes
+        return made_of(known[name], _called, seconds=_LOADING)
+    except ConfigurationError as error:
         raise ConfigurationError(
-            f"HEALSPAN_EMBEDDER={name!r} cannot be made ({type(error).__qualname__}); correct it, or leave it empty"
+            f"HEALSPAN_EMBEDDER={name!r} cannot be made ({error}); correct it, or leave it empty"
         ) from error
+
+
+def _called(factory: Any) -> Embedder:
+    made: Embedder = factory()
     return made
 
 

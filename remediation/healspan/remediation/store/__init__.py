@@ -21,6 +21,7 @@ from healspan.remediation.store.facts import (
 )
 from healspan.remediation.store.history import HistoryView, RunHistory
 from healspan.remediation.store.index import Candidate, FixIndex, Snapshot
+from healspan.remediation.store.reach import Reach
 from healspan.remediation.store.spool import Spool, SpoolCounts
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "HistoryView",
     "Hotspot",
     "Kind",
+    "Reach",
     "Refusal",
     "RunHistory",
     "Snapshot",

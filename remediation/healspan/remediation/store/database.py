@@ -72,9 +72,11 @@ class Database:
     def __init__(self, url: str, *, busy_ms: int) -> None:
         try:
             self._url: URL = make_url(url)
-            self._url.get_dialect()
+            dialect = self._url.get_dialect()
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise _unusable(error) from error
+        if dialect.is_async or dialect.name not in ("postgresql", "sqlite"):
+            raise _unusable(f"{self._url.drivername} is no driver for it")
         self._busy_ms = busy_ms
         self._engine: Engine | None = None
         self._inode: tuple[int, int] | None = None
@@ -236,15 +238,18 @@ class Database:
             if engine.dialect.name == "postgresql":
                 event.listen(engine, "begin", self._begin_on_postgresql)
             return engine
-        engine = create_engine(
-            self._url,
-            connect_args={
-                "timeout": self._patience,
-                "isolation_level": None,
-                "check_same_thread": False,
-            },
-            pool_size=2,
-        )
+        try:
+            engine = create_engine(
+                self._url,
+                connect_args={
+                    "timeout": self._patience,
+                    "isolation_level": None,
+                    "check_same_thread": False,
+                },
+                pool_size=2,
+            )
+        except ImportError as error:
+            raise _unusable(error) from error
         event.listen(engine, "connect", self._prepare)
         event.listen(engine, "begin", _begin)
         return engine
@@ -392,7 +397,7 @@ def _make_private(path: Path) -> None:
         ) from error
 
 
-def _unusable(error: Exception) -> ConfigurationError:
+def _unusable(error: object) -> ConfigurationError:
     return ConfigurationError(
         f"HEALSPAN_DATABASE_URL cannot be used ({error}); give e.g. sqlite:////var/lib/healspan/healspan.db "
         "or postgresql+psycopg://user@host/healspan, and install the driver it names",

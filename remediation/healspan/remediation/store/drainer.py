@@ -20,6 +20,7 @@ from healspan.remediation.errors import HealspanError, StoreError
 from healspan.remediation.settings import Settings
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store.forks import hold_for_forks, no_fork_meanwhile
+from healspan.remediation.store.reach import Reach
 from healspan.remediation.store.spool import Spool
 from healspan.remediation.store.spool_file import OwnerLock, SpoolFile, is_busy, is_corrupt, move_aside
 
@@ -33,6 +34,7 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 logger = logging.getLogger("healspan.store")
 
+_OPERATION = "drain"
 LINGER_SECONDS = 0.02
 """After a wake-up, so that a burst becomes one transaction and processes meet less often at the store's lock."""
 FIRST_BACKOFF, LAST_BACKOFF = 0.02, 2.0
@@ -65,7 +67,7 @@ class Drainer:
     Args:
         settings: where the store and the spools are.
         spool: this process's own.
-        on_error: called after every attempt that failed, but for two processes that met at a lock.
+        reach: says what is in the way of the store; default: to itself.
         clock: monotonic, in seconds.
     """
 
@@ -74,12 +76,12 @@ class Drainer:
         settings: Settings,
         spool: Spool,
         *,
-        on_error: Callable[[], None] = lambda: None,
+        reach: Reach | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._spool = spool
-        self._on_error = on_error
+        self._reach = reach or Reach()
         self._clock = clock
         self._ingest: Ingest | None = None
         self._renew()
@@ -94,7 +96,6 @@ class Drainer:
         self._stopping = threading.Event()
         self._deadline = float("inf")
         self._scan_at = 0.0
-        self._away = False
 
     def start(self) -> None:
         """Start the thread, if it does not run; it looks for spools of dead processes at once."""
@@ -151,27 +152,22 @@ class Drainer:
         try:
             if self._ingest is None:
                 self._ingest = _ingest(self._settings, busy_ms=self._settings.host_busy_ms)
-            self._drain_own(self._ingest)
+            taken = self._drain_own(self._ingest)
             if self._clock() >= self._scan_at and not self._stopping.is_set():
                 self._scan_at = self._clock() + SCAN_SECONDS
-                self._drain_dead(self._ingest)
+                taken += self._drain_dead(self._ingest)
         except (HealspanError, sqlite3.Error, OSError) as error:
             if not _is_busy(error):
-                self._on_error()
-                if not self._away:
-                    self._away = True
-                    logger.warning("facts stay in the spool for now: %s", error)
+                self._reach.lost(_OPERATION, "facts stay in the spool for now", error)
             return False
-        except Exception:
-            self._on_error()
-            logger.exception("the drainer failed; facts stay in the spool and it tries again")
+        except Exception as error:
+            self._reach.lost(_OPERATION, "the drainer failed; facts stay in the spool for now", error, unforeseen=True)
             return False
-        if self._away:
-            self._away = False
-            logger.warning("the store takes facts in again")
+        if taken:
+            self._reach.found(_OPERATION, "the store takes facts in again")
         return True
 
-    def _drain_own(self, ingest: Ingest) -> None:
+    def _drain_own(self, ingest: Ingest) -> int:
         taken = 0
         while self._clock() < self._deadline:
             busy = time.thread_time()
@@ -185,14 +181,16 @@ class Drainer:
             self._stopping.wait((time.thread_time() - busy) * REST)
         if taken:
             self._spool.tidy()
+        return taken
 
-    def _drain_dead(self, ingest: Ingest) -> None:
+    def _drain_dead(self, ingest: Ingest) -> int:
         drained = Drained()
         for path in _spools(self._settings.spool_dir):
             if path != self._spool.path:
                 _drain_spool(path, ingest, drained, busy_ms=self._settings.host_busy_ms)
         if drained.facts:
             logger.info("%d facts of %d dead processes were taken in", drained.facts, drained.spools)
+        return drained.facts
 
     # Around a fork
 

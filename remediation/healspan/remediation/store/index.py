@@ -31,8 +31,10 @@ from healspan.remediation.incident import Pattern
 from healspan.remediation.plan import PlanOutcome
 from healspan.remediation.settings import Settings
 from healspan.remediation.store.facts import Refusal, digest
+from healspan.remediation.store.firsts import Firsts
 from healspan.remediation.store.forks import no_fork_meanwhile
 from healspan.remediation.store.history import RunHistory
+from healspan.remediation.store.reach import Reach
 from healspan.remediation.store.verdicts import Verdicts, nobody
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ __all__ = ["Candidate", "FixIndex", "Snapshot"]
 
 logger = logging.getLogger("healspan.store")
 
+_OPERATION = "refresh"
 LAST_BACKOFF = 2.0
 _KEPT_STATES = SERVING_STATES | GIVEN_UP_STATES | {FixState.PROPOSED}
 _Key = tuple[Match, str, str]
@@ -94,7 +97,7 @@ class FixIndex:
         trust: raises `SignatureRefused` for a fix and a change that must not be believed.
         vouch: raises it for stored evidence, or an outcome of a plan, that nobody here has signed.
         on_change: called with the new snapshot after every change of what serves, in the index's thread.
-        on_error: called after every look at the store that failed.
+        reach: says what is in the way of the store; default: to itself.
         now: the wall clock, in UTC.
     """
 
@@ -105,13 +108,13 @@ class FixIndex:
         trust: Callable[[Fix, StateChange], None],
         vouch: Callable[[bytes, Signature | None], None] = nobody,
         on_change: Callable[[Snapshot], None] = lambda _: None,
-        on_error: Callable[[], None] = lambda: None,
+        reach: Reach | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._trust = trust
         self._on_change = on_change
-        self._on_error = on_error
+        self._reach = reach or Reach()
         self._now = now
         self._snapshot = Snapshot()
         self._announced = self._snapshot
@@ -119,6 +122,8 @@ class FixIndex:
         self._vouch = vouch
         self.verdicts = Verdicts(vouch)
         """What verdicts have said of each fix."""
+        self.firsts = Firsts()
+        self._changed: set[str] = set()  # fixes that there was news of since
         self._lock = threading.Lock()
         self._stored: dict[str, _Known] = {}
         self._local: dict[str, _Known] = {}
@@ -130,7 +135,6 @@ class FixIndex:
         self._database: Database | None = None
         self._marks: Marks | None = None
         self._version: tuple[int, int] | None = None
-        self._away = False
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -236,11 +240,7 @@ class FixIndex:
         self._thread = threading.Thread(target=self._run, name="healspan-index", daemon=True)
         self._thread.start()
         if not self._loaded.wait(self._settings.start_wait_ms / 1_000):
-            logger.warning(
-                "the known fixes are not loaded after %d ms (HEALSPAN_START_WAIT_MS): failures are handled "
-                "without them until they are",
-                self._settings.start_wait_ms,
-            )
+            self._reach.unanswered(self._settings.start_wait_ms)
 
     def stop(self, timeout: float = 1.0) -> None:
         """Stop looking; what serves stays as it is."""
@@ -284,6 +284,8 @@ class FixIndex:
                 self._stored.clear()
                 self._scores.clear()
         self.verdicts.take(delta.evidence, delta.shown, afresh=afresh)
+        self._changed.update(stored.fix_id for stored in delta.fixes)
+        self._changed.update(fix_id for fix_id, _ in delta.evidence)
         self._take(delta)
         self._marks, self._version = delta.marks, version
         if self._unrecorded:
@@ -298,25 +300,27 @@ class FixIndex:
             try:
                 self.refresh()
                 backoff = self._settings.refresh_seconds
-                if self._away:
-                    self._away = False
-                    logger.warning("the store can be read again")
+                self._reach.found(_OPERATION, "the store can be read again")
             except (HealspanError, sqlite3.Error, OSError) as error:
                 backoff = min(backoff * 2, LAST_BACKOFF)
-                self._on_error()
-                if not self._away:
-                    self._away = True
-                    logger.warning("the known fixes stay as they are for now: %s", error)
-            except Exception:
+                self._reach.lost(_OPERATION, "the known fixes stay as they are for now", error)
+            except Exception as error:
                 backoff = LAST_BACKOFF
-                self._on_error()
-                logger.exception("the index could not be refreshed; it tries again")
+                self._reach.lost(_OPERATION, "the known fixes could not be read", error, unforeseen=True)
             self._announce()
             self._loaded.set()
+            self._find_firsts()
             self._wake.wait(backoff)
             self._wake.clear()
         if self._database is not None:
             self._database.close()
+
+    def _find_firsts(self) -> None:
+        if (database := self._database) is not None and self._changed:
+            from healspan.remediation.store.index_loader import first_applications
+
+            changed, self._changed = self._changed, set()
+            self.firsts.look(changed, self._snapshot.candidates, lambda ids: first_applications(database, ids))
 
     def _announce(self) -> None:
         snapshot = self._snapshot

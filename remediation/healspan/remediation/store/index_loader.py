@@ -12,13 +12,14 @@ from typing import TypeVar
 from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam, func, select
 
-from healspan.remediation.outcome import Judgement, RunFact
+from healspan.remediation.outcome import ApplicationMode, FirstApplication, Judgement, RunFact
 from healspan.remediation.plan import Plan, PlanOutcome
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import Refusal
 from healspan.remediation.store.history import WINDOW
 from healspan.remediation.store.rows import Inserts, row_of
 from healspan.remediation.store.tables import (
+    ApplicationRow,
     ControlRow,
     FixEvidenceRow,
     FixRow,
@@ -32,7 +33,7 @@ from healspan.remediation.store.tables import (
     table_of,
 )
 
-__all__ = ["KILL_SWITCH", "Delta", "Marks", "StoredFix", "load", "record_refusals"]
+__all__ = ["KILL_SWITCH", "Delta", "Marks", "StoredFix", "first_applications", "load", "record_refusals"]
 
 logger = logging.getLogger("healspan.store")
 
@@ -77,6 +78,19 @@ _JUDGEMENTS = (
     .where(_JUDGEMENT.c.position > bindparam("after"), _JUDGEMENT.c.unknown, _JUDGEMENT.c.at >= bindparam("since"))
     .order_by(_JUDGEMENT.c.position)
 )
+_APPLICATION = table_of(ApplicationRow)
+_FIRST = select(
+    _FIX.c.fix_id,
+    select(_APPLICATION.c.body)
+    .where(
+        _APPLICATION.c.fix_id == _FIX.c.fix_id,
+        _APPLICATION.c.resolved,
+        _APPLICATION.c.mode != ApplicationMode.SHADOW.value,
+    )
+    .order_by(_APPLICATION.c.at)
+    .limit(1)
+    .scalar_subquery(),
+).where(_FIX.c.fix_id.in_(bindparam("among", expanding=True)))
 _PLANS = (
     select(_PLAN_OUTCOME.c.position, _PLAN_OUTCOME.c.body, _PLAN.c.plan_id, _PLAN.c.body)
     .join(_PLAN, _PLAN.c.plan_id == _PLAN_OUTCOME.c.plan_id)
@@ -214,6 +228,25 @@ def _readable(kind: type[_Fact], bodies: Iterable[str]) -> list[_Fact]:
         except ValidationError:
             logger.warning("a stored %s cannot be read and is left out; upgrade healspan", kind.__name__)
     return facts
+
+
+def first_applications(database: Database, fix_ids: Collection[str]) -> dict[str, FirstApplication | None]:
+    """Return where each of some fixes first stood for a result; None where nobody has recorded it.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: it cannot be read now.
+    """
+    ids = sorted(fix_ids)
+    found: dict[str, FirstApplication | None] = {}
+    for start in range(0, len(ids), _CHUNK):
+        with database.reading() as connection:
+            for fix_id, body in connection.execute(_FIRST, {"among": ids[start : start + _CHUNK]}):
+                told = {} if body is None else json.loads(body)
+                trace_id, span_id = told.get("trace_id"), told.get("span_id")
+                if body is not None:
+                    traced = trace_id is not None and span_id is not None
+                    found[fix_id] = FirstApplication(trace_id=trace_id, span_id=span_id) if traced else None
+    return found
 
 
 def record_refusals(database: Database, refusals: Sequence[Refusal]) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.fix import Fix, FixState, StateChange
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
-from healspan.remediation.outcome import Application, Judgement
+from healspan.remediation.outcome import Application, FirstApplication, Judgement
 from healspan.remediation.plan import Plan, PlanReward
 from healspan.remediation.record import Record
 
@@ -68,6 +68,8 @@ class FixView(Record):
 
     fix: Fix
     changes: tuple[StateChange, ...]
+    first_application: FirstApplication | None = None
+    """Where it first stood for a result, if somebody has recorded the span; in the view of one fix only."""
 
     @property
     def state(self) -> FixState | None:

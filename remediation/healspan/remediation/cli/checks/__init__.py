@@ -7,12 +7,14 @@ from pathlib import Path
 
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.cli.checks.check import Check
+from healspan.remediation.cli.checks.collector import check_collector
 from healspan.remediation.cli.checks.declared import check_boundaries, check_configuration
 from healspan.remediation.cli.checks.environment import (
     SettingLine,
     check_claude,
     check_embedder,
     check_extras,
+    check_repairers,
     check_sandbox,
     check_settings,
     setting_lines,
@@ -28,8 +30,17 @@ def run_checks(
     settings: Settings,
     boundaries: Mapping[str, Boundary],
     environment: Mapping[str, str],
+    *,
+    imported: bool = False,
 ) -> Iterator[Check]:
-    """Yield every check; `boundaries` is empty where the application is not imported."""
+    """Yield every check.
+
+    Args:
+        settings: read once.
+        boundaries: of the application; empty where it is not imported.
+        environment: of this process.
+        imported: whether it is.
+    """
     yield from check_settings(settings, environment)
     unusable = settings.why_unusable()
     if unusable is None:
@@ -39,9 +50,11 @@ def run_checks(
         yield from check_store(settings, boundaries)
     else:
         yield Check(name="data directory", status="problem", detail=unusable)
-    yield from check_configuration(settings, Path.cwd(), boundaries)
+    yield from check_configuration(settings, Path.cwd(), boundaries, imported=imported)
     yield from check_boundaries(boundaries)
     yield from check_extras()
+    yield from check_repairers()
+    yield from check_collector(environment)
     yield from check_sandbox(settings)
     yield check_claude(settings)
     yield from check_embedder(settings)

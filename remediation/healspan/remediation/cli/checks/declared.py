@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from healspan.remediation.boundary import Boundary
+from healspan.remediation.boundary import Boundary, unfit
 from healspan.remediation.cli.checks.check import Check
 from healspan.remediation.declaration import find_configuration, read_declarations
 from healspan.remediation.errors import ConfigurationError
@@ -61,7 +62,13 @@ def check_boundaries(boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
             )
 
 
-def check_configuration(settings: Settings, directory: Path, boundaries: Mapping[str, Boundary]) -> Iterator[Check]:
+def check_configuration(
+    settings: Settings,
+    directory: Path,
+    boundaries: Mapping[str, Boundary],
+    *,
+    imported: bool,
+) -> Iterator[Check]:
     """Check the file that declares boundaries; with the application imported also what came of each."""
     try:
         path = find_configuration(directory, settings.config)
@@ -75,12 +82,15 @@ def check_configuration(settings: Settings, directory: Path, boundaries: Mapping
     yield Check(name="configuration", status="ok", detail=told)
     targets = {boundary.target for boundary in boundaries.values()}
     for one in declared:
-        if boundaries and not any(fnmatchcase(target, one.target) for target in targets):
+        if one.target in unfit():
+            yield Check(name="configuration", status="problem", detail=f"{one.target} {unfit()[one.target]}")
+        elif imported and not any(fnmatchcase(target, one.target) for target in targets):
+            there = any(fnmatchcase(name, one.module) for name in tuple(sys.modules))
+            told = "no function there has that name" if there else "its module was not imported (give it by --app)"
             yield Check(
                 name="configuration",
-                status="warning",
-                detail=f"{one.target} has no boundary: its module was not imported (give it by --app), or it names no "
-                "function there",
+                status="problem" if there else "warning",
+                detail=f"{one.target} has no boundary: {told}; correct the target, or remove it",
             )
 
 

@@ -13,6 +13,7 @@ from healspan.remediation.claude.service import price_is_known, why_never_asked
 from healspan.remediation.cli.checks.check import Check
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.record import Record
+from healspan.remediation.repairers.registry import catalogue, left_out
 from healspan.remediation.retrieval import embedder
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
@@ -24,6 +25,7 @@ __all__ = [
     "check_claude",
     "check_embedder",
     "check_extras",
+    "check_repairers",
     "check_sandbox",
     "check_settings",
     "setting_lines",
@@ -120,6 +122,19 @@ def _is_installed(module: str) -> bool:
         return False
 
 
+def check_repairers() -> Iterator[Check]:
+    """Check the repairers that installed packages bring along."""
+    broken = left_out()
+    for name, reason in broken.items():
+        yield Check(
+            name="repairers",
+            status="problem",
+            detail=f"{name} is left out: {reason}; correct or remove the package that brings it",
+        )
+    if not broken:
+        yield Check(name="repairers", status="ok", detail=f"{len(catalogue())} can be used")
+
+
 def check_sandbox(settings: Settings) -> Iterator[Check]:
     """Check that adapters can run here."""
     sandbox = Sandbox(workers=settings.sandbox_workers)
@@ -183,6 +198,6 @@ def check_embedder(settings: Settings) -> Iterator[Check]:
         embedder(settings.embedder)
     except HealspanError as error:
         detail = f"failures are compared without an embedder: {error}"
-        yield Check(name="embedder", status="warning", detail=detail)
+        yield Check(name="embedder", status="problem", detail=detail)
     else:
         yield Check(name="embedder", status="ok", detail=f"failures are compared with {settings.embedder!r} as well")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from healspan.remediation.signing import KeyRing, Reviewer
 from healspan.remediation.store.spools import damaged_spools, spool_views
 
 __all__ = ["check_directory", "check_keys", "check_spools"]
+
+_LITTLE = 256 * 1024
+"""Bytes: a spool, and some facts."""
 
 
 def check_directory(path: Path) -> Iterator[Check]:
@@ -29,6 +33,24 @@ def check_directory(path: Path) -> Iterator[Check]:
         )
     else:
         yield Check(name="data directory", status="ok", detail=f"{path}, mode {mode:04o}")
+    no_room = _why_no_room(path)
+    if no_room is not None:
+        yield Check(
+            name="data directory",
+            status="problem",
+            detail=f"{path} has no room for facts ({no_room}), so none are kept and nothing is healed; free room, "
+            "or set HEALSPAN_DATA_DIR to another directory",
+        )
+
+
+def _why_no_room(path: Path) -> str | None:
+    """Return why a little cannot be written in a directory; quotas and full disks say so only to who writes."""
+    try:
+        with tempfile.TemporaryFile(dir=path) as scratch:
+            scratch.write(b"\0" * _LITTLE)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return None
 
 
 def check_keys(settings: Settings) -> Iterator[Check]:
