@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Concatenate, NamedTuple, ParamSpec
 
@@ -21,6 +21,7 @@ from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.fix import Fix
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 from healspan.remediation.interrupts import is_interrupt
+from healspan.remediation.own_lock import OwnLock
 from healspan.remediation.shared_directory import SharedDirectory
 from healspan.remediation.store.forks import hold_for_forks
 from healspan.remediation.trial import Decision
@@ -219,10 +220,15 @@ def _harmless(
         if not self.published:
             return
         try:
+            if self._lock.mine:  # the client's own locks would be waited for, for ever
+                self._later.append(functools.partial(count, self, *args, **named))
+                return
             with self._lock:
                 if self._directory is not None:
                     self._directory.check()
                 count(self, *args, **named)
+                while self._later:
+                    self._later.popleft()()
         except Exception as error:
             if is_interrupt(error):
                 raise
@@ -248,8 +254,9 @@ class Metrics:
         self._directory = SharedDirectory.found()
         self._said = False
         # The client's locks are not let go of in a forked child, so no thread of ours may hold one during a fork.
-        # Reentrant, since the handler of a signal may fail in a boundary while its thread counts.
-        self._lock = threading.RLock()
+        self._lock = OwnLock()
+        self._later: deque[Callable[[], None]] = deque()
+        """What the handler of a signal has come with while its thread counts."""
         self._held = False
         self._incidents = Counter(*INCIDENTS, registry=None)
         self._heals = Counter(*HEALS, registry=None)
@@ -374,7 +381,7 @@ class Metrics:
         """Let them count again; in the child there are none but this one."""
         held, self._held = self._held, False
         if child:
-            self._lock = threading.RLock()
+            self._lock = OwnLock()
         elif held:
             self._lock.release()
 

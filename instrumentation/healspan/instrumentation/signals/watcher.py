@@ -40,7 +40,7 @@ class Watcher:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, patience: float = PATIENCE) -> None:
         self._clock = clock
         self._patience = patience
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.active = False
         """Whether the service is instrumented, so that boundaries have to tell what they capture."""
         self._reset()
@@ -137,7 +137,7 @@ class Watcher:
 
     def after_fork(self) -> None:
         """Begin anew in a child: the thread did not come along, and the signals are the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._reset()
 
 
