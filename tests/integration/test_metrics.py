@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -10,13 +12,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from sqlalchemy import delete
 from tests.world import World
 
+from healspan.remediation import exporter
 from healspan.remediation import metrics as names
 from healspan.remediation.claude.ask import Usage
 from healspan.remediation.claude.consultation import Asked, Consultation, ConsultationState
@@ -390,3 +393,42 @@ def test_a_service_starts_every_reason_for_a_drop_at_zero():
 
 def samples(registry: CollectorRegistry, name: str) -> list[Sample]:
     return [sample for family in registry.collect() for sample in family.samples if sample.name == name]
+
+
+@pytest.fixture
+def crowd(server: MetricsServer) -> Iterator[list[socket.socket]]:
+    """Clients that never end their request, more than are answered at once."""
+    _, _, rest = server.url.partition("//")
+    host, _, port = rest.partition("/")[0].partition(":")
+    clients = [socket.create_connection((host, int(port))) for _ in range(3 * exporter.AT_A_TIME)]
+    for one in clients:
+        one.sendall(b"GET /met")
+    yield clients
+    for one in clients:
+        one.close()
+
+
+def test_clients_that_never_end_their_request_take_few_threads_and_keep_nobody_out(
+    server: MetricsServer, crowd: list[socket.socket]
+) -> None:
+    assert "healspan_fixes" in get(server.url)
+    threads = [one for one in threading.enumerate() if "process_request_thread" in one.name]
+    assert len(threads) <= exporter.AT_A_TIME
+
+
+def test_a_client_that_goes_away_says_nothing_on_the_service_s_output(
+    server: MetricsServer, crowd: list[socket.socket], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for one in crowd:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.close()
+    assert "healspan_fixes" in get(server.url)
+    server.close()
+    assert capfd.readouterr().err == ""
+
+
+def test_half_a_character_in_a_name_leaves_the_service_readable(world: World) -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, "s\ud800")
+    metrics.internal_error("\udfff")
+    assert b'healspan_internal_errors_total{service="s?",where="?"} 1.0' in generate_latest(registry)

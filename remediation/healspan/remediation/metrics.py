@@ -12,7 +12,7 @@ import functools
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Concatenate, NamedTuple, ParamSpec
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -61,6 +61,7 @@ __all__ = [
 logger = logging.getLogger("healspan")
 
 _Arguments = ParamSpec("_Arguments")
+_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 
 
 class Definition(NamedTuple):
@@ -297,9 +298,9 @@ class Metrics:
     def _begin(self) -> None:
         """Put what can be known beforehand to zero, so that the first of each is an increase."""
         for reason in DROP_REASONS:
-            self._dropped.labels(self._service, reason)
+            _labelled(self._dropped, self._service, reason)
         for operation in STORE_OPERATIONS:
-            self._store_errors.labels(self._service, operation)
+            _labelled(self._store_errors, self._service, operation)
 
     @_harmless
     def incident(self, incident: Incident) -> None:
@@ -310,61 +311,61 @@ class Metrics:
                 self._error_types.add(error_type)
             else:
                 error_type = "other"
-        self._incidents.labels(self._service, incident.module, error_type).inc()
+        _labelled(self._incidents, self._service, incident.module, error_type).inc()
 
     @_harmless
     def healing(self, incident: Incident, resolution: Resolution) -> None:
         """Count how a failure ended."""
         tier, outcome = resolution.tier.value, resolution.status.value
-        self._heals.labels(self._service, incident.module, tier, outcome).inc()
+        _labelled(self._heals, self._service, incident.module, tier, outcome).inc()
         trace = {"trace_id": incident.trace_id} if incident.trace_id else None
-        self._seconds.labels(self._service, tier, outcome).observe(resolution.elapsed_ms / 1e3, exemplar=trace)
+        _labelled(self._seconds, self._service, tier, outcome).observe(resolution.elapsed_ms / 1e3, exemplar=trace)
 
     @_harmless
     def repaired(self, boundary: str, count: int = 1) -> None:
         """Count calls that an installed repair healed before any exception left the function."""
-        self._heals.labels(self._service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value).inc(count)
+        _labelled(self._heals, self._service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value).inc(count)
 
     @_harmless
     def trial_decision(self, fix: Fix, decision: Decision) -> None:
         """Count what a trial has decided about a fix."""
-        self._trials.labels(self._service, fix.scope.module, decision.value).inc()
+        _labelled(self._trials, self._service, fix.scope.module, decision.value).inc()
 
     @_harmless
     def consulted(self, one: Consultation) -> None:
         """Count a diagnosis by Claude, and its requests."""
-        self._consultations.labels(self._service, one.boundary, one.state).inc()
+        _labelled(self._consultations, self._service, one.boundary, one.state).inc()
         if one.state == "store_away":
-            self._store_errors.labels(self._service, "claude").inc()
+            _labelled(self._store_errors, self._service, "claude").inc()
         for asked in one.asked:
-            self._requests.labels(self._service, one.model, asked.failed or "answered").inc()
+            _labelled(self._requests, self._service, one.model, asked.failed or "answered").inc()
             if asked.seconds:
-                self._request_seconds.labels(self._service, one.model).observe(asked.seconds)
+                _labelled(self._request_seconds, self._service, one.model).observe(asked.seconds)
             if asked.usage is not None:
                 for kind, tokens in asked.usage:
-                    self._tokens.labels(self._service, one.model, kind.removesuffix("_tokens")).inc(tokens)
+                    _labelled(self._tokens, self._service, one.model, kind.removesuffix("_tokens")).inc(tokens)
             if asked.cost_usd is not None:
-                self._cost.labels(self._service, one.model).inc(float(asked.cost_usd))
+                _labelled(self._cost, self._service, one.model).inc(float(asked.cost_usd))
 
     @_harmless
     def dropped(self, reason: str, number: int = 1) -> None:
         """Count facts, or signals, that were dropped."""
-        self._dropped.labels(self._service, reason).inc(number)
+        _labelled(self._dropped, self._service, reason).inc(number)
 
     @_harmless
     def internal_error(self, where: str) -> None:
         """Count an error of our own."""
-        self._internal.labels(self._service, where).inc()
+        _labelled(self._internal, self._service, where).inc()
 
     @_harmless
     def store_error(self, operation: str) -> None:
         """Count an attempt on the store that failed; one of `STORE_OPERATIONS`."""
-        self._store_errors.labels(self._service, operation).inc()
+        _labelled(self._store_errors, self._service, operation).inc()
 
     @_harmless
     def waiting(self, facts: int) -> None:
         """Say how many facts wait for the store."""
-        self._spool_facts.labels(self._service).set(facts)
+        _labelled(self._spool_facts, self._service).set(facts)
 
     def _say(self, error: Exception) -> None:
         if not self._said:
@@ -384,6 +385,11 @@ class Metrics:
             self._lock = OwnLock()
         elif held:
             self._lock.release()
+
+
+def _labelled(metric: _Metric, *values: str) -> _Metric:
+    """Return the series of some values; half a character in one of them would leave the whole service unread."""
+    return metric.labels(*(one if one.isascii() else one.encode(errors="replace").decode() for one in values))
 
 
 def _register(registry: CollectorRegistry, *metrics: Counter | Gauge | Histogram) -> None:
