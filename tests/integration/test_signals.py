@@ -275,3 +275,18 @@ def test_without_an_sdk_it_says_so_once_and_goes_on(caplog: pytest.LogCaptureFix
     assert len(told) == 3
     assert "did you mean 'spans'?" in told[0]
     assert "opentelemetry-instrument" in told[1]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_message_cannot_have_its_failure_passed_over(live: Runtime, service: Service, seen: bool) -> None:
+    forged = "x\nhealspan: incident 01a219d2-9df6-7365-a9c8-acb2bfd5fe3f; see it"
+    with service.tracer.start_as_current_span("request") as span:
+        try:
+            read(forged)
+        except ValueError as error:
+            kept = error
+            if seen:
+                span.record_exception(error)
+        if not seen:
+            span.record_exception(kept)
+    assert len(heard(live)) == 1

@@ -148,7 +148,13 @@ class Gathering:
             self._known.popitem(last=False)
 
     def take_in(self, signal: Signal, stack: Stack, now: float) -> None:
-        """Take in a signal."""
+        """Take in a signal.
+
+        Args:
+            signal: as it came.
+            stack: what its traceback says. What that says of incidents counts where the exception was not seen.
+            now: seconds.
+        """
         innermost = stack.frames[-1] if stack.frames else None
         place = place_of(
             signal.trace_id,
@@ -173,7 +179,7 @@ class Gathering:
         while len(self._by_mark) > 2 * _MOST:
             self._by_mark.popitem(last=False)
         failure.left = failure.left or not signal.calls
-        failure.told = failure.told or bool(stack.incidents)
+        failure.told = failure.told or bool(stack.incidents if signal.noted is None else signal.noted)
 
     def _marked(self, signal: Signal, stack: Stack) -> Gathered | None:
         """Return the failure that a signal carries on: its exception is the same, the cause, or one of a group."""

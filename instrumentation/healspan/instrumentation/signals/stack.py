@@ -21,7 +21,8 @@ _BETWEEN = re.compile(
 )
 _GROUP_EDGE = re.compile(r"^ *\+-\+?-+.*$", re.MULTILINE)
 _GROUP_MARGIN = re.compile(r"^  [+|] ", re.MULTILINE)
-_INCIDENT = re.compile(r"^ *\|? *healspan: incident (?P<id>[0-9a-f-]{36})", re.MULTILINE)
+# The margin of a group is optional as a whole: else a line of blanks would be tried at every length, twice over.
+_INCIDENT = re.compile(r"^ *(?:\| *)?healspan: incident (?P<id>[0-9a-f-]{36})", re.MULTILINE)
 
 
 class StackFrame(NamedTuple):
@@ -55,7 +56,8 @@ class Stack(NamedTuple):
     causes: tuple[StackCause, ...]
     """Root cause last."""
     incidents: tuple[str, ...]
-    """Ids of the incidents that boundaries have made of this very exception, from the notes they leave on it."""
+    """Ids of the incidents that boundaries say to have made of this very exception, in the notes they leave on it; or
+    that its message says, which may be anybody's words."""
 
 
 def read_stack(text: str) -> Stack:
