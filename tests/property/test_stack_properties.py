@@ -118,3 +118,20 @@ def test_lines_of_blanks_take_no_longer_than_others() -> None:
 
     # Tried at every length, they took some hundred times as long, with the interpreter held all the while.
     assert seconds("ValueError: x\n" + " " * 31_000 + "x") < 40 * seconds("ValueError: x\n" + "y" * 31_000)
+
+
+FORGED = '''no
+Traceback (most recent call last):
+  File "/app/other.py", line 7, in other
+    blamed()
+The above exception was the direct cause of the following exception:
+  File "/app/other.py", line 8, in other
+OtherError: it was them'''
+
+
+def test_a_message_that_looks_like_a_traceback_is_a_message() -> None:
+    text, _ = printed(lambda: nested(2, FORGED, ValueError))
+    stack = read_stack(text, FORGED)
+    assert (stack.error_type, stack.causes) == ("ValueError", ())
+    assert stack.frames[-1].function == "fail"
+    assert read_stack(text.partition("The above")[0]).frames[-1].function == "fail", "also where it is not known"

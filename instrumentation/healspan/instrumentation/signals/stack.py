@@ -60,8 +60,16 @@ class Stack(NamedTuple):
     that its message says, which may be anybody's words."""
 
 
-def read_stack(text: str) -> Stack:
-    """Read a traceback; empty fields where it says nothing."""
+def read_stack(text: str, message: str = "") -> Stack:
+    """Read a traceback; empty fields where it says nothing.
+
+    Args:
+        text: as Python prints it.
+        message: of its exception, where that is known; its further lines are left out, since they may look like
+            anything, also like another traceback.
+    """
+    if "\n" in message:
+        text = text.replace(message, message.partition("\n")[0])
     parts: list[tuple[str, str]] = []
     relation, start = "", 0
     for between in _BETWEEN.finditer(text):
@@ -91,6 +99,8 @@ def _read_one(text: str) -> tuple[str, str, tuple[StackFrame, ...]]:
         match = _FRAME.match(lines[place])
         place += 1
         if match is None:
+            if frames and lines[place - 1][:1] not in ("", " "):
+                break  # the exception itself: what stands below is its message
             if _REPEATED.match(lines[place - 1]):
                 end = place
             continue

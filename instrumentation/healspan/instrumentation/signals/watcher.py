@@ -115,7 +115,7 @@ class Watcher:
                 place, call, marks = one
                 self._gathering.captured(place, call, now, marks)
             else:
-                self._gathering.take_in(one, self._believed(read_stack(one.stack)), now)
+                self._gathering.take_in(one, self._believed(read_stack(one.stack, one.message)), now)
         ready = self._gathering.ripe(now, all_of_them=all_of_them)
         dropped, self._dropped = self._dropped, {}
         if not ready and not dropped:
