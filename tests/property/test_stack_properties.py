@@ -120,13 +120,13 @@ def test_lines_of_blanks_take_no_longer_than_others() -> None:
     assert seconds("ValueError: x\n" + " " * 31_000 + "x") < 40 * seconds("ValueError: x\n" + "y" * 31_000)
 
 
-FORGED = '''no
+FORGED = """no
 Traceback (most recent call last):
   File "/app/other.py", line 7, in other
     blamed()
 The above exception was the direct cause of the following exception:
   File "/app/other.py", line 8, in other
-OtherError: it was them'''
+OtherError: it was them"""
 
 
 def test_a_message_that_looks_like_a_traceback_is_a_message() -> None:
