@@ -8,6 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -414,6 +415,12 @@ def test_clients_that_never_end_their_request_take_few_threads_and_keep_nobody_o
     assert "healspan_fixes" in get(server.url)
     threads = [one for one in threading.enumerate() if "process_request_thread" in one.name]
     assert len(threads) <= exporter.AT_A_TIME
+
+
+def test_many_that_come_at_once_are_all_answered(server: MetricsServer) -> None:
+    with ThreadPoolExecutor(4 * exporter.AT_A_TIME) as clients:
+        found = [*clients.map(lambda _: get(server.url), range(4 * exporter.AT_A_TIME))]
+    assert all("healspan_fixes" in one for one in found)
 
 
 def test_a_client_that_goes_away_says_nothing_on_the_service_s_output(
