@@ -290,3 +290,14 @@ def test_a_message_cannot_have_its_failure_passed_over(live: Runtime, service: S
         if not seen:
             span.record_exception(kept)
     assert len(heard(live)) == 1
+
+
+def test_items_that_fail_in_one_span_are_as_many_failures(live: Runtime, service: Service) -> None:
+    with service.tracer.start_as_current_span("batch") as span:
+        for text in ("x", "y", "z"):
+            try:
+                read(text)
+            except ValueError as error:
+                span.record_exception(error)
+                service.logger.exception("an item is left out")
+    assert sorted(one.incident.error_message[-5:] for one in heard(live)) == [": 'x'", ": 'y'", ": 'z'"]
