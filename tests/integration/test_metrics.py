@@ -439,3 +439,14 @@ def test_half_a_character_in_a_name_leaves_the_service_readable(world: World) ->
     metrics = Metrics(registry, "s\ud800")
     metrics.internal_error("\udfff")
     assert b'healspan_internal_errors_total{service="s?",where="?"} 1.0' in generate_latest(registry)
+
+
+def test_functions_made_as_it_goes_make_no_series_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "_MOST_BOUNDARIES", 2)
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, "s")
+    for boundary in ("a", "b", "c", "a", "d"):
+        metrics.repaired(boundary)
+    [heals] = [one for one in registry.collect() if one.name == "healspan_heals"]
+    found = {one.labels["boundary"]: one.value for one in heals.samples if one.name.endswith("_total")}
+    assert found == {"a": 2.0, "b": 1.0, "other": 2.0}

@@ -208,7 +208,9 @@ STORE_OPERATIONS = ("drain", "refresh", "golden", "similar", "claude")
 FORK_WAIT_SECONDS = 1.0
 
 _MOST_ERROR_TYPES = 500
-"""Values of the label; an application that makes classes of exceptions as it goes must not make series for ever."""
+_MOST_BOUNDARIES = 2_000
+"""Values of the label; an application that makes classes of exceptions, or functions, as it goes must not make series
+for ever."""
 
 
 def _harmless(
@@ -252,6 +254,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None, service: str) -> None:
         self._service = service
         self._error_types: set[str] = set()
+        self._boundaries: set[str] = set()
         self._directory = SharedDirectory.found()
         self._said = False
         # The client's locks are not let go of in a forked child, so no thread of ours may hold one during a fork.
@@ -305,36 +308,33 @@ class Metrics:
     @_harmless
     def incident(self, incident: Incident) -> None:
         """Count a captured failure."""
-        error_type = incident.error_type
-        if error_type not in self._error_types:
-            if len(self._error_types) < _MOST_ERROR_TYPES:
-                self._error_types.add(error_type)
-            else:
-                error_type = "other"
-        _labelled(self._incidents, self._service, incident.module, error_type).inc()
+        error_type = _one_of(self._error_types, incident.error_type, _MOST_ERROR_TYPES)
+        _labelled(self._incidents, self._service, self._boundary(incident.module), error_type).inc()
 
     @_harmless
     def healing(self, incident: Incident, resolution: Resolution) -> None:
         """Count how a failure ended."""
         tier, outcome = resolution.tier.value, resolution.status.value
-        _labelled(self._heals, self._service, incident.module, tier, outcome).inc()
+        _labelled(self._heals, self._service, self._boundary(incident.module), tier, outcome).inc()
         trace = {"trace_id": incident.trace_id} if incident.trace_id else None
         _labelled(self._seconds, self._service, tier, outcome).observe(resolution.elapsed_ms / 1e3, exemplar=trace)
 
     @_harmless
     def repaired(self, boundary: str, count: int = 1) -> None:
         """Count calls that an installed repair healed before any exception left the function."""
-        _labelled(self._heals, self._service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value).inc(count)
+        _labelled(
+            self._heals, self._service, self._boundary(boundary), Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value
+        ).inc(count)
 
     @_harmless
     def trial_decision(self, fix: Fix, decision: Decision) -> None:
         """Count what a trial has decided about a fix."""
-        _labelled(self._trials, self._service, fix.scope.module, decision.value).inc()
+        _labelled(self._trials, self._service, self._boundary(fix.scope.module), decision.value).inc()
 
     @_harmless
     def consulted(self, one: Consultation) -> None:
         """Count a diagnosis by Claude, and its requests."""
-        _labelled(self._consultations, self._service, one.boundary, one.state).inc()
+        _labelled(self._consultations, self._service, self._boundary(one.boundary), one.state).inc()
         if one.state == "store_away":
             _labelled(self._store_errors, self._service, "claude").inc()
         for asked in one.asked:
@@ -367,6 +367,9 @@ class Metrics:
         """Say how many facts wait for the store."""
         _labelled(self._spool_facts, self._service).set(facts)
 
+    def _boundary(self, name: str) -> str:
+        return _one_of(self._boundaries, name, _MOST_BOUNDARIES)
+
     def _say(self, error: Exception) -> None:
         if not self._said:
             self._said = True
@@ -385,6 +388,15 @@ class Metrics:
             self._lock = OwnLock()
         elif held:
             self._lock.release()
+
+
+def _one_of(known: set[str], value: str, most: int) -> str:
+    """Return a label's value, or that of all that come when there are too many."""
+    if value not in known:
+        if len(known) >= most:
+            return "other"
+        known.add(value)
+    return value
 
 
 def _labelled(metric: _Metric, *values: str) -> _Metric:
