@@ -43,6 +43,31 @@ def test_whoever_handled_it_before_still_does_and_has_it_back() -> None:
     assert signal.getsignal(signal.SIGHUP) is _theirs
 
 
+def test_a_storm_of_them_is_one_thread_which_reads_again_after_the_last() -> None:
+    started, go_on, read = threading.Event(), threading.Event(), []
+
+    def reload() -> None:
+        started.set()
+        go_on.wait(20)
+        read.append(1)
+
+    hangup = Hangup(reload)
+    hangup.install()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert started.wait(20)
+    for _ in range(100):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert len([one for one in threading.enumerate() if one.name == "healspan-reload"]) == 1
+    go_on.set()
+    wait_until(lambda: len(read) == 2, "what was asked meanwhile")
+    hangup.remove()
+    wait_until(lambda: all(one.name != "healspan-reload" for one in threading.enumerate()), "the end of the thread")
+    hangup.install()
+    os.kill(os.getpid(), signal.SIGHUP)
+    wait_until(lambda: len(read) == 3, "the first of the next ones")
+    hangup.remove()
+
+
 def test_the_application_s_later_handler_stays() -> None:
     hangup = Hangup(lambda: None)
     hangup.install()

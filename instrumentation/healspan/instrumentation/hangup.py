@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
 import threading
 from collections.abc import Callable
@@ -13,7 +14,7 @@ __all__ = ["Hangup"]
 
 
 class Hangup:
-    """Calls a function, in a thread of its own, at each SIGHUP.
+    """Calls a function, in a thread of its own, after each SIGHUP; once for those that come while it is at it.
 
     Without a handler of the application's SIGHUP ends a process; while this one listens it does not.
     """
@@ -22,6 +23,8 @@ class Hangup:
         self._reload = reload
         self._before: Any = None
         self._listening = False
+        self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()  # which the handler of a signal may put into
+        self._thread: threading.Thread | None = None
         self._left_behind = False
         """Whether the handler is still in somebody's hands, though nobody listens."""
 
@@ -34,6 +37,7 @@ class Hangup:
                 self._before = signal.signal(signal.SIGHUP, self._handle)
             except ValueError:
                 return False
+        self._asked, self._thread = queue.SimpleQueue(), None  # what was left in it is for the one before
         self._listening, self._left_behind = True, False
         return True
 
@@ -46,6 +50,7 @@ class Hangup:
         if self._listening:
             self._listening = False
             self._left_behind = not self._put_back()
+            self._asked.put(False)
 
     def _put_back(self) -> bool:
         if signal.getsignal(signal.SIGHUP) != self._handle:
@@ -63,7 +68,20 @@ class Hangup:
             return
         if self._listening:
             # Not here: the thread that the signal has interrupted may hold whatever reading needs.
-            with contextlib.suppress(RuntimeError):  # no more threads
-                threading.Thread(target=self._reload, name="healspan-reload", daemon=True).start()
+            self._asked.put(True)
+            if self._thread is None or not self._thread.is_alive():  # nor did it come along into a forked child
+                self._thread = threading.Thread(
+                    target=self._reload_when_asked, args=(self._asked,), name="healspan-reload", daemon=True
+                )
+                with contextlib.suppress(RuntimeError):  # no more threads
+                    self._thread.start()
         if callable(self._before):
             self._before(number, frame)
+
+    def _reload_when_asked(self, asked: queue.SimpleQueue[bool]) -> None:
+        while asked.get():
+            with contextlib.suppress(queue.Empty):
+                while asked.get_nowait():
+                    pass
+                return
+            self._reload()
