@@ -10,13 +10,15 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from tests.observe import facts
 
+from healspan.instrumentation import configured as module_configured
 from healspan.instrumentation import error_boundary
 from healspan.instrumentation.configured import ConfiguredBoundaries
-from healspan.remediation.boundary import boundaries
+from healspan.remediation.boundary import boundaries, unfit
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.runtime import Runtime
 
@@ -276,6 +278,28 @@ def test_what_does_not_fit_is_said_and_the_service_has_its_function(
 
 
 @pytest.mark.usefixtures("live")
+@pytest.mark.parametrize("target", ["read_amount", "*"])
+def test_a_file_that_changes_while_a_boundary_is_put_on_is_in_force_in_the_end(
+    package: str, declare: Declare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    made: list[str] = []
+
+    def and_then_it_changes(name: str, **options: Any) -> Any:
+        decorate = error_boundary(name, **options)
+        made.append(name)
+        if len(made) == 1:
+            configured.path.write_text(f'[boundaries."{package}.readers:{target}"]\nmode = "observe"\n')
+            return lambda function: (decorate(function), configured.apply())[0]
+        return decorate
+
+    monkeypatch.setattr(module_configured, "error_boundary", and_then_it_changes)
+    configured = declare(f'[boundaries."{package}.readers:{target}"]\n')
+    readers = importlib.import_module(f"{package}.readers")
+    assert readers.read_amount.boundary.mode == "observe"
+    assert hasattr(readers.read_row, "boundary") is (target == "*")
+    assert unfit() == {}
+
+
 def test_threads_that_import_at_once_get_one_boundary_and_no_deadlock(package: str, declare: Declare) -> None:
     declare('[boundaries."PKG.*:read_*"]\nchecks = ["PKG.readers:is_positive"]')
     begin = threading.Barrier(8)

@@ -157,7 +157,17 @@ class ConfiguredBoundaries:
             if _is(before, staticmethod, classmethod):
                 bounded = type(before)(bounded)
             if not self._hand_out(applied, (owner, attribute), before, bounded, name):
+                self._put_on_what_found_it_taken(module)
                 return
+
+    def _put_on_what_found_it_taken(self, module: ModuleType) -> None:
+        """Try again what a later reading of the file declares: the name was taken by what is withdrawn by now."""
+        with self._lock:
+            for applied in self._meant(module.__name__):
+                if applied.declaration.is_pattern or not applied.wrapped:
+                    unfit().pop(applied.declaration.target, None)
+                    applied.modules.discard(module.__name__)
+        self._imported(module)
 
     def _hand_out(
         self,
