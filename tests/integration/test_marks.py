@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from healspan.instrumentation import error_boundary
 from healspan.instrumentation.signals import mark
 from healspan.instrumentation.signals.mark import marks_of
+from healspan.remediation.runtime import Runtime
 
 
 class Refused(Exception):
@@ -42,6 +44,20 @@ def test_what_an_exception_holds_is_as_it_was_and_so_is_what_arrives_elsewhere(e
     assert marks_of(error) == first
     again, copied = pickle.loads(pickle.dumps(error)), copy.copy(error)
     assert getattr(again, "code", None) == getattr(copied, "code", None) == getattr(error, "code", None)
+
+
+@error_boundary("marks_fails")
+def leave(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", [Frozen(5), Guarded()], ids=lambda one: type(one).__name__)
+def test_so_it_is_behind_a_boundary_where_its_class_refuses_notes(live: Runtime, error: Any) -> None:
+    with pytest.raises(type(error)):
+        leave(error)
+    assert vars(error) == {}
+    again = pickle.loads(pickle.dumps(error))
+    assert getattr(again, "code", None) == getattr(error, "code", None)
 
 
 def test_those_that_are_gone_are_forgotten() -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from healspan.instrumentation.beside import Beside, may_hold
+
 __all__ = ["incident_ids", "name_incident"]
 
 _NOTE = "healspan: incident "
 _MOST_NOTES = 8
 """Boundaries an exception can pass, each with a note; one object raised for ever keeps the latest of them."""
 
+_unnoted: Beside[tuple[str, ...]] = Beside()
+"""Incidents of exceptions whose class refuses notes: without either they would pass for other failures, once more noted
+by each pipeline that they leave."""
+
 _UNNOTED = "__healspan__"
-"""Key in the dictionary of an exception whose class refuses notes: without either it would pass for another failure,
-once more noted by each pipeline that it leaves."""
+"""Key in the dictionary of those that cannot be referred to, where that is harmless."""
 
 _DICTIONARY: Any = BaseException.__dict__["__dict__"]
 """Reads what an exception holds past whatever its class overrides."""
@@ -22,7 +27,7 @@ _DICTIONARY: Any = BaseException.__dict__["__dict__"]
 def incident_ids(error: BaseException) -> frozenset[str]:
     """Return which incidents an exception says that it is; read past whatever its class overrides."""
     ids = [note.removeprefix(_NOTE).partition(";")[0] for note in _our_notes(error)]
-    return frozenset((*ids, *_DICTIONARY.__get__(error).get(_UNNOTED, ())))
+    return frozenset((*ids, *_told_to_us(error)))
 
 
 def name_incident(error: BaseException, error_id: str) -> None:
@@ -34,8 +39,13 @@ def name_incident(error: BaseException, error_id: str) -> None:
             BaseException.add_note(error, f"{_NOTE}{error_id}; see 'healspan incidents show {error_id}'")
     finally:
         if error_id not in incident_ids(error):
-            held = _DICTIONARY.__get__(error)
-            held[_UNNOTED] = (*held.get(_UNNOTED, ()), error_id)[-_MOST_NOTES:]
+            ids = (*_told_to_us(error), error_id)[-_MOST_NOTES:]
+            if not _unnoted.put(error, ids) and may_hold(error):
+                _DICTIONARY.__get__(error)[_UNNOTED] = ids
+
+
+def _told_to_us(error: BaseException) -> tuple[str, ...]:
+    return _unnoted.get(error) or _DICTIONARY.__get__(error).get(_UNNOTED, ())
 
 
 def _forget_notes(error: BaseException) -> None:

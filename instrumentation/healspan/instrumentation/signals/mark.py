@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 from collections.abc import Iterator
 from multiprocessing.process import parent_process
 from typing import NamedTuple
 
+from healspan.instrumentation.beside import Beside, may_hold
 from healspan.instrumentation.notes import incident_ids
 
 __all__ = ["NOT_SEEN", "Seen", "marks_of", "seen_in", "seen_under_way"]
@@ -26,10 +26,6 @@ _MOST = 16
 _DICTIONARY = BaseException.__dict__["__dict__"]  # past whatever a class overrides
 _CAUSE, _CONTEXT = BaseException.__dict__["__cause__"], BaseException.__dict__["__context__"]
 _MEMBERS = BaseExceptionGroup.__dict__["exceptions"]
-_MRO, _FLAGS = type.__dict__["__mro__"], type.__dict__["__flags__"]
-_MADE_IN_PYTHON = 1 << 9  # Py_TPFLAGS_HEAPTYPE
-_OWN_WAYS = frozenset(("__setattr__", "__setstate__", "__getstate__", "__reduce__", "__reduce_ex__"))
-"""Whoever defines one of these decides itself what an exception holds when it arrives, and may know no key of ours."""
 
 
 class Seen(NamedTuple):
@@ -44,14 +40,7 @@ class Seen(NamedTuple):
 NOT_SEEN = Seen()
 
 
-class _Marked(weakref.ref[BaseException]):
-    __slots__ = ("key", "mark")
-    key: int
-    mark: int
-
-
-_marked: dict[int, _Marked] = {}
-"""By the id of an exception, which may be that of another one by now."""
+_marked: Beside[int] = Beside()
 
 
 def marks_of(error: BaseException | None) -> tuple[int, ...]:
@@ -93,29 +82,13 @@ def _mark(error: BaseException) -> int | None:
     mark = held.get(_KEY)
     if type(mark) is int:
         return mark
-    known = _marked.get(id(error))
-    if known is not None and known() is error:
-        return known.mark
+    known = _marked.get(error)
+    if known is not None:
+        return known
     mark = int.from_bytes(os.urandom(8), "big")  # not the same in a forked child
-    try:
-        marked = _Marked(error, _forget)
-    except TypeError:
-        if _FLAGS.__get__(type(error)) & _MADE_IN_PYTHON:  # it has slots, and no place for us
-            return None
+    beside = _marked.put(error, mark)
+    if (not beside or parent_process() is not None) and may_hold(error):
         held[_KEY] = mark
-        return mark
-    marked.key, marked.mark = id(error), mark
-    _marked[marked.key] = marked
-    if parent_process() is not None and not any(_OWN_WAYS & vars(one).keys() for one in _own_classes(error)):
-        held[_KEY] = mark
+    elif not beside:
+        return None
     return mark
-
-
-def _own_classes(error: BaseException) -> Iterator[type]:
-    return (one for one in _MRO.__get__(type(error)) if _FLAGS.__get__(one) & _MADE_IN_PYTHON)
-
-
-def _forget(marked: weakref.ref[BaseException], known: dict[int, _Marked] = _marked) -> None:
-    # Given the dictionary, since at the interpreter's end a module's names may be gone before its exceptions.
-    if isinstance(marked, _Marked) and known.get(marked.key) is marked:
-        del known[marked.key]
