@@ -286,6 +286,15 @@ def test_a_taken_port_is_said_in_words(server):
         MetricsServer(CollectorRegistry(), host="127.0.0.1", port=port)
 
 
+def test_no_name_service_is_asked_before_it_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(socket, "getfqdn", lambda name="": asked.append(name) or name)
+    server = MetricsServer(StoreCollector(world.store), host="127.0.0.1", port=0)
+    assert "healspan_fixes" in get(server.url)
+    server.close()
+    assert asked == []
+
+
 def test_a_foreign_host_is_said_in_words():
     with pytest.raises(ConfigurationError, match="choose another host"):
         MetricsServer(CollectorRegistry(), host="192.0.2.1", port=0)

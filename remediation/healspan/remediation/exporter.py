@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Annotated, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -217,6 +217,12 @@ class _Server(ThreadingMixIn, WSGIServer):
         self._lock = threading.Lock()
         self._answered: dict[int, tuple[socket.socket, float]] = {}
         super().__init__(*args, **named)
+
+    def server_bind(self) -> None:
+        """Bind, without asking for the host's full name: a name service may take half a minute over it."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread, as soon as there is one."""
