@@ -22,6 +22,8 @@ from statistics import median
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.repository import Store
 
+OTHERS = "asgi,celery,django,fastapi,flask,wsgi"
+"""Instrumentations that this service has no use for, and that take long to import."""
 START_WAIT_MS = 1_000
 """Where the store says nothing."""
 STOPPING = 4.0
@@ -120,6 +122,7 @@ def serve(folder: Path, environment: Mapping[str, str], *, most_bytes: int | Non
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_SERVICE_NAME": "shop",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": OTHERS,
         # A busy machine may take longer than the two seconds there are, which is said.
         "HEALSPAN_START_WAIT_MS": "60000",
         "PYTHONDONTWRITEBYTECODE": "1",
