@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,9 @@ def test_the_file_of_healspan_comes_first_and_one_without_boundaries_does_not_co
         ('[boundaries."app.x:f"]\ntunable = { a = { between = [1, 2], one_of = [1] } }', "give either between"),
         ('[boundaries."app.x:f*"]\nname = "f"', "so it can have no name"),
         ('[boundaries."app.x:f"]\nname = "a"\n[boundaries."app.x:g"]\nname = "a"', "two boundaries are named 'a'"),
+        ('[boundries."app.x:f"]', "'boundries' says nothing to healspan; did you mean 'boundaries'?"),
+        ('[tool.healspan.boundaries."app.x:f"]', "in this file tables have no tool.healspan before them"),
+        ('policy = "suggest"\n[boundaries."app.x:f"]', "settings come from the environment"),
         ("[boundaries", "cannot be read"),
         ('"\\ud800"', "cannot be read"),
     ],
@@ -65,6 +69,24 @@ def test_what_cannot_be_meant_is_refused_with_its_key(tmp_path: Path, text: str,
         read_declarations(path)
     assert words in str(refused.value)
     assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[tool.healspan.boundries."app.x:f"]', "did you mean 'boundaries'?"),
+        ("[tool]\nhealspan = 3", "tool.healspan is no table"),
+    ],
+)
+def test_a_slip_above_the_boundaries_is_no_file_without_any(tmp_path: Path, text: str, words: str) -> None:
+    write(tmp_path, text, "pyproject.toml")
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        find_configuration(tmp_path)
+
+
+def test_tables_of_others_are_none_of_ours(tmp_path: Path) -> None:
+    write(tmp_path, "[tool.other]\nboundries = 1\n[boundries]\n", "pyproject.toml")
+    assert find_configuration(tmp_path) is None
 
 
 def test_a_value_is_found_by_attributes_and_items() -> None:

@@ -10,6 +10,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -209,4 +210,20 @@ def _tables(path: Path) -> Any:
     if path.name == "pyproject.toml":
         tool = content.get("tool")
         content = tool.get("healspan", {}) if isinstance(tool, dict) else {}
-    return content.get("boundaries") if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise ConfigurationError(
+            f'{path}: tool.healspan is no table; write [tool.healspan.boundaries."module:function"]'
+        )
+    for name in content:
+        # Passed over, a slip would leave the service without a boundary, and nobody would be told.
+        if name != "boundaries":
+            raise ConfigurationError(f"{path}: {name!r} says nothing to healspan; {_advice(name)}")
+    return content.get("boundaries")
+
+
+def _advice(name: str) -> str:
+    if name == "tool":
+        return 'in this file tables have no tool.healspan before them: [boundaries."package.module:function"]'
+    if get_close_matches(name, ["boundaries"], n=1):
+        return "did you mean 'boundaries'?"
+    return "the file declares boundaries only, and settings come from the environment (HEALSPAN_...)"
