@@ -186,6 +186,36 @@ def test_on_a_hangup_the_file_is_read_again(tmp_path: Path, monkeypatch: pytest.
         assert service.wait(60) == 0
 
 
+@pytest.mark.parametrize("chosen", ["", "later.toml"])
+def test_a_file_that_could_not_be_found_or_read_is_taken_at_a_hangup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if chosen:
+        monkeypatch.setenv("HEALSPAN_CONFIG", chosen)
+    (tmp_path / "shop_prices.py").write_text("def read(text):\n    return float(text)\n")
+    (tmp_path / "healspan.toml").write_text("[broken")
+    monkeypatch.setattr("test_zero_code.SERVICE", CONFIGURED.replace('"$1,234"', '"1"'))
+    with subprocess.Popen(
+        command_of(tmp_path, "wait"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as service:
+        assert service.stdin is not None
+        assert service.stdout is not None
+        assert service.stdout.readline() == "1.0\n"
+        (tmp_path / (chosen or "healspan.toml")).write_text('[boundaries."shop_prices:read"]\nretry_safe = true\n')
+        service.send_signal(signal.SIGHUP)
+
+        def answer() -> str:
+            assert service.stdin is not None
+            assert service.stdout is not None
+            print("$1,234", file=service.stdin, flush=True)
+            return service.stdout.readline().strip()
+
+        wait_until(lambda: answer() == "1234.0", "the boundary to be put on")
+        service.stdin.close()
+        assert service.wait(60) == 0
+
+
 def run_command(*arguments: str) -> str:
     command = [sys.executable, "-m", "healspan.remediation.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout

@@ -21,6 +21,7 @@ from healspan.instrumentation.signals.processors import LogWatcher, SpanWatcher
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.uncaught import UncaughtHooks
 from healspan.remediation.declaration import find_configuration
+from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.runtime import internal_error
 from healspan.remediation.settings import load_settings
 
@@ -89,20 +90,34 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
         self._hangup = self._configured = self._uncaught = None
 
     def _configure(self, chosen: str) -> None:
-        path = find_configuration(Path.cwd(), chosen)
-        if path is None:
-            return
-        self._configured = ConfiguredBoundaries(path)
-        self._hangup = Hangup(self._reload)
-        self._hangup.install()
-        self._configured.apply()
+        directory = Path.cwd()
+        try:
+            path = find_configuration(directory, chosen)
+        except ConfigurationError:
+            # Whoever corrects the file sends SIGHUP, as for any other, and that must not end the service.
+            self._listen(directory, chosen)
+            raise
+        if path is not None:
+            self._configured = ConfiguredBoundaries(path)
+            self._listen(directory, chosen)
+            self._configured.apply()
 
-    def _reload(self) -> None:
-        configured = self._configured
-        if configured is not None:
+    def _listen(self, directory: Path, chosen: str) -> None:
+        """Read the file again at each SIGHUP; one that could not be found at first is looked for where it was."""
+
+        def reload() -> None:
             with internal_error("read the configuration again"):
-                configured.apply()
-                logger.info("healspan has read %s again", configured.path)
+                if self._configured is None:
+                    path = find_configuration(directory, chosen)
+                    if path is None:
+                        logger.warning("healspan finds no file in %s that declares boundaries", directory)
+                        return
+                    self._configured = ConfiguredBoundaries(path)
+                self._configured.apply()
+                logger.info("healspan has read %s again", self._configured.path)
+
+        self._hangup = Hangup(reload)
+        self._hangup.install()
 
     def _watch_spans(self, provider: Any) -> None:
         if any(each is provider for each in self._watched):
