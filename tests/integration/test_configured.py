@@ -16,9 +16,11 @@ from tests.observe import facts
 
 from healspan.instrumentation import error_boundary
 from healspan.instrumentation.configured import ConfiguredBoundaries
-from healspan.remediation.boundary import boundaries
+from healspan.remediation.boundary import boundaries, why_missing
+from healspan.remediation.cli.checks.declared import check_configuration
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.runtime import Runtime
+from healspan.remediation.settings import Settings
 
 READERS = """
 import dataclasses
@@ -63,6 +65,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (folder / "other.py").write_text(
         f"from {name}.readers import read_amount\ndef read_more(text): return float(text)\n"
     )
+    (folder / "plain.py").write_text("def write(text): return text\n")
     monkeypatch.syspath_prepend(str(tmp_path / "code"))
     yield name
     for module in [one for one in sys.modules if one.startswith(name)]:
@@ -273,6 +276,38 @@ def test_what_does_not_fit_is_said_and_the_service_has_its_function(
         assert readers(package).read_amount("1") == 1.0
     [told] = [record.getMessage() for record in caplog.records if record.name == "healspan"]
     assert words in told
+    target = text.split('"')[1].replace("PKG", package)
+    [reason] = why_missing(target)
+    assert words in reason
+    declare("")
+    assert why_missing(target) == ()
+
+
+@pytest.mark.usefixtures("live")
+def test_doctor_says_why_a_boundary_is_not_there(
+    package: str, declare: Declare, tmp_path: Path, settings: Settings
+) -> None:
+    declare(
+        '[boundaries."PKG.readers:read_row"]\nchecks = ["PKG.readers:is_positiv"]\n'
+        '[boundaries."PKG.readers:read_amount"]\n[boundaries."PKG.never:read"]\n[boundaries."PKG.read*:wr*"]\n'
+    )
+    readers(package)
+    found = check_configuration(settings, tmp_path, boundaries())
+    why, absent, nothing = [one.detail for one in found if one.status == "warning"]
+    assert f"read_row cannot have its boundary (ConfigurationError: {package}.readers has no is_positiv" in why
+    assert absent.endswith(":read has no boundary: its module was not imported (give it by --app)")
+    assert nothing.endswith(", or no function has such a name")
+
+
+@pytest.mark.usefixtures("live")
+def test_a_pattern_need_not_fit_every_module_it_looks_at(
+    package: str, declare: Declare, caplog: pytest.LogCaptureFixture
+) -> None:
+    declare('[boundaries."PKG.*:read_*"]')
+    with caplog.at_level(logging.WARNING, "healspan"):
+        importlib.import_module(f"{package}.plain")
+        assert hasattr(readers(package).read_amount, "boundary")
+    assert not [record for record in caplog.records if record.name == "healspan"]
 
 
 @pytest.mark.usefixtures("live")

@@ -23,7 +23,16 @@ from typing import Any, NamedTuple
 import wrapt
 
 from healspan.instrumentation.boundary import error_boundary
-from healspan.remediation.boundary import UNSET, Between, OneOf, Tunable, boundaries, withdraw
+from healspan.remediation.boundary import (
+    UNSET,
+    Between,
+    OneOf,
+    Tunable,
+    boundaries,
+    forget_missing,
+    note_missing,
+    withdraw,
+)
 from healspan.remediation.declaration import Declaration, ValuePath, find_configuration, read_declarations
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.runtime import serve_again
@@ -141,7 +150,7 @@ class ConfiguredBoundaries:
     def _put_on(self, applied: _Applied, module: ModuleType) -> None:
         declaration = applied.declaration
         found = list(_find(module, declaration))
-        if not found:
+        if not found and not declaration.is_pattern:  # which may match other modules
             _say(declaration, "names no function of this module; correct the target, or remove it")
         for owner, attribute, before in found:
             function = before.__func__ if isinstance(before, staticmethod | classmethod) else before
@@ -176,6 +185,7 @@ class ConfiguredBoundaries:
                 setattr(one.owner, one.attribute, one.before)
             withdraw(one.name)
         applied.wrapped.clear()
+        forget_missing(applied.declaration.target)
 
 
 def put_on_configured() -> None:
@@ -288,4 +298,5 @@ def _context(declaration: Declaration, function: FunctionType) -> Callable[..., 
 
 
 def _say(declaration: Declaration, words: str) -> None:
+    note_missing(declaration.target, words)
     logger.warning("the boundary %r of the configuration %s", declaration.target, words)

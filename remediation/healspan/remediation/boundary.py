@@ -35,8 +35,11 @@ __all__ = [
     "Strategy",
     "Tunable",
     "boundaries",
+    "forget_missing",
     "is_withdrawn",
+    "note_missing",
     "register",
+    "why_missing",
     "withdraw",
 ]
 
@@ -283,6 +286,8 @@ class FailedCall(Protocol):
 
 _registry: dict[str, Boundary] = {}
 _withdrawn: set[str] = set()
+_missing: dict[str, dict[str, None]] = {}
+"""Reasons in their order, each once, by target."""
 
 
 def register(boundary: Boundary) -> None:
@@ -312,6 +317,21 @@ def withdraw(name: str) -> None:
 def is_withdrawn(name: str) -> bool:
     """Whether the boundary of this name was taken off, and none has the name since."""
     return name in _withdrawn
+
+
+def note_missing(target: str, reason: str) -> None:
+    """Keep why what a file declares of a target, or of one that it matches, could not be put on."""
+    _missing.setdefault(target, {})[reason] = None
+
+
+def forget_missing(target: str) -> None:
+    """Forget why; it is looked for anew."""
+    _missing.pop(target, None)
+
+
+def why_missing(target: str) -> tuple[str, ...]:
+    """Return why what a file declares of a target is not there, or not everywhere."""
+    return tuple(_missing.get(target, ()))
 
 
 def boundaries() -> dict[str, Boundary]:

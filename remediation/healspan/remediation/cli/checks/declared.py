@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from healspan.remediation.boundary import Boundary
+from healspan.remediation.boundary import Boundary, why_missing
 from healspan.remediation.cli.checks.check import Check
 from healspan.remediation.declaration import find_configuration, read_declarations
 from healspan.remediation.errors import ConfigurationError
@@ -75,12 +75,15 @@ def check_configuration(settings: Settings, directory: Path, boundaries: Mapping
     yield Check(name="configuration", status="ok", detail=told)
     targets = {boundary.target for boundary in boundaries.values()}
     for one in declared:
-        if boundaries and not any(fnmatchcase(target, one.target) for target in targets):
+        reasons = why_missing(one.target)
+        for reason in reasons:
+            yield Check(name="configuration", status="warning", detail=f"{one.target} {reason}")
+        if not reasons and boundaries and not any(fnmatchcase(target, one.target) for target in targets):
+            no_function = ", or no function has such a name" if one.is_pattern else ""
             yield Check(
                 name="configuration",
                 status="warning",
-                detail=f"{one.target} has no boundary: its module was not imported (give it by --app), or it names no "
-                "function there",
+                detail=f"{one.target} has no boundary: its module was not imported (give it by --app){no_function}",
             )
 
 
