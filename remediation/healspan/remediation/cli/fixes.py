@@ -108,6 +108,7 @@ def show(fix: FixId, as_json: AsJson = False) -> None:
     known = settings()
     with open_store(known) as store:
         view = find_fix(store, fix)
+        answer = None if store is None else store.masking.answered(view.fix.fix_id)
     if as_json:
         print_json(view)
         return
@@ -117,6 +118,9 @@ def show(fix: FixId, as_json: AsJson = False) -> None:
     print_heading("Its state")
     rows = [(str(one.sequence), when(one.at), one.state.value, one.actor, one.reason) for one in view.changes]
     print_table(("#", "when (UTC)", "state", "by", "why"), rows)
+    if answer is not None:
+        print_heading("That it fires so often")
+        print_line(f"  {answer.actor} has answered on {when(answer.at)} UTC: {answer.reason}")
 
 
 @app.command()
