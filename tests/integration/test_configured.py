@@ -284,6 +284,21 @@ def test_what_does_not_fit_is_said_and_the_service_has_its_function(
 
 
 @pytest.mark.usefixtures("live")
+def test_a_change_reaches_those_who_have_imported_the_function_with_its_boundary(
+    package: str, declare: Declare
+) -> None:
+    declare('[boundaries."PKG.readers:read_amount"]\nmode = "observe"')
+    other, module = importlib.import_module(f"{package}.other"), readers(package)
+    declare('[boundaries."PKG.readers:read_amount"]\nretry_safe = true')
+    assert other.read_amount is module.read_amount
+    assert other.read_amount.boundary.mode == "heal"
+    assert other.read_amount("$1,234") == 1234.0
+    declare("")
+    assert other.read_amount is module.read_amount
+    assert not hasattr(other.read_amount, "boundary")
+
+
+@pytest.mark.usefixtures("live")
 def test_doctor_says_why_a_boundary_is_not_there(
     package: str, declare: Declare, tmp_path: Path, settings: Settings
 ) -> None:

@@ -80,6 +80,22 @@ class ConfiguredBoundaries:
         self._applied: dict[str, _Applied] = {}
         self._hooked: set[str] = set()
         self._finder: _Finder | None = None
+        self._read_as: tuple[int, ...] | None = None
+
+    def is_outdated(self) -> bool:
+        """Whether the file is another one than that which is in force, by its time and size."""
+        return self._read_as != self._looks()
+
+    def forked(self) -> None:
+        """Begin anew in a forked child: who held the lock did not come along."""
+        self._lock = threading.Lock()
+
+    def _looks(self) -> tuple[int, ...] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def apply(self) -> None:
         """Read the file and see to it that exactly what it declares is in force; also what has changed since.
@@ -87,7 +103,9 @@ class ConfiguredBoundaries:
         Raises:
             ConfigurationError: the file cannot be used; what was in force stays.
         """
+        looks = self._looks()  # before it is read: what is written meanwhile makes it outdated
         declared = {one.target: one for one in read_declarations(self.path)}
+        self._read_as = looks
         with self._lock:
             for target, applied in list(self._applied.items()):
                 if declared.get(target) != applied.declaration:
@@ -183,6 +201,10 @@ class ConfiguredBoundaries:
             # What somebody has put there since is theirs.
             if vars(one.owner).get(one.attribute) is one.now:
                 setattr(one.owner, one.attribute, one.before)
+            if isinstance(one.owner, ModuleType):
+                # Also those who have imported the function since: what they hold would be called straight through.
+                for other, known_as in _taken(one.now, one.owner):
+                    setattr(other, known_as, one.before)
             withdraw(one.name)
         applied.wrapped.clear()
         forget_missing(applied.declaration.target)
@@ -236,7 +258,7 @@ def _find(module: ModuleType, declaration: Declaration) -> Iterator[tuple[Any, s
 
 
 def _taken(function: object, home: ModuleType) -> Iterator[tuple[ModuleType, str]]:
-    """Yield where other modules hold a function that they have imported from its own before it had its boundary."""
+    """Yield where other modules hold a function, bare or with its boundary, that they have imported from its own."""
     for module in list(sys.modules.values()):
         if isinstance(module, ModuleType) and module is not home:
             for name, value in list(vars(module).items()):

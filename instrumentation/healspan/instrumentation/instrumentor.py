@@ -6,8 +6,11 @@ first failure. It raises nothing, for an instrumentor that does ends those that 
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Collection
+import os
+import threading
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -50,13 +53,16 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
     _configured: ConfiguredBoundaries | None
     _hangup: Hangup | None
     _uncaught: UncaughtHooks | None
+    _reload: Callable[[], None] | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> HealspanInstrumentor:
         """Return the one there is."""
         instance: HealspanInstrumentor = super().__new__(cls, *args, **kwargs)
         if "_watched" not in vars(instance):
             instance._watched = []
-            instance._configured = instance._hangup = instance._uncaught = None
+            instance._configured = instance._hangup = instance._uncaught = instance._reload = None
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=instance._after_fork)
         return instance
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -87,7 +93,7 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
             self._hangup.remove()
         if self._configured is not None:
             self._configured.remove()
-        self._hangup = self._configured = self._uncaught = None
+        self._hangup = self._configured = self._uncaught = self._reload = None
 
     def _configure(self, chosen: str) -> None:
         directory = Path.cwd()
@@ -116,8 +122,22 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
                 self._configured.apply()
                 logger.info("healspan has read %s again", self._configured.path)
 
+        self._reload = reload
         self._hangup = Hangup(reload)
         self._hangup.install()
+
+    def _after_fork(self) -> None:
+        """Read a file that has changed.
+
+        A server that starts its workers anew at SIGHUP, as gunicorn, forks them from a process that has read the file
+        as it was, and hears no SIGHUP itself.
+        """
+        configured = self._configured
+        if configured is not None:
+            configured.forked()
+        if self._reload is not None and (configured is None or configured.is_outdated()):
+            with contextlib.suppress(RuntimeError):  # no more threads
+                threading.Thread(target=self._reload, name="healspan-reload", daemon=True).start()
 
     def _watch_spans(self, provider: Any) -> None:
         if any(each is provider for each in self._watched):
