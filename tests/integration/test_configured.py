@@ -299,6 +299,29 @@ def test_a_change_reaches_those_who_have_imported_the_function_with_its_boundary
 
 
 @pytest.mark.usefixtures("live")
+def test_who_has_registered_a_function_before_it_had_its_boundary_is_told(
+    package: str, declare: Declare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "code" / package / "views.py").write_text(
+        "ROUTES = {}\n"
+        "def route(path):\n"
+        "    return lambda function: ROUTES.setdefault(path, function)\n"
+        "@route('/a')\n"
+        "def view(text): return read(text)\n"
+        "def read(text): return float(text)\n"
+    )
+    declare('[boundaries."PKG.views:view"]\n[boundaries."PKG.views:read"]\nretry_safe = true')
+    with caplog.at_level(logging.WARNING, "healspan"):
+        views = importlib.import_module(f"{package}.views")
+    [told] = [record.getMessage() for record in caplog.records if record.name == "healspan"]
+    assert f"{package}.views:view" in told
+    assert "does not reach whoever took view" in told
+    assert len(why_missing(f"{package}.views:view")) == 1
+    assert why_missing(f"{package}.views:read") == ()
+    assert views.ROUTES["/a"]("$1,234") == 1234.0, "what it calls has its own"
+
+
+@pytest.mark.usefixtures("live")
 def test_doctor_says_why_a_boundary_is_not_there(
     package: str, declare: Declare, tmp_path: Path, settings: Settings
 ) -> None:

@@ -7,17 +7,19 @@ imported the function from it; all others when their import ends, before anybody
 from __future__ import annotations
 
 import fnmatch
+import gc
 import importlib
 import inspect
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import wrapt
@@ -81,6 +83,7 @@ class ConfiguredBoundaries:
         self._hooked: set[str] = set()
         self._finder: _Finder | None = None
         self._read_as: tuple[int, ...] | None = None
+        self._looked_at: weakref.WeakSet[FunctionType] = weakref.WeakSet()
 
     def is_outdated(self) -> bool:
         """Whether the file is another one than that which is in force, by its time and size."""
@@ -183,6 +186,11 @@ class ConfiguredBoundaries:
             if name in boundaries():
                 _say(declaration, f"would be the second boundary named {name!r}; give it another name")
                 continue
+            # Before the boundary holds it as well; once, since what was withdrawn may go on holding it. Not for patterns:
+            # a look at everything there is, for each of many functions, would keep the service from starting.
+            look = isinstance(owner, ModuleType) and not declaration.is_pattern and function not in self._looked_at
+            held = look and _is_held(function, found)
+            self._looked_at.add(function)
             try:
                 bounded: Any = error_boundary(name, **_options(declaration, function))(function)
             except Exception as error:  # references are imported, which runs the application's code
@@ -195,6 +203,13 @@ class ConfiguredBoundaries:
             for other, known_as in _taken(before, module):
                 setattr(other, known_as, bounded)
                 applied.wrapped.append(_Wrapped(other, known_as, before, bounded, name))
+            if held:
+                _say(
+                    declaration,
+                    f"does not reach whoever took {function.__qualname__} while its module was imported, as a table, or "
+                    "a decorator that registers it (a route, a task): they call it without; declare a function that it "
+                    "calls, or put @error_boundary below that decorator",
+                )
 
     def _take_off(self, applied: _Applied) -> None:
         for one in applied.wrapped:
@@ -264,6 +279,13 @@ def _taken(function: object, home: ModuleType) -> Iterator[tuple[ModuleType, str
             for name, value in list(vars(module).items()):
                 if value is function:
                     yield module, name
+
+
+def _is_held(function: FunctionType, ours: Iterable[object]) -> bool:
+    """Whether anything but modules holds a function, whose names can be given the boundary."""
+    known = {id(vars(module)) for module in list(sys.modules.values()) if isinstance(module, ModuleType)}
+    known |= {id(function.__globals__), *map(id, ours)}
+    return any(id(one) not in known and not isinstance(one, FrameType) for one in gc.get_referrers(function))
 
 
 def _options(declaration: Declaration, function: FunctionType) -> dict[str, Any]:
