@@ -186,8 +186,8 @@ class ConfiguredBoundaries:
             if name in boundaries():
                 _say(declaration, f"would be the second boundary named {name!r}; give it another name")
                 continue
-            # Before the boundary holds it as well; once, since what was withdrawn may go on holding it. Not for patterns:
-            # a look at everything there is, for each of many functions, would keep the service from starting.
+            # Before the boundary holds it as well; once, since what was withdrawn may go on holding it. Not for
+            # patterns: a look at everything there is, for each of many functions, would hold up the service's start.
             look = isinstance(owner, ModuleType) and not declaration.is_pattern and function not in self._looked_at
             held = look and _is_held(function, found)
             self._looked_at.add(function)
@@ -206,9 +206,9 @@ class ConfiguredBoundaries:
             if held:
                 _say(
                     declaration,
-                    f"does not reach whoever took {function.__qualname__} while its module was imported, as a table, or "
-                    "a decorator that registers it (a route, a task): they call it without; declare a function that it "
-                    "calls, or put @error_boundary below that decorator",
+                    f"does not reach whoever took {function.__qualname__} while its module was imported, as a table, "
+                    "or a decorator that registers it (a route, a task): they call it without; declare a function that "
+                    "it calls, or put @error_boundary below that decorator",
                 )
 
     def _take_off(self, applied: _Applied) -> None:
