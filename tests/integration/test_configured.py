@@ -277,8 +277,9 @@ def test_what_does_not_fit_is_said_and_the_service_has_its_function(
     [told] = [record.getMessage() for record in caplog.records if record.name == "healspan"]
     assert words in told
     target = text.split('"')[1].replace("PKG", package)
-    [reason] = why_missing(target)
+    [(reason, in_part)] = why_missing(target)
     assert words in reason
+    assert not in_part
     declare("")
     assert why_missing(target) == ()
 
@@ -330,11 +331,12 @@ def test_doctor_says_why_a_boundary_is_not_there(
         '[boundaries."PKG.readers:read_amount"]\n[boundaries."PKG.never:read"]\n[boundaries."PKG.read*:wr*"]\n'
     )
     readers(package)
-    found = check_configuration(settings, tmp_path, boundaries())
-    why, absent, nothing = [one.detail for one in found if one.status == "warning"]
-    assert f"read_row cannot have its boundary (ConfigurationError: {package}.readers has no is_positiv" in why
-    assert absent.endswith(":read has no boundary: its module was not imported (give it by --app)")
-    assert nothing.endswith(", or no function has such a name")
+    found = check_configuration(settings, tmp_path, boundaries(), imported=True)
+    (why, absent, nothing) = [one for one in found if one.status != "ok"]
+    assert f"read_row cannot have its boundary (ConfigurationError: {package}.readers has no is_positiv" in why.detail
+    assert ":read has no boundary: its module was not imported (give it by --app)" in absent.detail
+    assert "has no boundary: no function there has that name" in nothing.detail
+    assert [one.status for one in (why, absent, nothing)] == ["problem", "warning", "problem"]
 
 
 @pytest.mark.usefixtures("live")
