@@ -139,6 +139,17 @@ def test_error_types_beyond_so_many_are_other_and_known_ones_stay(world, monkeyp
     }
 
 
+def test_boundaries_beyond_so_many_are_other_in_all_counters(world, monkeypatch):
+    monkeypatch.setattr(totals, "MOST_BOUNDARIES", 2)
+    exporter = StoreCollector(world.store)
+    for boundary in ("a", "b", "c", "a", "d"):
+        world.failure(boundary, service="shop", status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX)
+        counted(exporter)
+    assert {by[1]: value for by, value in counted(exporter).items()} == {"a": 2.0, "b": 1.0, "other": 2.0}
+    heals = counted(exporter, names.HEALS.name)
+    assert {by[1]: value for by, value in heals.items() if value} == {"a": 2.0, "b": 1.0, "other": 2.0}
+
+
 def test_words_of_healspans_own_are_no_subject(world):
     world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX)
     exporter = StoreCollector(world.store)

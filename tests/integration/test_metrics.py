@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from sqlalchemy import delete
 from tests.world import World
 
+from healspan.remediation import exporter
 from healspan.remediation import metrics as names
 from healspan.remediation.claude.ask import Usage
 from healspan.remediation.claude.consultation import Asked, Consultation, ConsultationState
@@ -390,3 +394,59 @@ def test_a_service_starts_every_reason_for_a_drop_at_zero():
 
 def samples(registry: CollectorRegistry, name: str) -> list[Sample]:
     return [sample for family in registry.collect() for sample in family.samples if sample.name == name]
+
+
+@pytest.fixture
+def crowd(server: MetricsServer) -> Iterator[list[socket.socket]]:
+    """Clients that never end their request, more than are answered at once."""
+    _, _, rest = server.url.partition("//")
+    host, _, port = rest.partition("/")[0].partition(":")
+    clients = [socket.create_connection((host, int(port))) for _ in range(3 * exporter.AT_A_TIME)]
+    for one in clients:
+        one.sendall(b"GET /met")
+    yield clients
+    for one in clients:
+        one.close()
+
+
+def test_clients_that_never_end_their_request_take_few_threads_and_keep_nobody_out(
+    server: MetricsServer, crowd: list[socket.socket]
+) -> None:
+    assert "healspan_fixes" in get(server.url)
+    threads = [one for one in threading.enumerate() if "process_request_thread" in one.name]
+    assert len(threads) <= exporter.AT_A_TIME
+
+
+def test_many_that_come_at_once_are_all_answered(server: MetricsServer) -> None:
+    with ThreadPoolExecutor(4 * exporter.AT_A_TIME) as clients:
+        found = [*clients.map(lambda _: get(server.url), range(4 * exporter.AT_A_TIME))]
+    assert all("healspan_fixes" in one for one in found)
+
+
+def test_a_client_that_goes_away_says_nothing_on_the_service_s_output(
+    server: MetricsServer, crowd: list[socket.socket], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for one in crowd:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.close()
+    assert "healspan_fixes" in get(server.url)
+    server.close()
+    assert capfd.readouterr().err == ""
+
+
+def test_half_a_character_in_a_name_leaves_the_service_readable(world: World) -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, "s\ud800")
+    metrics.internal_error("\udfff")
+    assert b'healspan_internal_errors_total{service="s?",where="?"} 1.0' in generate_latest(registry)
+
+
+def test_functions_made_as_it_goes_make_no_series_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "_MOST_BOUNDARIES", 2)
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, "s")
+    for boundary in ("a", "b", "c", "a", "d"):
+        metrics.repaired(boundary)
+    [heals] = [one for one in registry.collect() if one.name == "healspan_heals"]
+    found = {one.labels["boundary"]: one.value for one in heals.samples if one.name.endswith("_total")}
+    assert found == {"a": 2.0, "b": 1.0, "other": 2.0}

@@ -108,3 +108,35 @@ def test_what_an_asgi_application_raises_leaves(live: Runtime) -> None:
         call(AsgiPipeline(app, "shop", lambda scope: {"tenant": "a"}), {"type": "http"})
     [one] = facts(live)
     assert one.incident.pipeline == "shop"
+
+
+def test_a_request_that_cannot_be_described_is_answered_all_the_same(live: Runtime) -> None:
+    def described(given: dict[str, Any]) -> dict[str, str]:
+        return {"tenant": given["tenant"]}
+
+    assert serve(WsgiPipeline(lambda environ, start: Closing([]), context=described)) == []
+    reached: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(current_run.get() is not None)
+
+    call(AsgiPipeline(app, context=described), {"type": "http"})
+    assert reached == [True]
+
+
+def test_a_wsgi_answer_that_is_none_ends_the_run(live: Runtime) -> None:
+    with pytest.raises(TypeError):
+        WsgiPipeline(lambda environ, start: None)({}, lambda *_: None)  # type: ignore[arg-type, return-value]
+    assert current_run.get() is None
+
+
+def test_methods_that_clients_make_up_are_one_context(live: Runtime) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        run = current_run.get()
+        seen.append(run and dict(run.context_keys))
+
+    for method in ("GET", "X1", "X2"):
+        call(AsgiPipeline(app), {"type": "http", "method": method})
+    assert seen == [{"method": "GET"}, {"method": "_OTHER"}, {"method": "_OTHER"}]

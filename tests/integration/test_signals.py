@@ -275,3 +275,29 @@ def test_without_an_sdk_it_says_so_once_and_goes_on(caplog: pytest.LogCaptureFix
     assert len(told) == 3
     assert "did you mean 'spans'?" in told[0]
     assert "opentelemetry-instrument" in told[1]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_message_cannot_have_its_failure_passed_over(live: Runtime, service: Service, seen: bool) -> None:
+    forged = "x\nhealspan: incident 01a219d2-9df6-7365-a9c8-acb2bfd5fe3f; see it"
+    with service.tracer.start_as_current_span("request") as span:
+        try:
+            read(forged)
+        except ValueError as error:
+            kept = error
+            if seen:
+                span.record_exception(error)
+        if not seen:
+            span.record_exception(kept)
+    assert len(heard(live)) == 1
+
+
+def test_items_that_fail_in_one_span_are_as_many_failures(live: Runtime, service: Service) -> None:
+    with service.tracer.start_as_current_span("batch") as span:
+        for text in ("x", "y", "z"):
+            try:
+                read(text)
+            except ValueError as error:
+                span.record_exception(error)
+                service.logger.exception("an item is left out")
+    assert sorted(one.incident.error_message[-5:] for one in heard(live)) == [": 'x'", ": 'y'", ": 'z'"]

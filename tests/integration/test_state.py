@@ -66,11 +66,12 @@ def test_one_that_hangs_holds_nobody_up(live: Runtime, monkeypatch: pytest.Monke
     monkeypatch.setattr(state, "PATIENCE", 0.005)
     let_go = threading.Event()
     system_state_provider("hangs")(let_go.wait)
-    before, started = threading.active_count(), time.monotonic()
+    started = time.monotonic()
     for _ in range(20):
         assert registered_state() == {"hangs": "no answer yet"}
     assert time.monotonic() - started < 20 * 1.0, "never the provider's own time"
-    assert threading.active_count() < before + 10, "it is asked once, not twenty times"
+    asked = [one for one in threading.enumerate() if one.name == "healspan-state-hangs"]
+    assert len(asked) == 1, "it is asked once, not twenty times"
     let_go.set()
 
 
@@ -125,3 +126,18 @@ def test_what_cannot_be_meant_is_refused() -> None:
     system_state_provider("0")(lambda: 2)
     with pytest.raises(ConfigurationError, match="let one return a mapping"):
         system_state_provider("one more")
+
+
+def test_one_that_fails_in_a_boundary_is_not_asked_about_that(live: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "REST", 0.0)
+    asked: list[int] = []
+
+    def provider() -> None:
+        asked.append(1)
+        fails()
+
+    system_state_provider("fails")(provider)
+    assert kept(live)["fails"] == "failed: LookupError"
+    monkeypatch.setattr(state, "PATIENCE", 0.2)
+    state._providers["fails"].answer(time.monotonic() + 0.2)  # in which it was asked again, for ever
+    assert len(asked) == 1

@@ -92,6 +92,11 @@ def test_a_healed_call_marks_its_span_as_healed_and_not_as_an_error(live: Runtim
     assert not told.records.get_finished_logs()
 
 
+def test_outside_any_span_nobody_who_is_called_later_is_told_of_a_healed_call(live: Runtime) -> None:
+    assert amount("$1,234") == 1234.0
+    assert baggage.get_baggage("healspan.healed") is None
+
+
 def test_the_calls_made_again_are_below_the_span_of_healing(live: Runtime, told: Telemetry) -> None:
     with told.tracer.start_as_current_span("request"):
         amount("$1,234")

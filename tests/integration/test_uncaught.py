@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing.process
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from healspan.instrumentation.signals.signal import Signal
 from healspan.instrumentation.signals.watcher import Watcher
 from healspan.instrumentation.uncaught import UncaughtHooks
 from healspan.remediation.settings import load_settings
@@ -122,6 +124,34 @@ def test_removed_everything_is_as_it_was() -> None:
     assert not set(map(id, before)) & set(map(id, there()))
     hooks.remove()
     assert there() == before
+
+
+class Unspeakable(Exception):
+    def __init__(self, why: type[BaseException]) -> None:
+        self.why = why
+
+    def __str__(self) -> str:
+        raise self.why
+
+
+@pytest.mark.parametrize("why", [LookupError, SystemExit, KeyboardInterrupt])
+def test_one_that_refuses_to_say_its_message_is_heard_and_printed(
+    monkeypatch: pytest.MonkeyPatch, why: type[BaseException]
+) -> None:
+    printed: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: printed.append(error))
+    watcher = Watcher()
+    watcher.active = True
+    heard: list[Signal] = []
+    monkeypatch.setattr(watcher, "take", heard.append)
+    hooks = UncaughtHooks(watcher)
+    hooks.install()
+    error = Unspeakable(why)
+    with contextlib.suppress(KeyboardInterrupt):  # which may be anybody's
+        sys.excepthook(Unspeakable, error, None)
+    hooks.remove()
+    assert printed == [error]
+    assert [one.message for one in heard] == ([] if why is KeyboardInterrupt else ["<message unreadable>"])
 
 
 def test_somebody_s_later_hook_stays(monkeypatch: pytest.MonkeyPatch) -> None:

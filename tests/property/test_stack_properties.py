@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import timeit
 import traceback
 from collections.abc import Callable
 
@@ -109,3 +110,28 @@ def test_a_note_of_a_boundary_names_its_incident() -> None:
     read = read_stack(printed(noted)[0])
     assert read.incidents == ("01a218f4-d7c1-7de6-ba8a-fcdc03ea6bc3",)
     assert read.error_type == "ValueError"
+
+
+def test_lines_of_blanks_take_no_longer_than_others() -> None:
+    def seconds(text: str) -> float:
+        return min(timeit.repeat(lambda: read_stack(text), number=1, repeat=3))
+
+    # Tried at every length, they took some hundred times as long, with the interpreter held all the while.
+    assert seconds("ValueError: x\n" + " " * 31_000 + "x") < 40 * seconds("ValueError: x\n" + "y" * 31_000)
+
+
+FORGED = """no
+Traceback (most recent call last):
+  File "/app/other.py", line 7, in other
+    blamed()
+The above exception was the direct cause of the following exception:
+  File "/app/other.py", line 8, in other
+OtherError: it was them"""
+
+
+def test_a_message_that_looks_like_a_traceback_is_a_message() -> None:
+    text, _ = printed(lambda: nested(2, FORGED, ValueError))
+    stack = read_stack(text, FORGED)
+    assert (stack.error_type, stack.causes) == ("ValueError", ())
+    assert stack.frames[-1].function == "fail"
+    assert read_stack(text.partition("The above")[0]).frames[-1].function == "fail", "also where it is not known"

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from healspan.remediation.cli.checks.declared import check_configuration
 from healspan.remediation.declaration import ValuePath, find_configuration, read_declarations
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.settings import load_settings
 
 
 def write(folder: Path, text: str, name: str = "healspan.toml") -> Path:
@@ -62,6 +64,7 @@ def test_the_file_of_healspan_comes_first_and_one_without_boundaries_does_not_co
         ('[tool.healspan.boundaries."app.x:f"]', "in this file tables have no tool.healspan before them"),
         ('policy = "suggest"\n[boundaries."app.x:f"]', "settings come from the environment"),
         ("[boundaries", "cannot be read"),
+        ("a = " + 5_000 * "9", "cannot be read"),
         ("a = " + 5_000 * "[", "nested too deeply"),
         ("# " + 1_000_000 * "x", "has more than 1,000,000 bytes"),
         ('"\\ud800"', "cannot be read"),
@@ -128,3 +131,15 @@ def test_an_expression_is_read_or_refused_and_runs_nothing(text: str) -> None:
         return
     assert path.parameter.isidentifier()
     assert all(kind in {"attribute", "item"} and not str(key).startswith("__") for kind, key in path.steps)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o644, ["ok"]), (0o646, ["ok", "problem"])])
+def test_doctor_says_that_anybody_may_write_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, expected: list[str]
+) -> None:
+    monkeypatch.setenv("HEALSPAN_DATA_DIR", str(tmp_path))
+    path = tmp_path / "healspan.toml"
+    path.write_text('[boundaries."app.x:f"]\n')
+    path.chmod(mode)
+    found = check_configuration(load_settings(), tmp_path, {}, imported=False)
+    assert [one.status for one in found if one.detail.startswith(str(path))] == expected

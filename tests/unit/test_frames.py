@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sys
@@ -11,6 +12,7 @@ from types import TracebackType
 
 import pytest
 
+from healspan.instrumentation import frames
 from healspan.instrumentation.frames import MAX_FRAMES, CapturedFrame, FrameReader, InApp, frame_path
 from healspan.instrumentation.values import ValueReader
 from healspan.remediation.fingerprint import source_key
@@ -217,3 +219,20 @@ def test_a_site_seen_before_is_not_looked_up_again(monkeypatch: pytest.MonkeyPat
     first = reader.read(traceback_of(fail), HERE)
     monkeypatch.setattr(FrameReader, "_look_up", None)
     assert reader.read(traceback_of(fail), HERE) == first
+
+
+def test_one_object_that_is_raised_for_ever_is_read_no_deeper_than_a_stack_can_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[object] = []
+    monkeypatch.setattr(frames, "is_own", lambda _: looked_at.append(1))
+    one = ValueError("again")
+
+    def fail() -> None:
+        raise one
+
+    for _ in range(3 * sys.getrecursionlimit()):
+        with contextlib.suppress(ValueError):
+            fail()
+    assert len(FrameReader(Scrubber()).read(one.__traceback__, HERE)) == MAX_FRAMES
+    assert len(looked_at) == sys.getrecursionlimit()

@@ -175,3 +175,9 @@ def test_nothing_is_kept_for_ever() -> None:
     assert len(gathering._by_place) == 0
     assert len(gathering._known) == 0
     assert len(gathering._by_mark) == 0
+
+
+def test_where_the_exception_was_seen_only_that_says_whether_it_has_an_incident() -> None:
+    claimed = stack(incidents=(str(uuid4()),))
+    assert failures(log()._replace(noted=False), told=claimed) == 1
+    assert failures(log()._replace(noted=True), told=stack()) == 0

@@ -76,7 +76,7 @@ class CallCounter:
         self._looked = 0.0
         """When the last call looked, in seconds of the clock."""
         self._flushed = 0
-        self._flushing = threading.Lock()
+        self._flushing = threading.RLock()
         self.samples: deque[Sample] = deque(maxlen=_MOST_SAMPLES)
         """Sampled good calls since the last take; appending needs no lock."""
 

@@ -17,6 +17,7 @@ from healspan.instrumentation.capture import capture
 from healspan.instrumentation.contract import Arguments, Contract, compared
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.frames import frame_path
+from healspan.instrumentation.notes import name_incident
 from healspan.instrumentation.signals.gathering import Place, place_of
 from healspan.instrumentation.signals.mark import marks_of
 from healspan.instrumentation.signals.watcher import watcher
@@ -33,18 +34,7 @@ from healspan.remediation.runtime import Runtime, internal_error
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
 
-__all__ = ["Failure", "incident_ids"]
-
-_NOTE = "healspan: incident "
-_MOST_NOTES = 8
-"""Boundaries an exception can pass, each with a note; one object raised for ever keeps the latest of them."""
-
-_UNNOTED = "__healspan__"
-"""Key in the dictionary of an exception whose class refuses notes: without either it would pass for another failure,
-once more noted by each pipeline that it leaves."""
-
-_DICTIONARY: Any = BaseException.__dict__["__dict__"]
-"""Reads what an exception holds past whatever its class overrides."""
+__all__ = ["Failure"]
 
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.05
 """Seconds between two looks whether a flight has landed."""
@@ -135,7 +125,8 @@ class Failure:
         self.run.note(self._failed(self.incident))
         live.metrics.incident(self.incident)
         if watcher.active:
-            watcher.captured(_place(self.incident), id(self._wrapper_frame), marks_of(self.error))
+            marks, error_id = marks_of(self.error), str(self.incident.error_id)
+            watcher.captured(_place(self.incident), id(self._wrapper_frame), marks, error_id)
         return live.spool.append("incident", self.incident)
 
     def _capture(self, live: Runtime) -> None:
@@ -222,7 +213,7 @@ class Failure:
             live.metrics.healing(self.incident, healing.resolution)
         if healing is None or not healing.healed:
             with internal_error("note"):
-                _name_incident(self.error, str(self.incident.error_id))
+                name_incident(self.error, str(self.incident.error_id))
 
     def _partial_value(self) -> object:
         traceback = self._traceback
@@ -396,35 +387,3 @@ def _place(incident: Incident) -> Place:
         innermost.file if innermost is not None else "",
         innermost.line if innermost is not None else 0,
     )
-
-
-def incident_ids(error: BaseException) -> frozenset[str]:
-    """Return which incidents an exception says that it is."""
-    ids = [note.removeprefix(_NOTE).partition(";")[0] for note in _our_notes(error)]
-    return frozenset((*ids, *_DICTIONARY.__get__(error).get(_UNNOTED, ())))
-
-
-def _name_incident(error: BaseException, error_id: str) -> None:
-    """Let an exception say which incident it is, in a note; where its class refuses notes, to us alone."""
-    _forget_notes(error)
-    try:
-        with contextlib.suppress(Exception):
-            # The class's own method: an instance may carry a hostile one.
-            BaseException.add_note(error, f"{_NOTE}{error_id}; see 'healspan incidents show {error_id}'")
-    finally:
-        if error_id not in incident_ids(error):
-            held = _DICTIONARY.__get__(error)
-            held[_UNNOTED] = (*held.get(_UNNOTED, ()), error_id)[-_MOST_NOTES:]
-
-
-def _forget_notes(error: BaseException) -> None:
-    ours = _our_notes(error)
-    for note in ours[: max(0, len(ours) - _MOST_NOTES + 1)]:
-        _DICTIONARY.__get__(error)["__notes__"].remove(note)
-
-
-def _our_notes(error: BaseException) -> list[str]:
-    notes = _DICTIONARY.__get__(error).get("__notes__")
-    if type(notes) is not list:
-        return []
-    return [note for note in notes if type(note) is str and note.startswith(_NOTE)]

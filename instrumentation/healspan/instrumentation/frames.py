@@ -10,6 +10,7 @@ import inspect
 import linecache
 import os
 import re
+import sys
 import sysconfig
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ _MAX_LINE = 300
 _MAX_EXPRESSION = 300
 _MAX_SOURCE_FILE = 4 * 1024 * 1024
 """Bytes; larger files are generated, and reading one would stall the host."""
+_DEEPEST_STACK = 1_000
 _KEPT_SITES = 2048
 _NAMES = re.compile(r"\w+")
 
@@ -197,10 +199,16 @@ def frame_path(frames: Sequence[CapturedFrame]) -> FramePath:
 
 
 def _both_ends(traceback: TracebackType | None) -> Iterator[TracebackType]:
-    """Yield the first and last entries; a recursion error has thousands between."""
+    """Yield the first and last entries; a recursion error has thousands between.
+
+    One object that is raised over and over has all its ways in one traceback, the latest in front, and more for ever:
+    what is deeper than any stack is no longer of this failure, and not gone through.
+    """
     outer: list[TracebackType] = []
     inner: deque[TracebackType] = deque(maxlen=MAX_FRAMES - MAX_FRAMES // 2)
-    while traceback is not None:
+    for _ in range(max(_DEEPEST_STACK, sys.getrecursionlimit())):
+        if traceback is None:
+            break
         if not is_own(_module(traceback.tb_frame)):
             (outer if len(outer) < MAX_FRAMES // 2 else inner).append(traceback)
         traceback = traceback.tb_next

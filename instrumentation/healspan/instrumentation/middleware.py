@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 
 from healspan.instrumentation.pipeline import pipeline
+from healspan.remediation.runtime import internal_error
 
 __all__ = ["AsgiPipeline", "WsgiPipeline"]
 
@@ -14,7 +15,23 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 Environ = dict[str, Any]
+Given = TypeVar("Given", Scope, Environ)
 WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "WEBSOCKET"))
+
+
+def _method(method: object) -> str:
+    """Return a request's method; clients may send any word, and each would be a context of its own for ever."""
+    return method if isinstance(method, str) and method in _METHODS else "_OTHER"
+
+
+def _keys(context: Callable[[Given], Mapping[str, str]], given: Given) -> Mapping[str, str]:
+    """Return the context keys of a request; one that cannot be described has none, and is answered all the same."""
+    with internal_error("context"):
+        return context(given)
+    return {}
 
 
 class AsgiPipeline:
@@ -34,14 +51,14 @@ class AsgiPipeline:
     ) -> None:
         self.app = app
         self._name = name
-        self._context = context or (lambda scope: {"method": str(scope.get("method", "WEBSOCKET"))})
+        self._context = context or (lambda scope: {"method": _method(scope.get("method", "WEBSOCKET"))})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what is no request (the application's start and end) passes by."""
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
-        with pipeline(self._name, context=self._context(scope)):
+        with pipeline(self._name, context=_keys(self._context, scope)):
             await self.app(scope, receive, send)
 
 
@@ -62,18 +79,17 @@ class WsgiPipeline:
     ) -> None:
         self.app = app
         self._name = name
-        self._context = context or (lambda environ: {"method": str(environ.get("REQUEST_METHOD", ""))})
+        self._context = context or (lambda environ: {"method": _method(environ.get("REQUEST_METHOD"))})
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
-        run = pipeline(self._name, context=self._context(environ))
+        run = pipeline(self._name, context=_keys(self._context, environ))
         run.__enter__()
         try:
-            body = self.app(environ, start_response)
+            return _Body(self.app(environ, start_response), run)
         except BaseException as error:
             run.__exit__(type(error), error, error.__traceback__)
             raise
-        return _Body(body, run)
 
 
 class _Body:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from healspan.instrumentation.capture import exception_pattern
 from healspan.instrumentation.errors import ContractViolation
-from healspan.instrumentation.failure import Failure, incident_ids
+from healspan.instrumentation.failure import Failure
+from healspan.instrumentation.notes import incident_ids
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.repair import is_own
 from healspan.remediation.run import KeptResults, Run, current_run, kept_results, open_runs

@@ -43,12 +43,15 @@ class _Asked:
         self._answered.clear()
         self._wanted.set()
         if self._thread is None:
-            thread = threading.Thread(target=self._run, name=f"healspan-state-{self.name}"[:40], daemon=True)
+            self._thread = threading.Thread(target=self._run, name=f"healspan-state-{self.name}"[:40], daemon=True)
             try:
-                thread.start()
+                self._thread.start()
             except RuntimeError:  # no more threads, or the interpreter is going down
-                return
-            self._thread = thread
+                self._thread = None
+
+    def is_answering_here(self) -> bool:
+        """Whether this thread is its own."""
+        return self._thread is threading.current_thread()
 
     def answer(self, until: float) -> object:
         """Return what it says, or said last."""
@@ -102,10 +105,13 @@ def system_state_provider(name: str) -> Callable[[Provider], Provider]:
 
 
 def registered_state() -> Mapping[str, Any]:
-    """Return what the providers say now, within `PATIENCE`."""
-    if not _providers:
-        return {}
+    """Return what the providers say now, within `PATIENCE`.
+
+    A provider that fails in a boundary is not asked about that, nor is another one: it would fail again, for ever.
+    """
     asked, now = list(_providers.values()), time.monotonic()
+    if any(one.is_answering_here() for one in asked):
+        return {}
     for one in asked:
         one.ask(now)
     return {one.name: one.answer(now + PATIENCE) for one in asked}

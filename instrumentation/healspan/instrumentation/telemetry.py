@@ -73,18 +73,19 @@ def tell_of(incident: Incident, healing: Healing | None) -> None:
     """Mark the current span with how a failing call ended, and log a failure that goes on.
 
     A healed call leaves ``healspan.healed`` in the baggage too: whoever is called later in the request can know that
-    what it is given was healed.
+    what it is given was healed. Outside any span there is no request to end it, and all that this thread calls from
+    then on would be told so; hence nobody is.
     """
     try:
         span = get_current_span()
         healed = healing is not None and healing.healed
         if span.is_recording():
             span.set_attributes({**_identity(incident), **_outcome(healing), HEALED: healed})
-        if healed:
-            # Never detached: it is to outlive this call, and ends with the request's own context.
-            context.attach(baggage.set_baggage(HEALED, "true"))
-        else:
+        if not healed:
             _log(incident, healing)
+        elif span.get_span_context().is_valid:
+            # Never detached: it is to outlive this call, and ends with the context of the span.
+            context.attach(baggage.set_baggage(HEALED, "true"))
     except Exception as error:
         report("trace", error)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from opentelemetry.trace import get_current_span
 
-from healspan.instrumentation.signals.mark import marks_of
+from healspan.instrumentation.signals.mark import seen_in
 from healspan.instrumentation.signals.signal import signal_of
 from healspan.instrumentation.signals.watcher import Watcher
 from healspan.remediation.runtime import report
@@ -65,22 +65,28 @@ class UncaughtHooks:
 
     def _main(self, before: Any) -> Any:
         def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-            self._take(error)
-            before(kind, error, trace)
+            try:
+                self._take(error)
+            finally:
+                before(kind, error, trace)
 
         return excepthook
 
     def _thread(self, before: Any) -> Any:
         def excepthook(args: Any) -> None:
-            self._take(args.exc_value)
-            before(args)
+            try:
+                self._take(args.exc_value)
+            finally:
+                before(args)
 
         return excepthook
 
     def _task(self, before: Any) -> Any:
         def default_exception_handler(loop: asyncio.BaseEventLoop, context: dict[str, Any]) -> None:
-            self._take(context.get("exception"))
-            before(loop, context)
+            try:
+                self._take(context.get("exception"))
+            finally:
+                before(loop, context)
 
         return default_exception_handler
 
@@ -115,17 +121,25 @@ class UncaughtHooks:
                     "exception.type": kind.__qualname__
                     if kind.__module__ == "builtins"
                     else f"{kind.__module__}.{kind.__qualname__}",
-                    "exception.message": str(error),
+                    "exception.message": _words(error),
                     "exception.stacktrace": "".join(traceback.format_exception(error)),
                 },
                 trace_id=span.trace_id,
                 span_id=span.span_id,
                 span=None,
                 at=time.time(),
-                marks=marks_of(error),
+                seen=seen_in(error),
                 last=True,
             )
             if signal is not None:
                 self._watcher.take(signal)
         except Exception as own:
             report("uncaught", own)
+
+
+def _words(error: Exception) -> str:
+    """Return the message of an exception, which may refuse to say it."""
+    try:
+        return str(error)
+    except (Exception, SystemExit):
+        return "<message unreadable>"

@@ -60,7 +60,7 @@ class Adoption:
         self._preset = preset
         self._per_day = per_day
         self._now = now
-        self._counting = threading.Lock()
+        self._counting = threading.RLock()
         self._adopted: dict[str, tuple[str, datetime]] = {}
         """Boundary and time of what this process has adopted in a day, by fix; suspended since, it counts too."""
         self._stopped: dict[str, tuple[datetime, int]] = {}

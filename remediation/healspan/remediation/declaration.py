@@ -217,7 +217,7 @@ def read_declarations(path: Path) -> tuple[Declaration, ...]:
 def _tables(path: Path) -> Any:
     try:
         content = tomllib.loads(_text(path))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, no UTF-8, or a number of more digits than Python reads
         raise ConfigurationError(f"{path} cannot be read ({error}); correct it") from error
     except RecursionError as error:
         raise ConfigurationError(f"{path} cannot be read (it is nested too deeply); correct it") from error

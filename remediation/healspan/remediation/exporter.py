@@ -6,10 +6,12 @@ either for a counter, not both: the names are the same.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from socketserver import ThreadingMixIn
@@ -55,6 +57,15 @@ TOP_HOTSPOTS = 20
 
 AT_ONCE = 20_000
 """Facts counted in one transaction: whoever has something to write waits for it."""
+
+AT_A_TIME = 8
+"""Requests answered at once."""
+GRACE_SECONDS = 0.5
+"""For which a client is not cut off: others that come at once are to be answered too."""
+ROOM_SECONDS = 1.0
+"""Of waiting for one to end that was cut off; if it does not, since the store is slow, nobody else is let in."""
+SILENCE_SECONDS = 30.0
+"""After which a client that sends nothing, or reads nothing, is left alone."""
 
 MOST_PATTERNS = 1_000
 """Escalated patterns looked at; with more of them open, their exact number is of no use to anybody."""
@@ -194,7 +205,48 @@ def _gauge(definition: names.Definition, value: float | None = None) -> GaugeMet
 
 
 class _Server(ThreadingMixIn, WSGIServer):
+    """Answers each request in a thread, of which there are few: it runs inside services, and a client may be slow.
+
+    When all are taken, whoever has been at it for longest is cut off, unless that has just begun.
+    """
+
     daemon_threads = True
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        self._free = threading.BoundedSemaphore(AT_A_TIME)
+        self._lock = threading.Lock()
+        self._answered: dict[int, tuple[socket.socket, float]] = {}
+        super().__init__(*args, **named)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, as soon as there is one."""
+        if not self._free.acquire(timeout=self._grace()):
+            with self._lock, contextlib.suppress(OSError, StopIteration):
+                next(iter(self._answered.values()))[0].shutdown(socket.SHUT_RDWR)
+            if not self._free.acquire(timeout=ROOM_SECONDS):
+                self.shutdown_request(request)
+                return
+        with self._lock:
+            self._answered[id(request)] = request, time.monotonic()
+        super().process_request(request, client_address)
+
+    def _grace(self) -> float:
+        """Return for how many seconds nobody may be cut off yet."""
+        with self._lock:
+            since = next((since for _, since in self._answered.values()), 0.0)
+        return max(0.0, since + GRACE_SECONDS - time.monotonic())
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection, answered or not."""
+        with self._lock:
+            known = self._answered.pop(id(request), None)
+        super().shutdown_request(request)
+        if known is not None:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
+        """Say nothing to the service's own output of a client that went away, or sent nothing for long."""
+        logger.debug("a client of the metrics was not answered", exc_info=True)
 
 
 class _Server6(_Server):
@@ -202,6 +254,8 @@ class _Server6(_Server):
 
 
 class _Quiet(WSGIRequestHandler):
+    timeout = SILENCE_SECONDS
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Say nothing of a scrape that went well."""
 

@@ -19,7 +19,7 @@ class Flights:
     """The diagnoses under way in this process, by exact pattern."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._flights: dict[str, Flight] = {}
 
     def join(self, pattern: str) -> tuple[Flight, bool]:

@@ -30,12 +30,12 @@ class IdSource:
         self._now_ns = now_ns
         self._random = random
         self._last = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # A child of a fork must not inherit a lock that another thread holds.
         os.register_at_fork(after_in_child=self._renew_lock)
 
     def _renew_lock(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __call__(self) -> UUID:
         """Return the next identifier."""

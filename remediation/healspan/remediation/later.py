@@ -39,7 +39,7 @@ class Later:
         self._on_error = on_error
         self._on_drop = on_drop
         self._keys: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stopped = False
         self._computing = _Lane("healspan-later", 1, self._lock, self._compute)
         self._waiting = _Lane("healspan-later-waits", waiting, self._lock, self._wait)
@@ -120,7 +120,7 @@ class _Lane:
         run: does a job; raises nothing.
     """
 
-    def __init__(self, name: str, most: int, lock: threading.Lock, run: Callable[[str, Job], None]) -> None:
+    def __init__(self, name: str, most: int, lock: threading.RLock, run: Callable[[str, Job], None]) -> None:
         self._name = name
         self._most = most
         self._lock = lock

@@ -29,7 +29,7 @@ class Lessons:
 
     def __init__(self, rest: timedelta) -> None:
         self._rest = rest
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._known: OrderedDict[tuple[str, str], tuple[datetime, RungResult]] = OrderedDict()
 
     def learn(self, validation: Validation, pattern: str) -> bool:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
+from collections import deque
 from collections.abc import Callable
-from typing import Concatenate, NamedTuple, ParamSpec
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -21,6 +21,7 @@ from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.fix import Fix
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 from healspan.remediation.interrupts import is_interrupt
+from healspan.remediation.own_lock import OwnLock
 from healspan.remediation.shared_directory import SharedDirectory
 from healspan.remediation.store.forks import hold_for_forks
 from healspan.remediation.trial import Decision
@@ -60,6 +61,7 @@ __all__ = [
 logger = logging.getLogger("healspan")
 
 _Arguments = ParamSpec("_Arguments")
+_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 
 
 class Definition(NamedTuple):
@@ -206,7 +208,9 @@ STORE_OPERATIONS = ("drain", "refresh", "golden", "similar", "claude")
 FORK_WAIT_SECONDS = 1.0
 
 _MOST_ERROR_TYPES = 500
-"""Values of the label; an application that makes classes of exceptions as it goes must not make series for ever."""
+_MOST_BOUNDARIES = 2_000
+"""Values of the label; an application that makes classes of exceptions, or functions, as it goes must not make series
+for ever."""
 
 
 def _harmless(
@@ -219,10 +223,15 @@ def _harmless(
         if not self.published:
             return
         try:
+            if self._lock.mine:  # the client's own locks would be waited for, for ever
+                self._later.append(functools.partial(count, self, *args, **named))
+                return
             with self._lock:
                 if self._directory is not None:
                     self._directory.check()
                 count(self, *args, **named)
+                while self._later:
+                    self._later.popleft()()
         except Exception as error:
             if is_interrupt(error):
                 raise
@@ -245,11 +254,13 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None, service: str) -> None:
         self._service = service
         self._error_types: set[str] = set()
+        self._boundaries: set[str] = set()
         self._directory = SharedDirectory.found()
         self._said = False
         # The client's locks are not let go of in a forked child, so no thread of ours may hold one during a fork.
-        # Reentrant, since the handler of a signal may fail in a boundary while its thread counts.
-        self._lock = threading.RLock()
+        self._lock = OwnLock()
+        self._later: deque[Callable[[], None]] = deque()
+        """What the handler of a signal has come with while its thread counts."""
         self._held = False
         self._incidents = Counter(*INCIDENTS, registry=None)
         self._heals = Counter(*HEALS, registry=None)
@@ -290,74 +301,74 @@ class Metrics:
     def _begin(self) -> None:
         """Put what can be known beforehand to zero, so that the first of each is an increase."""
         for reason in DROP_REASONS:
-            self._dropped.labels(self._service, reason)
+            _labelled(self._dropped, self._service, reason)
         for operation in STORE_OPERATIONS:
-            self._store_errors.labels(self._service, operation)
+            _labelled(self._store_errors, self._service, operation)
 
     @_harmless
     def incident(self, incident: Incident) -> None:
         """Count a captured failure."""
-        error_type = incident.error_type
-        if error_type not in self._error_types:
-            if len(self._error_types) < _MOST_ERROR_TYPES:
-                self._error_types.add(error_type)
-            else:
-                error_type = "other"
-        self._incidents.labels(self._service, incident.module, error_type).inc()
+        error_type = _one_of(self._error_types, incident.error_type, _MOST_ERROR_TYPES)
+        _labelled(self._incidents, self._service, self._boundary(incident.module), error_type).inc()
 
     @_harmless
     def healing(self, incident: Incident, resolution: Resolution) -> None:
         """Count how a failure ended."""
         tier, outcome = resolution.tier.value, resolution.status.value
-        self._heals.labels(self._service, incident.module, tier, outcome).inc()
+        _labelled(self._heals, self._service, self._boundary(incident.module), tier, outcome).inc()
         trace = {"trace_id": incident.trace_id} if incident.trace_id else None
-        self._seconds.labels(self._service, tier, outcome).observe(resolution.elapsed_ms / 1e3, exemplar=trace)
+        _labelled(self._seconds, self._service, tier, outcome).observe(resolution.elapsed_ms / 1e3, exemplar=trace)
 
     @_harmless
     def repaired(self, boundary: str, count: int = 1) -> None:
         """Count calls that an installed repair healed before any exception left the function."""
-        self._heals.labels(self._service, boundary, Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value).inc(count)
+        _labelled(
+            self._heals, self._service, self._boundary(boundary), Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value
+        ).inc(count)
 
     @_harmless
     def trial_decision(self, fix: Fix, decision: Decision) -> None:
         """Count what a trial has decided about a fix."""
-        self._trials.labels(self._service, fix.scope.module, decision.value).inc()
+        _labelled(self._trials, self._service, self._boundary(fix.scope.module), decision.value).inc()
 
     @_harmless
     def consulted(self, one: Consultation) -> None:
         """Count a diagnosis by Claude, and its requests."""
-        self._consultations.labels(self._service, one.boundary, one.state).inc()
+        _labelled(self._consultations, self._service, self._boundary(one.boundary), one.state).inc()
         if one.state == "store_away":
-            self._store_errors.labels(self._service, "claude").inc()
+            _labelled(self._store_errors, self._service, "claude").inc()
         for asked in one.asked:
-            self._requests.labels(self._service, one.model, asked.failed or "answered").inc()
+            _labelled(self._requests, self._service, one.model, asked.failed or "answered").inc()
             if asked.seconds:
-                self._request_seconds.labels(self._service, one.model).observe(asked.seconds)
+                _labelled(self._request_seconds, self._service, one.model).observe(asked.seconds)
             if asked.usage is not None:
                 for kind, tokens in asked.usage:
-                    self._tokens.labels(self._service, one.model, kind.removesuffix("_tokens")).inc(tokens)
+                    _labelled(self._tokens, self._service, one.model, kind.removesuffix("_tokens")).inc(tokens)
             if asked.cost_usd is not None:
-                self._cost.labels(self._service, one.model).inc(float(asked.cost_usd))
+                _labelled(self._cost, self._service, one.model).inc(float(asked.cost_usd))
 
     @_harmless
     def dropped(self, reason: str, number: int = 1) -> None:
         """Count facts, or signals, that were dropped."""
-        self._dropped.labels(self._service, reason).inc(number)
+        _labelled(self._dropped, self._service, reason).inc(number)
 
     @_harmless
     def internal_error(self, where: str) -> None:
         """Count an error of our own."""
-        self._internal.labels(self._service, where).inc()
+        _labelled(self._internal, self._service, where).inc()
 
     @_harmless
     def store_error(self, operation: str) -> None:
         """Count an attempt on the store that failed; one of `STORE_OPERATIONS`."""
-        self._store_errors.labels(self._service, operation).inc()
+        _labelled(self._store_errors, self._service, operation).inc()
 
     @_harmless
     def waiting(self, facts: int) -> None:
         """Say how many facts wait for the store."""
-        self._spool_facts.labels(self._service).set(facts)
+        _labelled(self._spool_facts, self._service).set(facts)
+
+    def _boundary(self, name: str) -> str:
+        return _one_of(self._boundaries, name, _MOST_BOUNDARIES)
 
     def _say(self, error: Exception) -> None:
         if not self._said:
@@ -374,9 +385,23 @@ class Metrics:
         """Let them count again; in the child there are none but this one."""
         held, self._held = self._held, False
         if child:
-            self._lock = threading.RLock()
+            self._lock = OwnLock()
         elif held:
             self._lock.release()
+
+
+def _one_of(known: set[str], value: str, most: int) -> str:
+    """Return a label's value, or that of all that come when there are too many."""
+    if value not in known:
+        if len(known) >= most:
+            return "other"
+        known.add(value)
+    return value
+
+
+def _labelled(metric: _Metric, *values: str) -> _Metric:
+    """Return the series of some values; half a character in one of them would leave the whole service unread."""
+    return metric.labels(*(one if one.isascii() else one.encode(errors="replace").decode() for one in values))
 
 
 def _register(registry: CollectorRegistry, *metrics: Counter | Gauge | Histogram) -> None:

@@ -58,7 +58,7 @@ class Probation:
         self._preset = preset
         self._now = now
         self._on_decision = on_decision
-        self._deciding = threading.Lock()
+        self._deciding = threading.RLock()
 
     def judged(self, application: Application, judgement: Judgement) -> None:
         """Add what a verdict says of the fix that was applied."""

@@ -84,7 +84,7 @@ class Reservoir:
         """What has been kept since somebody last made it durable; appending needs no lock."""
         self._signature = signature
         self._chance = chance
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._calls: list[GoodCall] = []
         self._offered = 0
         self._refused = 0
@@ -215,7 +215,7 @@ _reservoirs: WeakSet[Reservoir] = WeakSet()
 def _after_fork() -> None:
     # Whoever held a lock did not come along.
     for one in _reservoirs:
-        one._lock = threading.Lock()
+        one._lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

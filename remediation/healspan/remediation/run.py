@@ -158,7 +158,7 @@ class Run:
         self._members: dict[tuple[str, str], Member] = {}
         self._events: list[Failed | Applied] = []
         self._last: UUID | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def failed(self, pattern: str, boundary: str) -> None:
         """Note an exception leaving the run."""

@@ -29,6 +29,7 @@ from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.judging import judge_plans, judge_run
 from healspan.remediation.later import Later
 from healspan.remediation.metrics import Metrics, host_metrics
+from healspan.remediation.own_lock import OwnLock
 from healspan.remediation.probation import Probation
 from healspan.remediation.record import Record
 from healspan.remediation.regression import NoRegression, judgement_of
@@ -364,7 +365,7 @@ class Runtime:
 
 _told: dict[str, str] = {}
 """Settings that somebody else knows where this environment says nothing."""
-_lock = threading.Lock()
+_lock = OwnLock()
 _runtime: Runtime | None = None
 _failed_at: float | None = None
 _failure: Exception | None = None
@@ -381,6 +382,8 @@ def runtime() -> Runtime:
     live = _runtime
     if live is not None:
         return live
+    if _lock.mine:
+        raise HealspanError("a failure in the middle of the start, in the same thread, cannot be taken")
     with _lock:
         if _runtime is not None:
             return _runtime
@@ -454,7 +457,7 @@ def _after_fork() -> None:
     """Forget the parent's runtime: its threads did not come along, its files belong to the parent."""
     global _runtime, _lock, _starting, _failed_at, _failure
     parent = _runtime
-    _lock = threading.Lock()
+    _lock = OwnLock()
     _runtime, _starting, _failed_at, _failure = None, False, None, None
     if parent is not None:
         # The child's runtime does not know of the parent's repairs, and its kill switch would not reach them.

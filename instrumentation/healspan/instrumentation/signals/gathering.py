@@ -70,8 +70,11 @@ class Gathered:
         """Whether a further signal of the same place is of this very failure.
 
         A span is if it is the parent of one of its spans, or was open all the while of one. Two calls that fail alike
-        one after the other are two failures. A log record is, since it says nothing of when the exception was raised.
+        one after the other are two failures, and so are two exceptions of one span that say different things, as of
+        the items of a list. A log record is, since it says nothing of when the exception was raised.
         """
+        if not _same_words(self.first.message, signal.message):
+            return False
         span = signal.span
         if span is None or not self.spans:
             return True
@@ -100,6 +103,11 @@ class Gathered:
             if self.first.span is None:
                 self.first = signal
             self.spans[signal.span_id] = signal.span.parent_id, signal.span.started, signal.span.ended
+
+
+def _same_words(one: str, other: str) -> bool:
+    """Whether two messages can be of one exception; a signal may leave it out, or cut it short."""
+    return one.startswith(other) or other.startswith(one)
 
 
 def _together(one: tuple[float, float], other: tuple[float, float]) -> bool:
@@ -148,7 +156,13 @@ class Gathering:
             self._known.popitem(last=False)
 
     def take_in(self, signal: Signal, stack: Stack, now: float) -> None:
-        """Take in a signal."""
+        """Take in a signal.
+
+        Args:
+            signal: as it came.
+            stack: what its traceback says. What that says of incidents counts where the exception was not seen.
+            now: seconds.
+        """
         innermost = stack.frames[-1] if stack.frames else None
         place = place_of(
             signal.trace_id,
@@ -173,7 +187,7 @@ class Gathering:
         while len(self._by_mark) > 2 * _MOST:
             self._by_mark.popitem(last=False)
         failure.left = failure.left or not signal.calls
-        failure.told = failure.told or bool(stack.incidents)
+        failure.told = failure.told or bool(stack.incidents if signal.noted is None else signal.noted)
 
     def _marked(self, signal: Signal, stack: Stack) -> Gathered | None:
         """Return the failure that a signal carries on: its exception is the same, the cause, or one of a group."""

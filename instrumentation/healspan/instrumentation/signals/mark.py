@@ -1,48 +1,121 @@
 """Marks: by them signals know that they are of one and the same exception, without keeping it.
 
 A trace does not tell: an exception may be raised again in another thread, be the cause of the one that leaves, be one
-of a group, or be printed when nothing is open any more. So each exception that is seen gets a random number, which
-stays with it, also where another process sends it back.
+of a group, or be printed when nothing is open any more. So each exception that is seen gets a random number.
+
+It is kept beside the exception, which an application may print, compare or send to another process with all it holds.
+Those that cannot be referred to weakly, as those of Python's own types, hold it themselves; and so do those that a
+worker of multiprocessing sends back to its parent, which is to know them again.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import weakref
+from collections.abc import Iterator
+from multiprocessing.process import parent_process
+from typing import NamedTuple
 
-__all__ = ["marks_of", "marks_under_way"]
+from healspan.instrumentation.notes import incident_ids
+
+__all__ = ["NOT_SEEN", "Seen", "marks_of", "seen_in", "seen_under_way"]
 
 _KEY = "__healspan_mark__"
 _MOST = 16
 _DICTIONARY = BaseException.__dict__["__dict__"]  # past whatever a class overrides
 _CAUSE, _CONTEXT = BaseException.__dict__["__cause__"], BaseException.__dict__["__context__"]
 _MEMBERS = BaseExceptionGroup.__dict__["exceptions"]
+_MRO, _FLAGS = type.__dict__["__mro__"], type.__dict__["__flags__"]
+_MADE_IN_PYTHON = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+_OWN_WAYS = frozenset(("__setattr__", "__setstate__", "__getstate__", "__reduce__", "__reduce_ex__"))
+"""Whoever defines one of these decides itself what an exception holds when it arrives, and may know no key of ours."""
+
+
+class Seen(NamedTuple):
+    """What an exception itself says, where it was seen."""
+
+    marks: tuple[int, ...] = ()
+    """Of it, of those that have led to it, and of those it is a group of; its own first."""
+    noted: bool | None = None
+    """Whether a boundary has made an incident of one of them; None where the exception was not seen."""
+
+
+NOT_SEEN = Seen()
+
+
+class _Marked(weakref.ref[BaseException]):
+    __slots__ = ("key", "mark")
+    key: int
+    mark: int
+
+
+_marked: dict[int, _Marked] = {}
+"""By the id of an exception, which may be that of another one by now."""
 
 
 def marks_of(error: BaseException | None) -> tuple[int, ...]:
     """Return the marks of an exception, of those that have led to it, and of those it is a group of; its own first."""
-    marks: list[int] = []
-    pending = [error]
-    while pending and len(marks) < _MOST:
-        one = pending.pop(0)
-        if one is None:
-            continue
-        held = _DICTIONARY.__get__(one)
-        mark = held.get(_KEY)
-        if type(mark) is not int:
-            mark = held[_KEY] = int.from_bytes(os.urandom(8), "big")  # not the same in a forked child
-        if mark in marks:
-            continue
-        marks.append(mark)
-        pending += (_CAUSE.__get__(one), _CONTEXT.__get__(one))
-        if issubclass(type(one), BaseExceptionGroup):
-            pending += _MEMBERS.__get__(one)
-    return tuple(marks)
+    found = (_mark(one) for one in _chain(error))
+    return tuple(dict.fromkeys(mark for mark in found if mark is not None))
 
 
-def marks_under_way(error_type: object) -> tuple[int, ...]:
-    """Return the marks of the exception that is being handled, if its type has this name, qualified or not."""
+def seen_in(error: BaseException) -> Seen:
+    """Return what an exception says."""
+    return Seen(marks_of(error), any(incident_ids(one) for one in _chain(error)))
+
+
+def seen_under_way(error_type: object) -> Seen:
+    """Return what the exception says that is being handled, if its type has this name, qualified or not."""
     error = sys.exception()
     if error is None or type(error_type) is not str or error_type.rpartition(".")[2] != type(error).__name__:
-        return ()
-    return marks_of(error)
+        return NOT_SEEN
+    return seen_in(error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    visited: set[int] = set()
+    pending = [error]
+    while pending and len(visited) < _MOST:
+        one = pending.pop(0)
+        if one is None or id(one) in visited:
+            continue
+        visited.add(id(one))
+        yield one
+        pending += (_CAUSE.__get__(one), _CONTEXT.__get__(one))
+        if issubclass(type(one), BaseExceptionGroup):
+            pending += _MEMBERS.__get__(one)[:_MOST]
+
+
+def _mark(error: BaseException) -> int | None:
+    """Return the mark of one exception, a new one if it has none; None if it can be given none."""
+    held = _DICTIONARY.__get__(error)
+    mark = held.get(_KEY)
+    if type(mark) is int:
+        return mark
+    known = _marked.get(id(error))
+    if known is not None and known() is error:
+        return known.mark
+    mark = int.from_bytes(os.urandom(8), "big")  # not the same in a forked child
+    try:
+        marked = _Marked(error, _forget)
+    except TypeError:
+        if _FLAGS.__get__(type(error)) & _MADE_IN_PYTHON:  # it has slots, and no place for us
+            return None
+        held[_KEY] = mark
+        return mark
+    marked.key, marked.mark = id(error), mark
+    _marked[marked.key] = marked
+    if parent_process() is not None and not any(_OWN_WAYS & vars(one).keys() for one in _own_classes(error)):
+        held[_KEY] = mark
+    return mark
+
+
+def _own_classes(error: BaseException) -> Iterator[type]:
+    return (one for one in _MRO.__get__(type(error)) if _FLAGS.__get__(one) & _MADE_IN_PYTHON)
+
+
+def _forget(marked: weakref.ref[BaseException], known: dict[int, _Marked] = _marked) -> None:
+    # Given the dictionary, since at the interpreter's end a module's names may be gone before its exceptions.
+    if isinstance(marked, _Marked) and known.get(marked.key) is marked:
+        del known[marked.key]

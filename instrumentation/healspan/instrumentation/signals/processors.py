@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
 
-from healspan.instrumentation.signals.mark import marks_under_way
+from healspan.instrumentation.signals.mark import seen_under_way
 from healspan.instrumentation.signals.signal import Span, signal_of
 from healspan.instrumentation.signals.watcher import Watcher
 from healspan.instrumentation.site import is_attempting
@@ -67,7 +67,7 @@ class SpanWatcher(SpanProcessor):
                 span=known,
                 at=event.timestamp / 1e9,
                 calls=calls,
-                marks=marks_under_way(carried.get("exception.type")),
+                seen=seen_under_way(carried.get("exception.type")),
             )
             if signal is not None:
                 self._watcher.take(signal)
@@ -96,7 +96,7 @@ class LogWatcher(LogRecordProcessor):
                 span=None,
                 at=(record.timestamp or record.observed_timestamp or time.time_ns()) / 1e9,
                 calls=calls_under_way(sys._getframe(1)),
-                marks=marks_under_way(record.attributes.get("exception.type")),
+                seen=seen_under_way(record.attributes.get("exception.type")),
             )
             if signal is not None and not is_attempting():
                 self._watcher.take(signal)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from healspan.instrumentation.signals.mark import NOT_SEEN, Seen
+
 __all__ = ["MAX_STACK", "Signal", "signal_of"]
 
 MAX_STACK = 32_000
@@ -35,6 +37,8 @@ class Signal(NamedTuple):
     """Calls of boundaries that were under way, which may still come to know of it; see `repair.calls_under_way`."""
     marks: tuple[int, ...] = ()
     """See `mark`; empty where the exception itself was not seen."""
+    noted: bool | None = None
+    """Likewise; whether a boundary has made an incident of it, None where that was not seen."""
     last: bool = False
     """Whether nobody has caught the exception: nothing comes after that."""
 
@@ -69,7 +73,7 @@ def signal_of(
     span: Span | None,
     at: float,
     calls: tuple[int, ...] = (),
-    marks: tuple[int, ...] = (),
+    seen: Seen = NOT_SEEN,
     last: bool = False,
 ) -> Signal | None:
     """Return the signal in the attributes of an event or a log record; None if they carry no exception.
@@ -91,6 +95,7 @@ def signal_of(
         span=span,
         at=at,
         calls=calls,
-        marks=marks,
+        marks=seen.marks,
+        noted=seen.noted,
         last=last,
     )

@@ -21,7 +21,8 @@ _BETWEEN = re.compile(
 )
 _GROUP_EDGE = re.compile(r"^ *\+-\+?-+.*$", re.MULTILINE)
 _GROUP_MARGIN = re.compile(r"^  [+|] ", re.MULTILINE)
-_INCIDENT = re.compile(r"^ *\|? *healspan: incident (?P<id>[0-9a-f-]{36})", re.MULTILINE)
+# The margin of a group is optional as a whole: else a line of blanks would be tried at every length, twice over.
+_INCIDENT = re.compile(r"^ *(?:\| *)?healspan: incident (?P<id>[0-9a-f-]{36})", re.MULTILINE)
 
 
 class StackFrame(NamedTuple):
@@ -55,11 +56,20 @@ class Stack(NamedTuple):
     causes: tuple[StackCause, ...]
     """Root cause last."""
     incidents: tuple[str, ...]
-    """Ids of the incidents that boundaries have made of this very exception, from the notes they leave on it."""
+    """Ids of the incidents that boundaries say to have made of this very exception, in the notes they leave on it; or
+    that its message says, which may be anybody's words."""
 
 
-def read_stack(text: str) -> Stack:
-    """Read a traceback; empty fields where it says nothing."""
+def read_stack(text: str, message: str = "") -> Stack:
+    """Read a traceback; empty fields where it says nothing.
+
+    Args:
+        text: as Python prints it.
+        message: of its exception, where that is known; its further lines are left out, since they may look like
+            anything, also like another traceback.
+    """
+    if "\n" in message:
+        text = text.replace(message, message.partition("\n")[0])
     parts: list[tuple[str, str]] = []
     relation, start = "", 0
     for between in _BETWEEN.finditer(text):
@@ -89,6 +99,8 @@ def _read_one(text: str) -> tuple[str, str, tuple[StackFrame, ...]]:
         match = _FRAME.match(lines[place])
         place += 1
         if match is None:
+            if frames and lines[place - 1][:1] not in ("", " "):
+                break  # the exception itself: what stands below is its message
             if _REPEATED.match(lines[place - 1]):
                 end = place
             continue

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from healspan.instrumentation.signals.gathering import PATIENCE, Gathering, Place
 from healspan.instrumentation.signals.observed import incident_of
 from healspan.instrumentation.signals.signal import Signal
-from healspan.instrumentation.signals.stack import read_stack
+from healspan.instrumentation.signals.stack import Stack, read_stack
 from healspan.remediation.incident import IncidentStatus, Resolution, Tier
 from healspan.remediation.runtime import internal_error, runtime
 
@@ -27,6 +27,7 @@ QUEUE = 1_000
 RATE, BURST = 200.0, 1_000.0
 """Signals a second that are looked at: a storm must not take the processor from the requests that still succeed."""
 _LOOK_SECONDS = 0.2
+_REMEMBERED = 2_000
 
 
 class Watcher:
@@ -40,7 +41,7 @@ class Watcher:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, patience: float = PATIENCE) -> None:
         self._clock = clock
         self._patience = patience
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.active = False
         """Whether the service is instrumented, so that boundaries have to tell what they capture."""
         self._reset()
@@ -50,6 +51,8 @@ class Watcher:
         self._gathering = Gathering(patience=self._patience)
         self._allowed, self._refilled = BURST, self._clock()
         self._dropped: dict[str, int] = {}
+        self._made: deque[str] = deque(maxlen=_REMEMBERED)
+        """Ids of the incidents that boundaries of this process have made lately."""
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -70,8 +73,10 @@ class Watcher:
         if self._thread is None:
             self._start()
 
-    def captured(self, place: Place, call: int, marks: tuple[int, ...]) -> None:
+    def captured(self, place: Place, call: int, marks: tuple[int, ...], error_id: str = "") -> None:
         """Note that a boundary has made an incident, in this call; for signals of the same exception."""
+        if error_id:
+            self._made.append(error_id)
         if self._thread is not None or self._queue:
             self._queue.append((place, call, marks))
 
@@ -110,7 +115,7 @@ class Watcher:
                 place, call, marks = one
                 self._gathering.captured(place, call, now, marks)
             else:
-                self._gathering.take_in(one, read_stack(one.stack), now)
+                self._gathering.take_in(one, self._believed(read_stack(one.stack, one.message)), now)
         ready = self._gathering.ripe(now, all_of_them=all_of_them)
         dropped, self._dropped = self._dropped, {}
         if not ready and not dropped:
@@ -135,9 +140,13 @@ class Watcher:
                 live.metrics.healing(incident, resolution)
                 live.spool.append_many((("incident", incident), ("resolution", resolution)))
 
+    def _believed(self, stack: Stack) -> Stack:
+        """Leave out incidents that nobody here has made: a message may say it to have its failure passed over."""
+        return stack._replace(incidents=tuple(one for one in stack.incidents if one in self._made))
+
     def after_fork(self) -> None:
         """Begin anew in a child: the thread did not come along, and the signals are the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._reset()
 
 

@@ -94,7 +94,7 @@ class Gateway:
         self._instance = instance
         self._clock = clock
         self._now = now
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._breaker = Breaker(
             failures=limits.breaker_failures,
             rest=limits.breaker_seconds,

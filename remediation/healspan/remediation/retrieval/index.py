@@ -92,7 +92,7 @@ class PatternIndex:
     def __init__(self, *, capacity: int = 100_000, embedder: Embedder | None = None, budget: int = 2_000) -> None:
         self._capacity = capacity
         self._embedder = None if embedder is None else Patient(embedder)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._postings = Postings(budget)
         self._profiles: dict[int, Profile] = {}
         self._numbers: dict[tuple[str, str], int] = {}

@@ -35,7 +35,7 @@ class Pool:
         _pools.add(self)
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._idle: list[Worker] = []
         self._lent: set[Worker] = set()
         self._waiting: list[threading.Event] = []

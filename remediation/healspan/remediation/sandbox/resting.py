@@ -35,7 +35,7 @@ class Resting:
 
     def __init__(self) -> None:
         self._records: OrderedDict[str, _Record] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def left(self, text: str, time: float) -> float:
         """Return the seconds for which an adapter is not to be used; 0: use it, and `tell` how it went.

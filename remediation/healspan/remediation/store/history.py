@@ -88,7 +88,7 @@ class RunHistory:
     ) -> None:
         self._window = window
         self._now = now
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._groups: OrderedDict[_Group, dict[date, _Day]] = OrderedDict()
         self._known: OrderedDict[UUID, None] = OrderedDict()
         self._unknown: dict[tuple[str, str], dict[UUID, None]] = {}

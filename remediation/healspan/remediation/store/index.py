@@ -124,7 +124,7 @@ class FixIndex:
         """What verdicts have said of each fix."""
         self.firsts = Firsts()
         self._changed: set[str] = set()  # fixes that there was news of since
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stored: dict[str, _Known] = {}
         self._local: dict[str, _Known] = {}
         """What this process has added and the store does not show yet."""

@@ -146,7 +146,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._owed = _Owed()
 
     @classmethod

@@ -11,7 +11,6 @@ import os
 import re
 import socket
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from healspan.remediation.errors import StoreError
+from healspan.remediation.own_lock import OwnLock
 from healspan.remediation.record import Record
 from healspan.remediation.settings import Settings, private_directory
 from healspan.remediation.store.facts import encode
@@ -86,9 +86,9 @@ class Spool:
         self._on_drop = on_drop
         self._clock = clock
         self.counts = SpoolCounts()
-        self._lock = threading.Lock()
-        self._reading = threading.Lock()
-        self._held: list[threading.Lock] = []
+        self._lock = OwnLock()
+        self._reading = OwnLock()
+        self._held: list[OwnLock] = []
         self._closed = False
         self._file: SpoolFile | None = None
         """Writes; guarded by the lock."""
@@ -119,6 +119,8 @@ class Spool:
         if not entries:
             return True
         size = sum(len(body) for _, body in entries)
+        if self._lock.mine:
+            return self._dropped("busy", len(entries), None)
         with self._lock:
             lost = self._write(entries, size)
         if lost is not None:
@@ -310,7 +312,7 @@ class Spool:
             for lock in held:
                 lock.release()
             return
-        self._lock, self._reading = threading.Lock(), threading.Lock()
+        self._lock, self._reading = OwnLock(), OwnLock()
         # A fork that came unannounced leaves connections, and SQLite forbids the child even to close them.
         _inherited.extend(file for file in (self._reader, self._file) if file is not None)
         if self._owner is not None:

@@ -46,8 +46,9 @@ _CHANGES = "changes"
 _OTHER = "other"
 
 MOST_ERROR_TYPES = 500
-"""Values of the label for one service: counters stay for ever, and an application that makes classes of exceptions as
-it goes must not make series for ever. A process of a service bounds its own likewise."""
+MOST_BOUNDARIES = 2_000
+"""Values of the label for one service: counters stay for ever, and an application that makes classes of exceptions, or
+functions, as it goes must not make series for ever. A process of a service bounds its own likewise."""
 
 _OURS = frozenset({"tier", "outcome", "decision", "state", "kind", "le"})
 """Labels whose values are words of healspan's own: they can carry nothing of anybody."""
@@ -295,24 +296,37 @@ def _read_marks(text: str) -> dict[str, int]:
 
 
 def _bounded(connection: Connection, found: Mapping[_Series, float]) -> Mapping[_Series, float]:
-    """Return what was found with error types that are too many put under ``other``."""
-    name = names.INCIDENTS.name
-    query = select(_counter.c.labels).where(_counter.c.name == name)
-    known: defaultdict[str, set[str]] = defaultdict(set)
+    """Return what was found with error types and boundaries that are too many put under ``other``."""
+    incidents = names.INCIDENTS.name
+    query = select(_counter.c.labels).where(_counter.c.name == incidents)
+    boundaries: defaultdict[str, set[str]] = defaultdict(set)
+    error_types: defaultdict[str, set[str]] = defaultdict(set)
     for text in connection.execute(query).scalars():
-        service, _, error_type = json.loads(text)
-        known[service].add(error_type)
+        service, boundary, error_type = json.loads(text)
+        boundaries[service].add(boundary)
+        error_types[service].add(error_type)
     bounded: defaultdict[_Series, float] = defaultdict(float)
-    for series, value in sorted(found.items()):
-        labels = series[1]
-        if series[0] == name:
-            service, boundary, error_type = labels
-            if error_type not in known[service] and len(known[service]) >= MOST_ERROR_TYPES:
-                labels = service, boundary, _OTHER
-            else:
-                known[service].add(error_type)
-        bounded[series[0], labels] += value
+    # Incidents come first: what else is counted of a boundary is to stand under the same name.
+    for (name, labels), value in sorted(found.items(), key=lambda one: (one[0][0] != incidents, one[0])):
+        kinds = _LABELS.get(name, ())
+        within = {
+            "boundary": (boundaries[labels[0]], MOST_BOUNDARIES),
+            "error_type": (error_types[labels[0]], MOST_ERROR_TYPES),
+        }
+        kept = tuple(
+            _one_of(*within[kind], label) if kind in within else label
+            for kind, label in zip(kinds, labels, strict=True)
+        )
+        bounded[name, kept] += value
     return bounded
+
+
+def _one_of(known: set[str], most: int, value: str) -> str:
+    if value not in known:
+        if len(known) >= most:
+            return _OTHER
+        known.add(value)
+    return value
 
 
 def _insert(connection: Connection, table: Table) -> Any:

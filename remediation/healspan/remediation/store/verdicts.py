@@ -41,7 +41,7 @@ class Verdicts:
         self._vouch = vouch
         self._doubts: dict[str, str] = {}
         """By fix, why what the store has is not believed."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stored: dict[str, Evidence | str] = {}
         """As the store has it; read when it is first asked for."""
         self._events: dict[str, list[tuple[str, _Event]]] = {}

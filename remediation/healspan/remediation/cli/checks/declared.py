@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -80,6 +81,13 @@ def check_configuration(
         return
     told = f"{path} declares {len(declared)} boundar{'y' if len(declared) == 1 else 'ies'}"
     yield Check(name="configuration", status="ok", detail=told)
+    if path.stat().st_mode & stat.S_IWOTH:
+        yield Check(
+            name="configuration",
+            status="problem",
+            detail=f"{path} may be written by anybody, who so chooses what the service imports and calls; take the "
+            "right from others (chmod o-w)",
+        )
     targets = {boundary.target for boundary in boundaries.values()}
     for one in declared:
         reasons = why_missing(one.target)
