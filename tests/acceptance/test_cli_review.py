@@ -49,7 +49,7 @@ class TestReview:
             world.calls("revenue", 100, ago=timedelta(hours=hour))
             world.application(fix, count=20, ago=timedelta(hours=hour))
         world.close()
-        assert "1 fixes hide a fault" in run("analytics", "run").out
+        assert "hiding a fault: 1" in run("analytics", "run").out
         ran = run("review", "list")
         assert "revenue: one fix heals 20% of all calls" in ran.out
         assert "probably: architectural deficiency" in ran.out
