@@ -22,6 +22,8 @@ from statistics import median
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.repository import Store
 
+OTHERS = "asgi,celery,django,fastapi,flask,wsgi"
+"""Instrumentations that this service has no use for, and that take long to import."""
 START_WAIT_MS = 1_000
 """Where the store says nothing."""
 STOPPING = 4.0
@@ -120,6 +122,7 @@ def serve(folder: Path, environment: Mapping[str, str], *, most_bytes: int | Non
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_SERVICE_NAME": "shop",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": OTHERS,
         # A busy machine may take longer than the two seconds there are, which is said.
         "HEALSPAN_START_WAIT_MS": "60000",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -245,7 +248,7 @@ def _database(scheme: str, *, port: int) -> Environment:
     return {"HEALSPAN_DATABASE_URL": f"{scheme}://shop:hunter2xyz@127.0.0.1:{port}/healspan"}
 
 
-def _refusing() -> int:
+def refusing() -> int:
     with closing(socket.socket()) as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
@@ -260,7 +263,7 @@ def _silent(stack: ExitStack) -> int:
 
 
 def _nobody_at_the_database(folder: Path, stack: ExitStack) -> Environment:
-    return _database("postgresql+psycopg", port=_refusing())
+    return _database("postgresql+psycopg", port=refusing())
 
 
 def _silent_database(folder: Path, stack: ExitStack) -> Environment:
@@ -391,7 +394,7 @@ BROKEN = (
     Broken("driver not installed", _set(DATABASE_URL="mysql://h/x"), "install the driver it names", kept=False),
     Broken("driver of another kind", _set(DATABASE_URL="sqlite+aiosqlite:////x"), "HEALSPAN_DATABASE_URL", kept=False),
     Broken("store in memory", _set(DATABASE_URL="sqlite://"), "names a database in memory", kept=False),
-    Broken("collector away", _collector(lambda stack: _refusing()), "", doctor="cannot be reached"),
+    Broken("collector away", _collector(lambda stack: refusing()), "", doctor="cannot be reached"),
     Broken("collector silent", _collector(_silent), "", doctor="does not answer within"),
     Broken("collector failing", _collector(_failing), "", doctor="answers 500"),
     Broken("repairer raises", _plugin("repairers", "1 / 0"), "broken (broken_plugin:Plugin) is left out: Zero"),

@@ -8,7 +8,7 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.broken import BROKEN, EXPECTED, START_WAIT_MS, STOPPING, Broken, Served, serve
+from tests.broken import BROKEN, EXPECTED, OTHERS, START_WAIT_MS, STOPPING, Broken, Served, serve
 from tests.command import Ran, Run, shell
 from tests.postgresql import WANTED
 
@@ -17,6 +17,7 @@ from healspan.remediation.store import drain_all
 from healspan.remediation.store.repository import Store
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.sqlite,
     pytest.mark.skipif(WANTED, reason="breaks a store of its own"),
 ]
@@ -44,7 +45,8 @@ def test_the_service_goes_on_and_it_is_said_once(broken: Broken, tmp_path: Path,
         assert served.usual <= 10 * healthy.usual + 0.05 * max(healthy.seconds)
         assert sum(served.seconds) <= 10 * sum(healthy.seconds) + 3 * START_WAIT_MS / 1_000
         # Whoever exports to a broken collector leaves late, with healspan and without.
-        without = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "healspan", "HEALSPAN_DISABLED": "1", **environment}
+        disabled = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": f"healspan,{OTHERS}", "HEALSPAN_DISABLED": "1"}
+        without = {**disabled, **environment}
         bare = serve(tmp_path, without).leaving if "OTEL_TRACES_EXPORTER" in environment else 0.0
         assert served.leaving <= 10 * healthy.leaving + STOPPING + 2 * bare
 

@@ -13,6 +13,7 @@ import pytest
 from tests.command import Run, one_line
 
 from healspan.instrumentation import error_boundary
+from healspan.remediation.runtime import shut_down
 from healspan.remediation.settings import why_unusable
 
 NOBODY = 65_534
@@ -151,6 +152,23 @@ class TestArguments:
         line = f"exec {sys.executable} -m healspan.remediation.cli {command} {closed}"
         ran = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, input="")
         assert (ran.returncode, ran.stderr) == (0, "")
+
+
+class TestObserved:
+    def test_what_nobody_tried_to_heal_is_told_so(self, run: Run) -> None:
+        watched = error_boundary("watched_number", mode="observe")(lambda text: float(text))
+        with pytest.raises(ValueError, match="one"):
+            watched("one")
+        shut_down()
+        error_id = run("incidents", "--json").json[0]["incident"]["error_id"]
+        listed = run("incidents").out
+        assert "observed" in listed
+        assert "0.0" not in listed
+        shown = run("incidents", "show", error_id).out
+        assert "observed: nothing was tried" in shown
+        assert "docs/instrumenting.md" in shown
+        assert "a human's turn" not in shown
+        assert "no fix was a candidate" not in shown
 
 
 class TestDoctor:

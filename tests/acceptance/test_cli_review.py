@@ -49,13 +49,15 @@ class TestReview:
             world.calls("revenue", 100, ago=timedelta(hours=hour))
             world.application(fix, count=20, ago=timedelta(hours=hour))
         world.close()
-        assert "1 fixes hide a fault" in run("analytics", "run").out
+        assert "hiding a fault: 1" in run("analytics", "run").out
         ran = run("review", "list")
         assert "revenue: one fix heals 20% of all calls" in ran.out
         assert "probably: architectural deficiency" in ran.out
         assert "480 of the 2,400 calls of revenue in 24 hours" in ran.out
         assert [one["fix_id"] for one in run("review", "list", "--json").json["masking"]] == [fix.fix_id]
+        assert "ticket 12" not in run("fixes", "show", fix.fix_id[:12]).out
         assert "is closed" in run("review", "answer", fix.fix_id[:12], "-m", "ticket 12").out
+        assert re.search(r"human:\S+ has answered on .* UTC: ticket 12", run("fixes", "show", fix.fix_id[:12]).out)
         assert "hides a fault" not in run("review", "list").out
         again = run("review", "answer", fix.fix_id[:12])
         assert (again.code, "has answered" in again.err) == (1, True)

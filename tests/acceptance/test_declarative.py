@@ -128,6 +128,18 @@ def test_without_a_boundary_an_exception_that_nobody_catches_is_taken_if_it_says
     assert incidents() == [NOBODYS]
 
 
+def test_it_is_left_out_by_its_name_and_not_by_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "healspan.toml").write_text('[boundaries."prices:read"]\nretry_safe = true\n')
+    with Receiver("http/protobuf") as receiver:
+        # What the file does not start, opentelemetry-instrument does: the guide says so.
+        assert serve(tmp_path, receiver, "{enabled: false}").stdout.split() == ["1234.0", "failed"]
+        before = incidents()
+        monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "healspan")
+        ran = serve(tmp_path, receiver, "{enabled: false}")
+    assert (ran.returncode, ran.stdout) == (1, ""), "nothing heals the first call"
+    assert incidents() == before
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

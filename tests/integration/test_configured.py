@@ -18,9 +18,11 @@ from tests.observe import facts
 from healspan.instrumentation import configured as module_configured
 from healspan.instrumentation import error_boundary
 from healspan.instrumentation.configured import ConfiguredBoundaries
-from healspan.remediation.boundary import boundaries, unfit
+from healspan.remediation.boundary import boundaries, why_missing
+from healspan.remediation.cli.checks.declared import check_configuration
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.runtime import Runtime
+from healspan.remediation.settings import Settings
 
 READERS = """
 import dataclasses
@@ -65,6 +67,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (folder / "other.py").write_text(
         f"from {name}.readers import read_amount\ndef read_more(text): return float(text)\n"
     )
+    (folder / "plain.py").write_text("def write(text): return text\n")
     monkeypatch.syspath_prepend(str(tmp_path / "code"))
     yield name
     for module in [one for one in sys.modules if one.startswith(name)]:
@@ -275,6 +278,78 @@ def test_what_does_not_fit_is_said_and_the_service_has_its_function(
         assert readers(package).read_amount("1") == 1.0
     [told] = [record.getMessage() for record in caplog.records if record.name == "healspan"]
     assert words in told
+    target = text.split('"')[1].replace("PKG", package)
+    [(reason, in_part)] = why_missing(target)
+    assert words in reason
+    assert not in_part
+    declare("")
+    assert why_missing(target) == ()
+
+
+@pytest.mark.usefixtures("live")
+def test_a_change_reaches_those_who_have_imported_the_function_with_its_boundary(
+    package: str, declare: Declare
+) -> None:
+    declare('[boundaries."PKG.readers:read_amount"]\nmode = "observe"')
+    other, module = importlib.import_module(f"{package}.other"), readers(package)
+    declare('[boundaries."PKG.readers:read_amount"]\nretry_safe = true')
+    assert other.read_amount is module.read_amount
+    assert other.read_amount.boundary.mode == "heal"
+    assert other.read_amount("$1,234") == 1234.0
+    declare("")
+    assert other.read_amount is module.read_amount
+    assert not hasattr(other.read_amount, "boundary")
+
+
+@pytest.mark.usefixtures("live")
+def test_who_has_registered_a_function_before_it_had_its_boundary_is_told(
+    package: str, declare: Declare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "code" / package / "views.py").write_text(
+        "ROUTES = {}\n"
+        "def route(path):\n"
+        "    return lambda function: ROUTES.setdefault(path, function)\n"
+        "@route('/a')\n"
+        "def view(text): return read(text)\n"
+        "def read(text): return float(text)\n"
+    )
+    declare('[boundaries."PKG.views:view"]\n[boundaries."PKG.views:read"]\nretry_safe = true')
+    with caplog.at_level(logging.WARNING, "healspan"):
+        views = importlib.import_module(f"{package}.views")
+    [told] = [record.getMessage() for record in caplog.records if record.name == "healspan"]
+    assert f"{package}.views:view" in told
+    assert "does not reach whoever took view" in told
+    assert len(why_missing(f"{package}.views:view")) == 1
+    assert why_missing(f"{package}.views:read") == ()
+    assert views.ROUTES["/a"]("$1,234") == 1234.0, "what it calls has its own"
+
+
+@pytest.mark.usefixtures("live")
+def test_doctor_says_why_a_boundary_is_not_there(
+    package: str, declare: Declare, tmp_path: Path, settings: Settings
+) -> None:
+    declare(
+        '[boundaries."PKG.readers:read_row"]\nchecks = ["PKG.readers:is_positiv"]\n'
+        '[boundaries."PKG.readers:read_amount"]\n[boundaries."PKG.never:read"]\n[boundaries."PKG.read*:wr*"]\n'
+    )
+    readers(package)
+    found = check_configuration(settings, tmp_path, boundaries(), imported=True)
+    (why, absent, nothing) = [one for one in found if one.status != "ok"]
+    assert f"read_row cannot have its boundary (ConfigurationError: {package}.readers has no is_positiv" in why.detail
+    assert ":read has no boundary: its module was not imported (give it by --app)" in absent.detail
+    assert "has no boundary: no function there has that name" in nothing.detail
+    assert [one.status for one in (why, absent, nothing)] == ["problem", "warning", "problem"]
+
+
+@pytest.mark.usefixtures("live")
+def test_a_pattern_need_not_fit_every_module_it_looks_at(
+    package: str, declare: Declare, caplog: pytest.LogCaptureFixture
+) -> None:
+    declare('[boundaries."PKG.*:read_*"]')
+    with caplog.at_level(logging.WARNING, "healspan"):
+        importlib.import_module(f"{package}.plain")
+        assert hasattr(readers(package).read_amount, "boundary")
+    assert not [record for record in caplog.records if record.name == "healspan"]
 
 
 @pytest.mark.usefixtures("live")
@@ -297,7 +372,7 @@ def test_a_file_that_changes_while_a_boundary_is_put_on_is_in_force_in_the_end(
     readers = importlib.import_module(f"{package}.readers")
     assert readers.read_amount.boundary.mode == "observe"
     assert hasattr(readers.read_row, "boundary") is (target == "*")
-    assert unfit() == {}
+    assert why_missing(f"{package}.readers:{target}") == ()
 
 
 def test_threads_that_import_at_once_get_one_boundary_and_no_deadlock(package: str, declare: Declare) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 from tests.world import World
 
 from healspan.remediation.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
@@ -114,6 +116,28 @@ def test_threads_that_open_a_new_store_at_once_all_succeed(settings: Settings) -
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_a_new_store_is_told_in_one_line_and_the_hosts_own_alembic_goes_on(
+    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alembic, upgrade = logging.getLogger("alembic.runtime.migration"), migrate._upgrade
+
+    def beside_the_host(connection: Connection, revision: str | None) -> None:
+        host = threading.Thread(target=alembic.info, args=("the host's own",))
+        host.start()
+        host.join()
+        upgrade(connection, revision)
+        alembic.warning("what is wrong is told")
+
+    monkeypatch.setattr(migrate, "_upgrade", beside_the_host)
+    settings.prepare()
+    with caplog.at_level(logging.INFO):
+        Store.open(settings).close()
+        alembic.info("afterwards")
+    told = [record.getMessage() for record in caplog.records if record.name.startswith(("alembic", "healspan.store"))]
+    ours = f"the store is of revision {migrate.HEAD} now, it was new"
+    assert told == ["the host's own", "what is wrong is told", ours, "afterwards"]
 
 
 @pytest.mark.sqlite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -22,6 +23,7 @@ from healspan.remediation.fix import FixState
 from healspan.remediation.record import Record
 from healspan.remediation.settings import Settings
 from healspan.remediation.store import Drainer, Spool, drain_all
+from healspan.remediation.store import drainer as drainer_module
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.ingest import Ingest
 from healspan.remediation.store.repository import Store
@@ -170,6 +172,34 @@ def test_while_the_store_is_away_the_spool_keeps_and_later_delivers(
     assert caplog.text.count("facts stay in the spool") == 1
     drainer.stop()
     spool.close()
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(("long", "said"), [(0.2, 1), (1_000.0, 0)])
+def test_a_store_that_somebody_keeps_locked_is_said_once_and_an_everyday_lock_is_not(
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    long: float,
+    said: int,
+) -> None:
+    monkeypatch.setattr(drainer_module, "LONG_SECONDS", long)
+    with Store.open(settings):
+        pass
+    spool, tries = Spool(settings), []
+    drainer = Drainer(settings, spool)
+    drain = drainer._drain_once
+    monkeypatch.setattr(drainer, "_drain_once", lambda: (tries.append(1), drain())[1])
+    with contextlib.closing(sqlite3.connect(settings.data_dir / "healspan.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with caplog.at_level(logging.WARNING, logger="healspan.store"):
+            assert spool.append("incident", make_incident("kept"))
+            eventually(lambda: "facts stay in the spool" in caplog.text if said else len(tries) >= 6)
+    with Store.open(settings) as store:
+        eventually(lambda: stored_messages(store) == ["kept"])
+    drainer.stop()
+    spool.close()
+    assert caplog.text.count("facts stay in the spool") == said
 
 
 @pytest.mark.sqlite

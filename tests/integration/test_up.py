@@ -15,6 +15,9 @@ import pytest
 from tests.observe import wait_until
 from tests.world import World
 
+from healspan.dashboards.server import ConsoleServer
+from healspan.remediation.errors import ConfigurationError
+
 PATIENCE = 90.0
 RUN = [sys.executable, "-m", "healspan.remediation.cli"]
 
@@ -92,6 +95,12 @@ def test_up_without_the_console_starts_no_streamlit():
         assert found.keys() == {"metrics"}
         assert "healspan_fixes" in get(found["metrics"])
         assert ended(process, signal.SIGTERM) == 0
+
+
+def test_without_streamlit_up_says_how_to_do_without(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match="healspan up --no-console"):
+        ConsoleServer(host="127.0.0.1", port=0)
 
 
 def test_metrics_ends_on_a_signal():

@@ -14,7 +14,7 @@ from sqlalchemy import delete, update
 from tests.facts import make_change, make_fix, make_incident
 
 from healspan.remediation.fix import ALLOWED_CHANGES, SERVING_STATES, Fix, FixState, Match, Signature
-from healspan.remediation.incident import IncidentStatus, Resolution, Tier
+from healspan.remediation.incident import Decision, IncidentStatus, Resolution, Tier
 from healspan.remediation.record import Record
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.facts import FixScore
@@ -92,6 +92,9 @@ class Deeds:
             status=status,
             tier=Tier.HUMAN if status is IncidentStatus.ESCALATED else Tier.KNOWN_FIX,
             fix_id=FIXES[fix].fix_id if status is IncidentStatus.HEALED else None,
+            decisions=(Decision(fix_id=FIXES[fix].fix_id, applied=False, gate="apply", reason="it declined"),)
+            if status is IncidentStatus.ESCALATED
+            else (),
             elapsed_ms=1.0,
             diagnosed=False,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,10 @@ def test_the_file_of_healspan_comes_first_and_one_without_boundaries_does_not_co
         ('[boundaries."app.x:f"]\ntunable = { a = { between = [1, 2], one_of = [1] } }', "give either between"),
         ('[boundaries."app.x:f*"]\nname = "f"', "so it can have no name"),
         ('[boundaries."app.x:f"]\nname = "a"\n[boundaries."app.x:g"]\nname = "a"', "two boundaries are named 'a'"),
-        ('[boundary."app.x:f"]', "there is no table 'boundary', only boundaries; did you mean boundaries?"),
-        ('title = 1\n[boundaries."app.x:f"]', "there is no table 'title', only boundaries; remove it"),
+        ('[boundary."app.x:f"]', "'boundary' says nothing to healspan; did you mean 'boundaries'?"),
+        ('[boundries."app.x:f"]', "'boundries' says nothing to healspan; did you mean 'boundaries'?"),
+        ('[tool.healspan.boundaries."app.x:f"]', "in this file tables have no tool.healspan before them"),
+        ('policy = "suggest"\n[boundaries."app.x:f"]', "settings come from the environment"),
         ("[boundaries", "cannot be read"),
         ("a = " + 5_000 * "9", "cannot be read"),
         ("a = " + 5_000 * "[", "nested too deeply"),
@@ -93,6 +96,24 @@ def test_what_is_there_and_cannot_be_read_is_never_passed_over(tmp_path: Path, w
     with pytest.raises(ConfigurationError) as refused:
         read_declarations(find_configuration(tmp_path, str(path) if chosen else "") or tmp_path)
     assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[tool.healspan.boundries."app.x:f"]', "did you mean 'boundaries'?"),
+        ("[tool]\nhealspan = 3", "tool.healspan is no table"),
+    ],
+)
+def test_a_slip_above_the_boundaries_is_no_file_without_any(tmp_path: Path, text: str, words: str) -> None:
+    write(tmp_path, text, "pyproject.toml")
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        find_configuration(tmp_path)
+
+
+def test_tables_of_others_are_none_of_ours(tmp_path: Path) -> None:
+    write(tmp_path, "[tool.other]\nboundries = 1\n[boundries]\n", "pyproject.toml")
+    assert find_configuration(tmp_path) is None
 
 
 def test_a_value_is_found_by_attributes_and_items() -> None:

@@ -27,6 +27,7 @@ from healspan.remediation.review import (
 )
 from healspan.remediation.reviewers import make_reviewer, open_reviewer
 from healspan.remediation.signing import KeyRing, Reviewer, enrol
+from healspan.remediation.step import RetryStep, Step, StrategyStep
 from healspan.remediation.waiting import review_queue
 
 
@@ -416,6 +417,24 @@ class TestQueue:
         assert self.waits(world), "what healed it serves no more"
         world.failure(status=IncidentStatus.HEALED, fix=fix)
         assert not self.waits(world)
+
+    @pytest.mark.parametrize(
+        ("step", "gate", "waits"),
+        [
+            (StrategyStep(strategy="prose"), "apply", True),
+            (StrategyStep(strategy="prose"), "contract", True),
+            (StrategyStep(strategy="prose"), "policy", False),
+            (RetryStep(), "apply", False),
+        ],
+    )
+    def test_one_that_was_tried_in_vain_does_not_answer_by_healing_other_values(
+        self, world: World, step: Step, gate: str, waits: bool
+    ) -> None:
+        fix = world.fix(state=FixState.ACTIVE, ago=timedelta(hours=3), step=step)
+        tried = Decision(fix_id=fix.fix_id, applied=False, gate=gate, reason="declined")
+        world.failure(ago=timedelta(hours=2), decisions=[tried])
+        world.failure(status=IncidentStatus.HEALED, fix=fix)
+        assert self.waits(world) is waits
 
     def test_a_humans_approval_of_it_is_news(self, world: World, ann: Reviewer) -> None:
         fix = world.fix(state=FixState.TRIAL, ago=timedelta(hours=2))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from healspan.remediation.cli.checks.environment import check_settings, setting_lines
 from healspan.remediation.errors import ConfigurationError, StoreUnavailable
 from healspan.remediation.settings import Settings, load_settings
 
@@ -36,6 +37,30 @@ def test_the_service_is_named_as_opentelemetry_names_it(monkeypatch: pytest.Monk
     assert load_settings().resource["service.name"] == "shop"
     monkeypatch.setenv("HEALSPAN_SERVICE_NAME", "till")
     assert load_settings().resource["service.name"] == "till"
+
+
+def test_a_service_that_is_named_by_its_resource_has_that_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OTEL_SERVICE_NAME", "HEALSPAN_SERVICE_NAME", "HEALSPAN_SERVICE_VERSION"):
+        monkeypatch.delenv(name, raising=False)
+    assert load_settings().resource["service.name"] == "unknown_service"
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "team=x,service.name=web%20shop,service.version=1.2")
+    known = load_settings()
+    assert (known.resource["service.name"], known.resource["service.version"]) == ("web shop", "1.2")
+    sources = {one.name: one.source for one in setting_lines(known, os.environ)}
+    assert (sources["service_name"], sources["service_version"]) == ("OTEL_RESOURCE_ATTRIBUTES",) * 2
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    monkeypatch.setenv("HEALSPAN_SERVICE_VERSION", "3")
+    known = load_settings()
+    assert (known.resource["service.name"], known.resource["service.version"]) == ("shop", "3")
+
+
+def test_doctor_says_where_no_service_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "HEALSPAN_SERVICE_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    [told] = [one for one in check_settings(load_settings(), {}) if one.name == "service"]
+    assert (told.status, "set OTEL_SERVICE_NAME" in told.detail) == ("note", True)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    assert not [one for one in check_settings(load_settings(), {}) if one.name == "service"]
 
 
 def test_the_defaults_are_careful() -> None:

@@ -104,5 +104,5 @@ def sentence(report: JobReport) -> str:
     return (
         f"{report.at:%H:%M:%S} UTC: scored {report.fixes} fixes ({report.written} changed) and {report.hotspots} "
         f"pairs of boundary and document type in {report.seconds:.2f} s"
-        + (f"; {report.masking} fixes hide a fault, see 'healspan review list'" if report.masking else "")
+        + (f"; hiding a fault: {report.masking}, see 'healspan review list'" if report.masking else "")
     )

@@ -34,7 +34,9 @@ class ConsoleServer:
 
     def __init__(self, *, host: str, port: int) -> None:
         if importlib.util.find_spec("streamlit") is None:
-            raise ConfigurationError("the console needs Streamlit; pip install 'healspan[console]'")
+            raise ConfigurationError(
+                "the console needs Streamlit; pip install 'healspan[console]', or use 'healspan up --no-console'"
+            )
         self._host, self._port = host, _free_port(host, port)
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
             [sys.executable, "-m", "streamlit", "run", str(HERE / "app.py"), *self._options()],

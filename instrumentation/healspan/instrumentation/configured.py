@@ -7,23 +7,34 @@ imported the function from it; all others when their import ends, before anybody
 from __future__ import annotations
 
 import fnmatch
+import gc
 import importlib
 import inspect
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import wrapt
 
 from healspan.instrumentation.boundary import error_boundary
-from healspan.remediation.boundary import UNSET, Between, OneOf, Tunable, boundaries, unfit, withdraw
+from healspan.remediation.boundary import (
+    UNSET,
+    Between,
+    OneOf,
+    Tunable,
+    boundaries,
+    forget_missing,
+    note_missing,
+    withdraw,
+)
 from healspan.remediation.declaration import Declaration, ValuePath, find_configuration, read_declarations
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.interrupts import is_interrupt
@@ -71,6 +82,23 @@ class ConfiguredBoundaries:
         self._lock = threading.RLock()  # to put one on may run code of the application's, which may import
         self._applied: dict[str, _Applied] = {}
         self._finder: _Finder | None = None
+        self._read_as: tuple[int, ...] | None = None
+        self._looked_at: weakref.WeakSet[FunctionType] = weakref.WeakSet()
+
+    def is_outdated(self) -> bool:
+        """Whether the file is another one than that which is in force, by its time and size."""
+        return self._read_as != self._looks()
+
+    def forked(self) -> None:
+        """Begin anew in a forked child: who held the lock did not come along."""
+        self._lock = threading.RLock()
+
+    def _looks(self) -> tuple[int, ...] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def apply(self) -> None:
         """Read the file and see to it that exactly what it declares is in force; also what has changed since.
@@ -78,7 +106,9 @@ class ConfiguredBoundaries:
         Raises:
             ConfigurationError: the file cannot be used; what was in force stays.
         """
+        looks = self._looks()  # before it is read: what is written meanwhile makes it outdated
         declared = {one.target: one for one in read_declarations(self.path)}
+        self._read_as = looks
         with self._lock:
             for target, applied in list(self._applied.items()):
                 if declared.get(target) != applied.declaration:
@@ -143,6 +173,9 @@ class ConfiguredBoundaries:
             if declaration.is_pattern and hasattr(function, "boundary"):
                 continue
             name = declaration.name or f"{module.__name__}.{getattr(function, '__qualname__', attribute)}"
+            # Before the boundary holds it as well; once, since what was withdrawn may go on holding it. Not for
+            # patterns: a look at everything there is, for each of many functions, would hold up the service's start.
+            held = self._is_held_by_others(declaration, owner, function, found)
             try:
                 _refuse_unfit(function, name)
                 bounded: Any = error_boundary(name, **_options(declaration, function))(function)
@@ -159,13 +192,29 @@ class ConfiguredBoundaries:
             if not self._hand_out(applied, (owner, attribute), before, bounded, name):
                 self._put_on_what_found_it_taken(module)
                 return
+            if held:
+                _say(
+                    declaration,
+                    f"does not reach whoever took {function.__qualname__} while its module was imported, as a table, "
+                    "or a decorator that registers it (a route, a task): they call it without; declare a function that "
+                    "it calls, or put @error_boundary below that decorator",
+                    in_part=True,
+                )
+
+    def _is_held_by_others(self, declaration: Declaration, owner: Any, function: Any, ours: list[Any]) -> bool:
+        if declaration.is_pattern or not _is(owner, ModuleType) or not _is(function, FunctionType):
+            return False
+        if function in self._looked_at:
+            return False
+        self._looked_at.add(function)
+        return _is_held(function, ours)
 
     def _put_on_what_found_it_taken(self, module: ModuleType) -> None:
         """Try again what a later reading of the file declares: the name was taken by what is withdrawn by now."""
         with self._lock:
             for applied in self._meant(module.__name__):
                 if applied.declaration.is_pattern or not applied.wrapped:
-                    unfit().pop(applied.declaration.target, None)
+                    forget_missing(applied.declaration.target)
                     applied.modules.discard(module.__name__)
         self._imported(module)
 
@@ -188,7 +237,6 @@ class ConfiguredBoundaries:
         return True
 
     def _take_off(self, applied: _Applied) -> None:
-        unfit().pop(applied.declaration.target, None)
         bare = {id(one.now): one.before for one in applied.wrapped}
         for one in applied.wrapped:
             # What somebody has put there since is theirs.
@@ -199,6 +247,7 @@ class ConfiguredBoundaries:
             # By whoever has imported it since.
             setattr(holder, known_as, bare[id(now)])
         applied.wrapped.clear()
+        forget_missing(applied.declaration.target)
 
 
 def put_on_configured() -> None:
@@ -317,6 +366,13 @@ def _taken(*functions: object) -> Iterator[tuple[ModuleType, str, object]]:
                     yield module, name, value
 
 
+def _is_held(function: FunctionType, ours: Iterable[object]) -> bool:
+    """Whether anything but modules holds a function, whose names can be given the boundary."""
+    known = {id(vars(module)) for module in list(sys.modules.values()) if _is(module, ModuleType)}
+    known |= {id(function.__globals__), *map(id, ours)}
+    return any(id(one) not in known and not _is(one, FrameType) for one in gc.get_referrers(function))
+
+
 def _options(declaration: Declaration, function: FunctionType) -> dict[str, Any]:
     """Return the arguments of `error_boundary`, references resolved."""
     options: dict[str, Any] = {
@@ -370,6 +426,6 @@ def _context(declaration: Declaration, function: FunctionType) -> Callable[..., 
     return context
 
 
-def _say(declaration: Declaration, words: str) -> None:
-    unfit()[declaration.target] = words
+def _say(declaration: Declaration, words: str, *, in_part: bool = False) -> None:
+    note_missing(declaration.target, words, in_part=in_part)
     logger.warning("the boundary %r of the configuration %s", declaration.target, words)

@@ -6,7 +6,10 @@ first failure. It raises nothing, for an instrumentor that does ends those that 
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import threading
 from collections.abc import Collection
 from difflib import get_close_matches
 from os import PathLike
@@ -23,6 +26,7 @@ from healspan.instrumentation.signals.processors import LogWatcher, SpanWatcher
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.uncaught import UncaughtHooks
 from healspan.remediation.declaration import find_configuration
+from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.runtime import internal_error, serve_as
 from healspan.remediation.settings import load_settings
 
@@ -52,15 +56,19 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
     _hangup: Hangup
     _uncaught: UncaughtHooks | None
     _screen: Screen
+    _where: tuple[Path, str] | None
+    """In which directory a file of boundaries is looked for again, and under which name; None: nowhere."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> HealspanInstrumentor:
         """Return the one there is."""
         instance: HealspanInstrumentor = super().__new__(cls, *args, **kwargs)
         if "_watched" not in vars(instance):
             instance._watched = []
-            instance._configured = instance._uncaught = None
+            instance._configured = instance._uncaught = instance._where = None
             instance._hangup = Hangup(instance._reload)
             instance._screen = Screen(logger)
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=instance._after_fork)
         return instance
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -95,23 +103,52 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
             self._hangup.remove()
             if self._configured is not None:
                 self._configured.remove()
-            self._configured = self._uncaught = None
+            self._configured = self._uncaught = self._where = None
         self._screen.remove()
 
     def _configure(self, chosen: str) -> None:
-        path = find_configuration(_here(), chosen)
-        if path is None:
-            return
-        self._configured = ConfiguredBoundaries(path)
+        directory = _here()
+        try:
+            path = find_configuration(directory, chosen)
+        except ConfigurationError:
+            # Whoever corrects the file sends SIGHUP, as for any other, and that must not end the service.
+            self._listen(directory, chosen)
+            raise
+        if path is not None:
+            self._configured = ConfiguredBoundaries(path)
+            self._listen(directory, chosen)
+            self._configured.apply()
+
+    def _listen(self, directory: Path, chosen: str) -> None:
+        """Read the file again at each SIGHUP; one that could not be found at first is looked for where it was."""
+        self._where = directory, chosen
         self._hangup.install()
-        self._configured.apply()
 
     def _reload(self) -> None:
+        with internal_error("read the configuration again"):
+            if self._where is None:
+                return
+            if self._configured is None:
+                path = find_configuration(*self._where)
+                if path is None:
+                    logger.warning("healspan finds no file in %s that declares boundaries", self._where[0])
+                    return
+                self._configured = ConfiguredBoundaries(path)
+            self._configured.apply()
+            logger.info("healspan has read %s again", self._configured.path)
+
+    def _after_fork(self) -> None:
+        """Read a file that has changed.
+
+        A server that starts its workers anew at SIGHUP, as gunicorn, forks them from a process that has read the file
+        as it was, and hears no SIGHUP itself.
+        """
         configured = self._configured
         if configured is not None:
-            with internal_error("read the configuration again"):
-                configured.apply()
-                logger.info("healspan has read %s again", configured.path)
+            configured.forked()
+        if self._where is not None and (configured is None or configured.is_outdated()):
+            with contextlib.suppress(RuntimeError):  # no more threads
+                threading.Thread(target=self._reload, name="healspan-reload", daemon=True).start()
 
     def _watch_spans(self, provider: Any) -> None:
         if not hasattr(provider, "add_span_processor"):

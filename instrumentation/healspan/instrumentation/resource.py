@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from urllib.parse import unquote
 
 from pydantic import JsonValue
+
+from healspan.remediation.resource import resource_attributes
 
 __all__ = ["memory_usage_mb", "resource_from_environment", "system_state"]
 
@@ -27,11 +28,7 @@ _MAX_MODULES = 12
 def resource_from_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return service name, version and instance from the ``OTEL_*`` variables of the environment."""
     given = os.environ if environment is None else environment
-    found: dict[str, str] = {}
-    for entry in given.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
-        key, separator, value = entry.partition("=")
-        if separator and key.strip() in _KEPT:
-            found[key.strip()] = unquote(value.strip())[:200]
+    found = {key: value for key, value in resource_attributes(given).items() if key in _KEPT}
     if name := given.get("OTEL_SERVICE_NAME"):
         found["service.name"] = name[:200]
     return found

@@ -35,9 +35,11 @@ __all__ = [
     "Strategy",
     "Tunable",
     "boundaries",
+    "forget_missing",
     "is_withdrawn",
+    "note_missing",
     "register",
-    "unfit",
+    "why_missing",
     "withdraw",
 ]
 
@@ -284,7 +286,8 @@ class FailedCall(Protocol):
 
 _registry: dict[str, Boundary] = {}
 _withdrawn: set[str] = set()
-_unfit: dict[str, str] = {}
+_missing: dict[str, dict[str, bool]] = {}
+"""Reasons in their order, each once, by target; and whether there is a boundary all the same."""
 
 
 def register(boundary: Boundary) -> None:
@@ -316,11 +319,21 @@ def is_withdrawn(name: str) -> bool:
     return name in _withdrawn
 
 
+def note_missing(target: str, reason: str, *, in_part: bool = False) -> None:
+    """Keep why what a file declares of a target, or of one that it matches, is not there, or not everywhere."""
+    _missing.setdefault(target, {})[reason] = in_part
+
+
+def forget_missing(target: str) -> None:
+    """Forget why; it is looked for anew."""
+    _missing.pop(target, None)
+
+
+def why_missing(target: str) -> tuple[tuple[str, bool], ...]:
+    """Return why what a file declares of a target is not there, and with each reason whether it is there in part."""
+    return tuple(_missing.get(target, {}).items())
+
+
 def boundaries() -> dict[str, Boundary]:
     """Return the boundaries declared in this process, by name."""
     return _registry
-
-
-def unfit() -> dict[str, str]:
-    """Return why targets that a file declares have no boundary in this process, by the target."""
-    return _unfit

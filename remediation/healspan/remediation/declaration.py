@@ -226,12 +226,22 @@ def _tables(path: Path) -> Any:
         tool = content.get("tool")
         own = tool.get("healspan", {}) if isinstance(tool, dict) else {}
     if not isinstance(own, dict):
-        return None
-    for key in own:
-        if key != "boundaries":
-            meant = "; did you mean boundaries?" if get_close_matches(key, ["boundaries"]) else ""
-            raise ConfigurationError(f"{path}: there is no table {key!r}, only boundaries{meant or '; remove it'}")
+        raise ConfigurationError(
+            f'{path}: tool.healspan is no table; write [tool.healspan.boundaries."module:function"]'
+        )
+    for name in own:
+        # Passed over, a slip would leave the service without a boundary, and nobody would be told.
+        if name != "boundaries":
+            raise ConfigurationError(f"{path}: {name!r} says nothing to healspan; {_advice(name)}")
     return own.get("boundaries")
+
+
+def _advice(name: str) -> str:
+    if name == "tool":
+        return 'in this file tables have no tool.healspan before them: [boundaries."package.module:function"]'
+    if get_close_matches(name, ["boundaries"], n=1):
+        return "did you mean 'boundaries'?"
+    return "the file declares boundaries only, and settings come from the environment (HEALSPAN_...)"
 
 
 def _text(path: Path) -> str:

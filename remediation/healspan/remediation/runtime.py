@@ -39,7 +39,7 @@ from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.second_tier import SecondTier
 from healspan.remediation.serving import Serving
-from healspan.remediation.settings import Settings, load_settings
+from healspan.remediation.settings import UNNAMED, Settings, load_settings
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Drainer, FixIndex, Reach, RunHistory, Snapshot, Spool
 from healspan.remediation.switch import obeyed
@@ -407,8 +407,7 @@ def serve_as(name: str, version: str) -> None:
 
 
 def _as_told(settings: Settings) -> Settings:
-    fields = Settings.model_fields
-    unset = {name: told for name, told in _told.items() if told and getattr(settings, name) == fields[name].default}
+    unset = {name: told for name, told in _told.items() if told and getattr(settings, name) in {UNNAMED, ""}}
     return settings.model_copy(update=unset)
 
 

@@ -22,8 +22,12 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from healspan.remediation.errors import ConfigurationError, StoreUnavailable
+from healspan.remediation.resource import resource_attributes
 
-__all__ = ["Settings", "load_settings", "private_directory", "private_file", "why_unusable"]
+__all__ = ["UNNAMED", "Settings", "load_settings", "private_directory", "private_file", "why_unusable"]
+
+UNNAMED = "unknown_service"
+"""The service's name where nobody gives it one."""
 
 _PAGE = re.compile(r"https?://[^\s{}<>\"'`\\]+")
 _FILLED = re.compile(r"\{(?:trace|span)_id\}")
@@ -154,13 +158,13 @@ class Settings(BaseSettings):
     # Who this is
 
     service_name: str = Field(
-        default="unknown_service",
+        default_factory=lambda: resource_attributes(os.environ).get("service.name") or UNNAMED,
         validation_alias=AliasChoices("HEALSPAN_SERVICE_NAME", "OTEL_SERVICE_NAME"),
     )
-    """``service.name`` on incidents and metrics."""
+    """``service.name`` on incidents and metrics; default: that of ``OTEL_RESOURCE_ATTRIBUTES``."""
 
-    service_version: str = ""
-    """``service.version`` on incidents."""
+    service_version: str = Field(default_factory=lambda: resource_attributes(os.environ).get("service.version", ""))
+    """``service.version`` on incidents; likewise."""
 
     in_app: Names = ()
     """Top-level packages whose frames are the application's own, besides those of the boundaries."""

@@ -112,6 +112,7 @@ def show(fix: FixId, as_json: AsJson = False) -> None:
         view = find_fix(store, fix)
         assert store is not None  # noqa: S101 - a fix was found in it
         first = first_applications(store.database, [view.fix.fix_id]).get(view.fix.fix_id)
+        answer = store.masking.answered(view.fix.fix_id)
     view = view.model_copy(update={"first_application": first})
     if as_json:
         print_json(view)
@@ -126,6 +127,9 @@ def show(fix: FixId, as_json: AsJson = False) -> None:
     print_heading("Its state")
     rows = [(str(one.sequence), when(one.at), one.state.value, one.actor, one.reason) for one in view.changes]
     print_table(("#", "when (UTC)", "state", "by", "why"), rows)
+    if answer is not None:
+        print_heading("That it fires so often")
+        print_line(f"  {answer.actor} has answered on {when(answer.at)} UTC: {answer.reason}")
 
 
 @app.command()

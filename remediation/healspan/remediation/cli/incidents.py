@@ -91,6 +91,7 @@ def _row(view: IncidentView) -> tuple[object, ...]:
     from healspan.remediation.store.facts import context_text
 
     incident, resolution = view.incident, view.resolution
+    tried = resolution is not None and resolution.status is not IncidentStatus.OBSERVED
     return (
         short(incident.error_id),
         when(incident.timestamp),
@@ -98,8 +99,8 @@ def _row(view: IncidentView) -> tuple[object, ...]:
         f"{incident.error_type.removeprefix('builtins.')}: {_first_line(incident.error_message, 60)}",
         context_text(incident.context_keys),
         view.status.value,
-        "" if resolution is None else resolution.tier.value,
-        "" if resolution is None else f"{resolution.elapsed_ms:.1f}",
+        resolution.tier.value if resolution is not None and tried else "",
+        f"{resolution.elapsed_ms:.1f}" if resolution is not None and tried else "",
     )
 
 
@@ -217,6 +218,13 @@ def print_resolution(resolution: Resolution | None) -> None:
     """Print how an incident ended, with every decision on the way."""
     if resolution is None:
         print_line("  open: no process has said how it ended (yet, or it was killed)")
+        return
+    if resolution.status is IncidentStatus.OBSERVED:
+        # Neither a tier nor a duration: nothing was tried.
+        print_fields([("ended", "observed: nothing was tried, as no boundary that heals stands there")])
+        print_line(
+            "  To have it healed, declare one there, in the code or in a file: docs/instrumenting.md", style="dim"
+        )
         return
     tier = {"1": "tier 1, a known fix", "2": "tier 2, a diagnosis", "3": "tier 3, a human's turn"}[
         resolution.tier.value

@@ -37,6 +37,8 @@ logger = logging.getLogger("healspan.store")
 _OPERATION = "drain"
 LINGER_SECONDS = 0.02
 """After a wake-up, so that a burst becomes one transaction and processes meet less often at the store's lock."""
+LONG_SECONDS = 30.0
+"""After which a store that somebody keeps locked is as good as away."""
 FIRST_BACKOFF, LAST_BACKOFF = 0.02, 2.0
 SCAN_SECONDS = 5.0
 """How often to look for spools of dead processes."""
@@ -96,6 +98,7 @@ class Drainer:
         self._stopping = threading.Event()
         self._deadline = float("inf")
         self._scan_at = 0.0
+        self._busy_since: float | None = None
 
     def start(self) -> None:
         """Start the thread, if it does not run; it looks for spools of dead processes at once."""
@@ -157,15 +160,23 @@ class Drainer:
                 self._scan_at = self._clock() + SCAN_SECONDS
                 taken += self._drain_dead(self._ingest)
         except (HealspanError, sqlite3.Error, OSError) as error:
-            if not _is_busy(error):
+            if not _is_busy(error) or self._is_locked_for_long():
                 self._reach.lost(_OPERATION, "facts stay in the spool for now", error)
             return False
         except Exception as error:
             self._reach.lost(_OPERATION, "the drainer failed; facts stay in the spool for now", error, unforeseen=True)
             return False
+        self._busy_since = None
         if taken:
             self._reach.found(_OPERATION, "the store takes facts in again")
         return True
+
+    def _is_locked_for_long(self) -> bool:
+        """Note that somebody else holds the store; True once that is no everyday meeting any more."""
+        now = self._clock()
+        if self._busy_since is None:
+            self._busy_since = now
+        return now - self._busy_since >= LONG_SECONDS
 
     def _drain_own(self, ingest: Ingest) -> int:
         taken = 0

@@ -87,6 +87,16 @@ class Masking:
         """
         return self._read(_is_open())
 
+    def answered(self, fix_id: str) -> MaskingAnswer | None:
+        """Return what a human has said last of a fix that fired, or fires, so often; None if nobody has.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: the store cannot be read.
+        """
+        with self._database.reading() as connection:
+            body = connection.execute(select(_MASKING.c.answer).where(_MASKING.c.fix_id == fix_id)).scalar()
+        return None if body is None else MaskingAnswer.model_validate_json(body)
+
     def count_open(self, connection: Connection) -> dict[str, int]:
         """Return the number of open alarms by boundary; 0 where there were some."""
         query = select(_MASKING.c.boundary, number_of(_is_open()).label("number")).group_by(_MASKING.c.boundary)

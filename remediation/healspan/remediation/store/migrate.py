@@ -6,6 +6,10 @@ transaction, and the others find the work done. Alembic is loaded only when ther
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
@@ -13,6 +17,8 @@ from sqlalchemy import Connection, Engine, inspect, text
 from healspan.remediation.errors import StoreUnavailable
 
 __all__ = ["HEAD", "VERSION_TABLE", "current_revision", "migrate"]
+
+logger = logging.getLogger("healspan.store")
 
 HEAD = "0007"
 """The newest revision in ``migrations/versions``; a test holds the two together."""
@@ -42,7 +48,27 @@ def migrate(engine: Engine) -> None:
     with engine.connect().execution_options(healspan_write=True) as connection, connection.begin():
         revision = current_revision(connection)
         if revision != HEAD:
-            _upgrade(connection, revision)
+            with _told_in_one_line():
+                _upgrade(connection, revision)
+            logger.info("the store is of revision %s now, it was %s", HEAD, revision or "new")
+
+
+@contextlib.contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """Keep what Alembic says of each step from the application's log; what it says in other threads is the host's."""
+    mine = threading.get_ident()
+
+    def is_not_mine(record: logging.LogRecord) -> bool:
+        return record.thread != mine or record.levelno >= logging.WARNING
+
+    loggers = [logging.getLogger(f"alembic.runtime.{name}") for name in ("migration", "plugins")]
+    for one in loggers:
+        one.addFilter(is_not_mine)
+    try:
+        yield
+    finally:
+        for one in loggers:
+            one.removeFilter(is_not_mine)
 
 
 def _upgrade(connection: Connection, revision: str | None) -> None:

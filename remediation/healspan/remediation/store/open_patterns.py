@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
@@ -19,7 +19,7 @@ from healspan.remediation.errors import InvalidFix
 from healspan.remediation.fix import Match, Scope, parse_fix
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.store.facts import context_keys
-from healspan.remediation.store.review_queue import FailureKind, covers
+from healspan.remediation.store.review_queue import FailureKind, covers, failed_on, is_unsteady
 from healspan.remediation.store.standings import Standing, Standings
 from healspan.remediation.store.tables import FixRow, IncidentRow, ResolutionRow, table_of
 
@@ -49,6 +49,13 @@ class _Pattern:
     """When it escalated last, by context."""
 
 
+class _Traits(NamedTuple):
+    """What matters here of a fix."""
+
+    scope: Scope
+    is_unsteady: bool
+
+
 class OpenPatterns:
     """What escalated and what healed, by pattern and context, and which of the patterns are open.
 
@@ -64,7 +71,7 @@ class OpenPatterns:
         self._healed_with: defaultdict[str, set[str]] = defaultdict(set)
         self._patterns_at: defaultdict[_Key, set[str]] = defaultdict(set)
         self._fixes_at: defaultdict[_Key, set[str]] = defaultdict(set)
-        self._scopes: dict[str, Scope | None] = {}
+        self._traits: dict[str, _Traits | None] = {}
         self._open: set[str] = set()
 
     def take(self, connection: Connection, after: Reach, through: Reach, changed: set[str]) -> None:
@@ -133,22 +140,27 @@ class OpenPatterns:
         for fix_id in (one for key in _keys_of(kind) for one in self._fixes_at.get(key, ())):
             one = by_id[fix_id]
             if one.serves and one.began is not None and one.began >= at:
-                scope = self._scope(connection, fix_id)
-                if scope is not None and covers(scope, kind, keys):
+                traits = self._traits_of(connection, fix_id)
+                if traits is not None and covers(traits.scope, kind, keys):
                     return True
-        return any(
-            healed > at and fix_id in by_id and by_id[fix_id].serves and self._scope(connection, fix_id) is not None
+        healers = {
+            fix_id: traits
             for fix_id, healed in self._heals.get((kind.exact, context), {}).items()
-        )
+            if healed > at and fix_id in by_id and by_id[fix_id].serves
+            if (traits := self._traits_of(connection, fix_id)) is not None
+        }
+        failed = failed_on(connection, kind.exact, context, at) if healers else frozenset()
+        return any(fix_id not in failed or traits.is_unsteady for fix_id, traits in healers.items())
 
-    def _scope(self, connection: Connection, fix_id: str) -> Scope | None:
-        """Return the scope of a fix, read when it matters first; None: this version cannot read it, nor serve it."""
-        if fix_id not in self._scopes:
-            self._scopes[fix_id] = None
+    def _traits_of(self, connection: Connection, fix_id: str) -> _Traits | None:
+        """Return what matters of a fix, read when it does first; None: this version cannot read it, nor serve it."""
+        if fix_id not in self._traits:
+            self._traits[fix_id] = None
             body: Any = connection.execute(select(_FIX.c.body).where(_FIX.c.fix_id == fix_id)).scalar()
             with contextlib.suppress(InvalidFix):
-                self._scopes[fix_id] = parse_fix(body).scope
-        return self._scopes[fix_id]
+                fix = parse_fix(body)
+                self._traits[fix_id] = _Traits(fix.scope, is_unsteady(fix))
+        return self._traits[fix_id]
 
 
 def _key_of(fix: Standing) -> _Key:

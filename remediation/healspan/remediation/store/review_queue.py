@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from healspan.remediation.errors import InvalidFix
 from healspan.remediation.fix import SERVING_STATES, Fix, FixState, Match, Scope, StateChange, parse_fix
-from healspan.remediation.incident import IncidentStatus
+from healspan.remediation.incident import IncidentStatus, Resolution
 from healspan.remediation.record import Record
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import FixScore, context_keys
@@ -28,12 +28,15 @@ from healspan.remediation.store.tables import (
 )
 from healspan.remediation.validation import Validation
 
-__all__ = ["Escalation", "FailureKind", "Proposal", "ReviewQueue", "Suspension", "covers"]
+__all__ = ["Escalation", "FailureKind", "Proposal", "ReviewQueue", "Suspension", "covers", "failed_on", "is_unsteady"]
 
 logger = logging.getLogger("healspan.store")
 
 _HUMAN = "human:%"
 """Actors who are human, as a pattern."""
+
+_TRIED = {"apply", "contract"}
+"""Gates that a fix has reached by acting."""
 
 EXAMPLES = 5
 """Incidents shown of an escalated pattern."""
@@ -68,8 +71,8 @@ class Escalation(Record):
     examples: tuple[UUID, ...]
     """Newest first."""
     answered_by: str | None
-    """A serving fix for it that came to serve, was approved, or has healed it, after its latest escalation; where it
-    escalated in several contexts, each has one. None: somebody has to look."""
+    """A serving fix for it that came to serve, was approved, or has healed it, after its latest escalation, and was not
+    tried on that in vain; where it escalated in several contexts, each has one. None: somebody has to look."""
 
 
 class Proposal(Record):
@@ -239,7 +242,10 @@ def _healed_by(
     context: str,
     escalated_at: datetime,
 ) -> str | None:
-    """Return a serving fix that has healed a pattern in a context since it escalated there last."""
+    """Return a serving fix that has healed a pattern in a context since it escalated there last.
+
+    One that was tried on that very failure in vain is none: other values of the pattern are not this one.
+    """
     healed = (
         select(_RESOLUTION.c.fix_id)
         .select_from(_ENDED)
@@ -251,8 +257,35 @@ def _healed_by(
         )
         .distinct()
     )
-    ids = {fix.fix_id for fix, _ in serving}
-    return next((one for one in connection.execute(healed).scalars() if one in ids), None)
+    serve = {fix.fix_id: fix for fix, _ in serving}
+    candidates = [serve[one] for one in connection.execute(healed).scalars() if one in serve]
+    failed = failed_on(connection, exact, context, escalated_at) if candidates else frozenset()
+    return next((one.fix_id for one in candidates if one.fix_id not in failed or is_unsteady(one)), None)
+
+
+def failed_on(connection: Connection, exact: str, context: str, at: datetime) -> frozenset[str]:
+    """Return the fixes that were tried on what escalated at a moment, and had no right value for it."""
+    query = (
+        select(_RESOLUTION.c.body)
+        .select_from(_ENDED)
+        .where(
+            _INCIDENT.c.exact == exact,
+            _INCIDENT.c.context == context,
+            _INCIDENT.c.at == at,
+            _RESOLUTION.c.status == IncidentStatus.ESCALATED,
+        )
+    )
+    return frozenset(
+        decision.fix_id
+        for body in connection.execute(query).scalars()
+        for decision in Resolution.model_validate_json(body).decisions
+        if decision.gate in _TRIED
+    )
+
+
+def is_unsteady(fix: Fix) -> bool:
+    """Whether a fix may heal now what it could not heal before: the world has changed, or a worker is free again."""
+    return any(step.kind in {"retry", "adapter"} for step in fix.steps)
 
 
 def _answer(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from healspan.remediation.boundary import Boundary, unfit
+from healspan.remediation.boundary import Boundary, why_missing
 from healspan.remediation.cli.checks.check import Check
 from healspan.remediation.declaration import find_configuration, read_declarations
 from healspan.remediation.errors import ConfigurationError
@@ -90,9 +90,12 @@ def check_configuration(
         )
     targets = {boundary.target for boundary in boundaries.values()}
     for one in declared:
-        if one.target in unfit():
-            yield Check(name="configuration", status="problem", detail=f"{one.target} {unfit()[one.target]}")
-        elif imported and not any(fnmatchcase(target, one.target) for target in targets):
+        reasons = why_missing(one.target)
+        for reason, in_part in reasons:
+            yield Check(
+                name="configuration", status="warning" if in_part else "problem", detail=f"{one.target} {reason}"
+            )
+        if not reasons and imported and not any(fnmatchcase(target, one.target) for target in targets):
             there = any(fnmatchcase(name, one.module) for name in tuple(sys.modules))
             told = "no function there has that name" if there else "its module was not imported (give it by --app)"
             yield Check(

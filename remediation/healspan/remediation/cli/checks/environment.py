@@ -14,10 +14,11 @@ from healspan.remediation.cli.checks.check import Check
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.record import Record
 from healspan.remediation.repairers.registry import catalogue, left_out
+from healspan.remediation.resource import resource_attributes
 from healspan.remediation.retrieval import embedder
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.scrubbing import Scrubber
-from healspan.remediation.settings import Settings
+from healspan.remediation.settings import UNNAMED, Settings
 from healspan.remediation.store.database import Database
 
 __all__ = [
@@ -46,6 +47,8 @@ _OTHER_NAMES = {
     "claude_base_url": ("ANTHROPIC_BASE_URL",),
 }
 """Under which a setting is found as well."""
+_ATTRIBUTES = {"service_name": "service.name", "service_version": "service.version"}
+"""Settings that the resource gives where nothing else does."""
 _BEFORE_THE_HOST, _BESIDE_THE_PATH = re.compile(r"(?<=//)[^/]*@|\A[^/]*@"), re.compile(r"[?#].*")
 """What an address may hold that is secret."""
 
@@ -60,10 +63,12 @@ class SettingLine(Record):
 
 def setting_lines(settings: Settings, environment: Mapping[str, str]) -> Iterator[SettingLine]:
     """Yield every setting with its source."""
-    scrubber = Scrubber()
+    scrubber, attributes = Scrubber(), resource_attributes(environment)
     for name in type(settings).model_fields:
         variables = [f"HEALSPAN_{name.upper()}", *_OTHER_NAMES.get(name, ())]
         source = next((one for one in variables if environment.get(one)), "default")
+        if source == "default" and attributes.get(_ATTRIBUTES.get(name, "")):
+            source = "OTEL_RESOURCE_ATTRIBUTES"
         value = getattr(settings, name)
         if name == "database_url":
             with contextlib.suppress(HealspanError):
@@ -88,6 +93,13 @@ def check_settings(settings: Settings, environment: Mapping[str, str]) -> Iterat
                 status="problem" if meant else "warning",
                 detail=f"{name} is no setting; {advice}",
             )
+    if settings.service_name == UNNAMED:
+        yield Check(
+            name="service",
+            status="note",
+            detail=f"this environment names no service: what is started so is {UNNAMED!r} on incidents and metrics; "
+            "set OTEL_SERVICE_NAME",
+        )
     if settings.disabled:
         yield Check(
             name="kill switch",

@@ -100,7 +100,7 @@ def check_spools(settings: Settings) -> Iterator[Check]:
     living = [view for view in views if view.alive]
     dead = [view for view in views if not view.alive]
     waiting = sum(view.facts or 0 for view in living)
-    yield Check(name="spools", status="ok", detail=f"{len(living)} living processes, {waiting} facts under way")
+    yield Check(name="spools", status="ok", detail=f"living processes: {len(living)}, facts under way: {waiting}")
     left = sum(view.facts or 0 for view in dead)
     if left:
         yield Check(
