@@ -33,8 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A data directory of this test's own: nothing is read from, or left in, the user's."""
     directory = tmp_path / "healspan"
-    # A worker of xdist has the width of its controller's terminal.
-    for name in ("HEALSPAN_DISABLED", "HEALSPAN_POLICY", "HEALSPAN_DATABASE_URL", "COLUMNS"):
+    # A worker of xdist has the width of its controller's terminal; and what tests are told is no setting.
+    told = [name for name in os.environ if name.startswith("HEALSPAN_TEST_")]
+    for name in ("HEALSPAN_DISABLED", "HEALSPAN_POLICY", "HEALSPAN_DATABASE_URL", "COLUMNS", *told):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HEALSPAN_DATA_DIR", str(directory))
     # Tests fail a hundred times in one place on purpose; what a storm is has tests of its own.

@@ -22,6 +22,8 @@ __all__ = ["Prometheus", "binary"]
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "dashboards" / "prometheus"
+DEMANDED = os.environ.get("HEALSPAN_TEST_PROMETHEUS") == "1"
+"""Whether a test that needs one fails without it."""
 START_SECONDS = 60.0
 """The machine is shared; nothing waits so long but a test that fails."""
 
@@ -31,7 +33,7 @@ def binary(name: str) -> str:
     found = shutil.which(name)
     if found is None:
         missing = f"{name} is not on PATH: apt-get install prometheus (Debian's package brings the server and promtool)"
-        if os.environ.get("HEALSPAN_TEST_PROMETHEUS") == "1":
+        if DEMANDED:
             pytest.fail(missing)
         pytest.skip(missing)
     return found

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from tests import graphs
+from tests import graphs, prometheus
 from tests.bad_night import BadNight
 from tests.prometheus import RULES, Prometheus, binary, promtool
 from tests.world import World
@@ -121,9 +121,9 @@ def test_an_exporter_that_is_gone_is_noticed(site):
 
 def test_without_prometheus_the_test_skips_or_fails_as_it_is_told(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("HEALSPAN_TEST_PROMETHEUS", raising=False)
+    monkeypatch.setattr(prometheus, "DEMANDED", False)
     with pytest.raises(pytest.skip.Exception, match="apt-get install prometheus"):
         binary("promtool")
-    monkeypatch.setenv("HEALSPAN_TEST_PROMETHEUS", "1")
+    monkeypatch.setattr(prometheus, "DEMANDED", True)
     with pytest.raises(pytest.fail.Exception, match="apt-get install prometheus"):
         binary("promtool")
