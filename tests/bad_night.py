@@ -90,6 +90,7 @@ class BadNight:
                 self.traces.append(healed.trace_id or "")
                 self._count(healed)
             world.application(self._fix, count=5)
+            world.application(self._fix, reward=0)
             for decision in ("activate", "suspend"):
                 world.store.controls.audit(
                     "engine", decision, self._fix.fix_id, detail={"number": f"{uuid7()} {number}"}

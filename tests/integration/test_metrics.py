@@ -97,6 +97,33 @@ def test_calls_that_installed_repairs_saved_are_heals_of_tier_one(world, server)
     assert heals[labels(service="filings", boundary="revenue", tier="1", outcome="healed")] == 41.0
 
 
+def test_uses_of_fixes_are_counted_with_each_part_of_their_verdicts(world, server):
+    fix = world.fix("revenue", state=FixState.TRIAL)
+    world.failure("revenue")
+    world.application(fix, count=40)
+    world.application(fix, reward=0)
+    world.application(fix, reward=None)
+    world.application(fix, judged=False)
+    found = scrape(server)
+    place = {"service": "filings", "boundary": "revenue"}
+    uses = {"tier": "1", "mode": "trial"}
+    assert found["healspan_applications_total"] == {
+        labels(**place, **uses, resolved="true"): 42.0,
+        labels(**place, **uses, resolved="false"): 1.0,
+    }
+    parts = found["healspan_verdict_parts_total"]
+    assert {
+        key: parts[labels(**place, criterion="no_regression", value=key)] for key in ("true", "false", "unknown")
+    } == {
+        "true": 40.0,
+        "false": 1.0,
+        "unknown": 1.0,
+    }
+    assert parts[labels(**place, criterion="resolved", value="false")] == 1.0
+    assert parts[labels(**place, criterion="valid_output", value="true")] == 42.0
+    assert sum(parts.values()) == 3 * 42
+
+
 def test_the_heal_durations_are_a_histogram_with_the_services_own_buckets(world, server):
     for milliseconds in (0.4, 0.9, 1.0, 40_000.0):
         world.failure(status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX, elapsed_ms=milliseconds)

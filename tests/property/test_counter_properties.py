@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from tests.facts import make_fix, make_incident
 
 from healspan.remediation import metrics as names
@@ -19,23 +19,26 @@ from healspan.remediation.claude.consultation import Asked, Consultation
 from healspan.remediation.exporter import StoreCollector
 from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
-from healspan.remediation.outcome import Application, ApplicationMode
+from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
 from healspan.remediation.record import Record
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.facts import AuditEntry
 from healspan.remediation.store.ingest import add_facts
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.rows import Inserts
-from healspan.remediation.store.tables import TABLES
+from healspan.remediation.store.tables import TABLES, ApplicationRow, table_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIX = make_fix()
+APPLICATION = table_of(ApplicationRow)
 SECONDS = names.HEAL_SECONDS.name
 SERIES = tuple(
     f"{one.name}"
     for one in (
         names.INCIDENTS,
         names.HEALS,
+        names.APPLICATIONS,
+        names.VERDICT_PARTS,
         names.TRIALS,
         names.CONSULTATIONS,
         names.CLAUDE_REQUESTS,
@@ -50,6 +53,7 @@ deeds = st.lists(
     st.tuples(st.just("incident"), services, st.sampled_from("ab"), minutes)
     | st.tuples(st.just("resolution"), st.integers(0, 3), st.floats(0.1, 40_000))
     | st.tuples(st.just("repaired"), st.integers(1, 5), minutes)
+    | st.tuples(st.just("judged"), st.integers(0, 3), st.sampled_from([True, False, None]))
     | st.tuples(st.just("decided"), st.sampled_from(["activate", "suspend"]), minutes)
     | st.tuples(st.just("consulted"), st.booleans(), minutes)
     | st.tuples(st.just("purge"), minutes)
@@ -67,6 +71,7 @@ class Site:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.incidents: list[Incident] = []
+        self.applications: list[Application] = []
         self.arrived: Counter[str] = Counter()
         self.by_labels: Counter[tuple[str, ...]] = Counter()
         self.exporters = [StoreCollector(store), StoreCollector(store)]
@@ -110,26 +115,47 @@ class Site:
         self.arrived["durations"] += 1
 
     def repaired(self, count: int, minute: int) -> None:
+        one = Application(
+            application_id=uuid7(),
+            fix_id=FIX.fix_id,
+            error_id=None,
+            run_id=uuid7(),
+            boundary="m",
+            pipeline=None,
+            timestamp=START + timedelta(minutes=minute),
+            tier="1",
+            mode=ApplicationMode.ACTIVE,
+            steps=("strategy",),
+            resolved=True,
+            valid_output=True,
+            added_latency_ms=0.1,
+            propensity=1.0,
+            count=count,
+        )
+        self.write(one)
+        self.applications.append(one)
+        self.arrived[names.HEALS.name] += count
+        self.arrived[names.APPLICATIONS.name] += count
+
+    def judged(self, number: int, no_regression: bool | None) -> None:
+        """Judge one of the last applications; it may have been erased by then."""
+        if number >= len(self.applications):
+            return
+        one = self.applications.pop(number)
         self.write(
-            Application(
-                application_id=uuid7(),
-                fix_id=FIX.fix_id,
-                error_id=None,
-                run_id=uuid7(),
-                boundary="m",
-                pipeline=None,
-                timestamp=START + timedelta(minutes=minute),
-                tier="1",
-                mode=ApplicationMode.ACTIVE,
-                steps=("strategy",),
-                resolved=True,
-                valid_output=True,
-                added_latency_ms=0.1,
-                propensity=1.0,
-                count=count,
+            Judgement(
+                application_id=one.application_id,
+                fix_id=one.fix_id,
+                timestamp=one.timestamp,
+                verdict=Verdict(resolved=True, no_regression=no_regression, valid_output=True),
+                reason="said so by the test",
             )
         )
-        self.arrived[names.HEALS.name] += count
+        with self.store.database.reading() as connection:
+            known = connection.execute(
+                select(APPLICATION.c["count"]).where(APPLICATION.c.application_id == str(one.application_id))
+            ).scalar()
+        self.arrived[names.VERDICT_PARTS.name] += 3 * (known or 1)
 
     def decided(self, action: str, minute: int) -> None:
         at = START + timedelta(minutes=minute)

@@ -79,6 +79,17 @@ _ENDINGS = (
 )
 
 
+_AS_COUNTED = (
+    names.APPLICATIONS,
+    names.VERDICT_PARTS,
+    names.CONSULTATIONS,
+    names.CLAUDE_REQUESTS,
+    names.CLAUDE_TOKENS,
+    names.CLAUDE_COST,
+)
+"""Counters of which nothing is known before the first."""
+
+
 class StoreCollector(Collector):
     """Reads the metrics from the store at every scrape.
 
@@ -175,7 +186,7 @@ def _counters(totals: Totals) -> Iterator[Metric]:
     # Likewise what trials may decide there.
     decisions = {(*place, decision.value): 0.0 for place in places for decision in Decision}
     yield _counter(names.TRIALS, decisions | totals.by_name[names.TRIALS.name])
-    for one in (names.CONSULTATIONS, names.CLAUDE_REQUESTS, names.CLAUDE_TOKENS, names.CLAUDE_COST):
+    for one in _AS_COUNTED:
         yield _counter(one, totals.by_name[one.name])
 
 

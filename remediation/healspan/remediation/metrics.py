@@ -27,6 +27,7 @@ from healspan.remediation.store.forks import hold_for_forks
 from healspan.remediation.trial import Decision
 
 __all__ = [
+    "APPLICATIONS",
     "CLAUDE_BUDGET_TOKENS",
     "CLAUDE_BUDGET_USD",
     "CLAUDE_COST",
@@ -53,6 +54,7 @@ __all__ = [
     "STORE_ERRORS",
     "STORE_OPERATIONS",
     "TRIALS",
+    "VERDICT_PARTS",
     "Definition",
     "Metrics",
     "host_metrics",
@@ -86,6 +88,16 @@ HEAL_SECONDS = Definition(
     "healspan_heal_duration_seconds",
     "From the exception to the healed value, or to the re-raise.",
     ("service", "tier", "outcome"),
+)
+APPLICATIONS = Definition(
+    "healspan_applications_total",
+    "Uses of fixes, by the tier that chose them, as what they were used, and whether they led to a result.",
+    ("service", "boundary", "tier", "mode", "resolved"),
+)
+VERDICT_PARTS = Definition(
+    "healspan_verdict_parts_total",
+    "Verdicts on uses of fixes, by criterion: whether it was met, not met, or could not be told.",
+    ("service", "boundary", "criterion", "value"),
 )
 TRIALS = Definition(
     "healspan_trial_decisions_total",

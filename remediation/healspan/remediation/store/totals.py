@@ -32,12 +32,12 @@ __all__ = ["Durations", "Totals", "count_facts", "forget_labels", "has_news"]
 
 _incident = tables.table_of(tables.IncidentRow)
 _resolution = tables.table_of(tables.ResolutionRow)
-_application = tables.table_of(tables.ApplicationRow)
+_application, _judgement = tables.table_of(tables.ApplicationRow), tables.table_of(tables.JudgementRow)
 _audit, _fix = tables.table_of(tables.AuditRow), tables.table_of(tables.FixRow)
 _consultation = tables.table_of(tables.ConsultationRow)
 _counter, _control = tables.table_of(tables.CounterRow), tables.table_of(tables.ControlRow)
 
-_COUNTED = (_incident, _resolution, _application, _audit, _consultation)
+_COUNTED = (_incident, _resolution, _application, _judgement, _audit, _consultation)
 _MARKS = "counted"
 """Name of the control that says up to which position each of the tables is counted, and how often that was changed."""
 
@@ -50,7 +50,10 @@ MOST_BOUNDARIES = 2_000
 """Values of the label for one service: counters stay for ever, and an application that makes classes of exceptions, or
 functions, as it goes must not make series for ever. A process of a service bounds its own likewise."""
 
-_OURS = frozenset({"tier", "outcome", "decision", "state", "kind", "le"})
+_CRITERIA = (_judgement.c.resolved, _judgement.c.no_regression, _judgement.c.valid_output)
+_VALUES = {True: "true", False: "false", None: "unknown"}
+
+_OURS = frozenset({"tier", "outcome", "mode", "resolved", "criterion", "value", "decision", "state", "kind", "le"})
 """Labels whose values are words of healspan's own: they can carry nothing of anybody."""
 
 _LABELS: Mapping[str, tuple[str, ...]] = {
@@ -59,6 +62,8 @@ _LABELS: Mapping[str, tuple[str, ...]] = {
         for one in (
             names.INCIDENTS,
             names.HEALS,
+            names.APPLICATIONS,
+            names.VERDICT_PARTS,
             names.TRIALS,
             names.CONSULTATIONS,
             names.CLAUDE_REQUESTS,
@@ -182,6 +187,8 @@ class _Counting:
         self._incidents()
         self._resolutions()
         self._repaired()
+        self._applications()
+        self._verdicts()
         self._trials()
         self._consultations()
 
@@ -221,6 +228,25 @@ class _Counting:
         for boundary, service, number in self._fresh(query, _application):
             ending = (Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value)
             self._count(names.HEALS, (service, boundary, *ending), number)
+
+    def _applications(self) -> None:
+        row = _application.c
+        labels = (row.boundary, row.tier, row.mode, row.resolved)
+        query = select(*labels, _service(row.boundary), total(row["count"])).group_by(*labels)
+        for boundary, tier, mode, resolved, service, number in self._fresh(query, _application):
+            self._count(names.APPLICATIONS, (service, boundary, tier, mode, _VALUES[resolved]), number)
+
+    def _verdicts(self) -> None:
+        # By the boundary of the fix: an application may be gone before its verdict is counted, a fix never is.
+        query = (
+            select(_fix.c.module, _service(_fix.c.module), *_CRITERIA, total(func.coalesce(_application.c["count"], 1)))
+            .select_from(_judgement.join(_fix, _fix.c.fix_id == _judgement.c.fix_id))
+            .outerjoin(_application, _application.c.application_id == _judgement.c.application_id)
+            .group_by(_fix.c.module, *_CRITERIA)
+        )
+        for boundary, service, *values, number in self._fresh(query, _judgement):
+            for criterion, value in zip(_CRITERIA, values, strict=True):
+                self._count(names.VERDICT_PARTS, (service, boundary, criterion.name, _VALUES[value]), number)
 
     def _trials(self) -> None:
         query = (
