@@ -168,6 +168,11 @@ def test_counters_hold_numbers_and_labels_and_nothing_of_what_was_counted(world)
         (names.INCIDENTS.name, '["filings", "revenue", "builtins.KeyError"]'),
         (names.HEALS.name, '["filings", "revenue", "3", "escalated"]'),
         (names.HEALS.name, '["filings", "revenue", "1", "healed"]'),
+        (names.APPLICATIONS.name, '["filings", "revenue", "1", "trial", "true"]'),
+        *(
+            (names.VERDICT_PARTS.name, f'["filings", "revenue", "{criterion}", "true"]')
+            for criterion in ("resolved", "no_regression", "valid_output")
+        ),
         (f"{names.HEAL_SECONDS.name}_bucket", '["filings", "3", "escalated", "0.001"]'),
         (f"{names.HEAL_SECONDS.name}_sum", '["filings", "3", "escalated"]'),
     }
