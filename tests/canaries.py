@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import string
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ _PART = 8
 """A piece of a secret this long, left anywhere, is a leak."""
 
 _DIGITS = 12
-"""Likewise of digits alone: eight of them stand by chance among the times and durations of a store."""
+"""Likewise of what ids and times are made of: eight such characters stand by chance among all those of a store."""
+_AS_IN_AN_ID = re.compile(r"[0-9a-f-]*")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def _parts(secret: str) -> Iterator[str]:
         yield secret
     for start in range(len(secret) - _PART + 1):
         part = secret[start : start + _PART]
-        if not part.isdigit():
+        if not _AS_IN_AN_ID.fullmatch(part):
             yield part
     longer = min(_DIGITS, len(secret))
     for start in range(len(secret) - longer + 1):
