@@ -222,7 +222,7 @@ def point(name: str, value: str) -> EntryPoint:
 
 @pytest.mark.parametrize("value", ["Roman", "roman"])
 def test_a_class_or_an_object_of_an_entry_point_joins_behind_the_built_in_ones(value: str) -> None:
-    found = assemble([point("roman", value)])
+    found = assemble([point("roman", value)], {})
     assert list(found) == [*NAMES, "roman"]
     assert found["roman"].summary == "read a Roman numeral"
     assert found["roman"].applies("call", IV.error)
@@ -251,23 +251,24 @@ def test_a_plugin_that_cannot_be_used_is_left_out_with_one_line(
     _wait.clear()
     monkeypatch.setattr(registry, "PATIENCE", 0.05 if value == "Endless" else 20.0)
     with caplog.at_level(logging.WARNING, "healspan.repairers"):
-        found = assemble([point(name, value)])
+        found = assemble([point(name, value)], left_out := {})
     _wait.set()
     assert list(found) == NAMES
     assert type(found["number"]).__module__.startswith("healspan.")
     [record] = caplog.records
     assert name in record.getMessage()
+    assert list(left_out) == [f"{name} ({point(name, value).value})"]
 
 
 def test_of_two_plugins_with_one_name_the_first_by_its_address_counts(caplog: pytest.LogCaptureFixture) -> None:
-    found = assemble([point("roman", "roman"), point("roman", "lossy")])
+    found = assemble([point("roman", "roman"), point("roman", "lossy")], {})
     assert found["roman"].repair(IV) is None
     assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("value", ["lossy", "raising", "strange"])
 def test_a_plugin_that_breaks_the_contract_declines(value: str, caplog: pytest.LogCaptureFixture) -> None:
-    made = assemble([point("roman", value)])["roman"]
+    made = assemble([point("roman", value)], {})["roman"]
     assert made.repair(IV) is None
     assert made.repair(IV) is None
     assert len(caplog.records) == (value == "raising")
@@ -275,7 +276,7 @@ def test_a_plugin_that_breaks_the_contract_declines(value: str, caplog: pytest.L
 
 
 def test_a_plugin_never_exceeds_the_loss_that_a_fix_accepts() -> None:
-    made = assemble([point("roman", "roman")])["roman"]
+    made = assemble([point("roman", "roman")], {})["roman"]
     assert made.repair(IV._replace(parameters=RepairerParameters(accept=Loss.NONE))) is None
 
 

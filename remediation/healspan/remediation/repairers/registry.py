@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from healspan.remediation.errors import ConfigurationError, UnknownRepairer
 from healspan.remediation.plugins import made_of
@@ -29,19 +29,30 @@ PATIENCE = 2.0
 """Seconds that a failing call waits, once in a process, for each of them to be imported."""
 
 _Answer = TypeVar("_Answer")
-_left_out: dict[str, str] = {}
+
+
+class _Catalogue(NamedTuple):
+    """What this process has, and what it could not use."""
+
+    repairers: Mapping[str, Repairer]
+    left_out: Mapping[str, str]
 
 
 @cache
+def _installed() -> _Catalogue:
+    left_out: dict[str, str] = {}
+    found = assemble(entry_points(group=ENTRY_POINTS), left_out)
+    return _Catalogue(MappingProxyType(found), MappingProxyType(left_out))
+
+
 def catalogue() -> Mapping[str, Repairer]:
     """Return the repairers by name, those with the narrower domain first, plugins last."""
-    return MappingProxyType(assemble(entry_points(group=ENTRY_POINTS)))
+    return _installed().repairers
 
 
 def left_out() -> Mapping[str, str]:
     """Return the entry points of the catalogue that cannot be used, and why."""
-    catalogue()
-    return MappingProxyType(_left_out)
+    return _installed().left_out
 
 
 def repairer(name: str) -> Repairer:
@@ -60,17 +71,27 @@ def repairer(name: str) -> Repairer:
         ) from None
 
 
-def assemble(points: Iterable[EntryPoint]) -> dict[str, Repairer]:
-    """Return the built-in repairers and those of these entry points; the first of a name counts."""
+def assemble(points: Iterable[EntryPoint], left_out: dict[str, str]) -> dict[str, Repairer]:
+    """Return the built-in repairers and those of these entry points; the first of a name counts.
+
+    Args:
+        points: what packages bring.
+        left_out: gets those that cannot be used, and why.
+    """
     found: dict[str, Repairer] = {each.name: each for each in _builtin()}
+
+    def skip(point: EntryPoint, reason: str) -> None:
+        left_out[f"{point.name} ({point.value})"] = reason
+        logger.warning("repairer %s (%s) is left out: %s", point.name, point.value, reason)
+
     for point in sorted(points, key=lambda each: (each.name, each.value)):
         if point.name in found:
-            _skip(point, "the name is taken; choose another")
+            skip(point, "the name is taken; choose another")
             continue
         try:
             found[point.name] = made_of(point, partial(_Plugin, point.name), seconds=PATIENCE)
         except ConfigurationError as error:
-            _skip(point, str(error))
+            skip(point, str(error))
     return found
 
 
@@ -104,11 +125,6 @@ def _builtin() -> tuple[Repairer, ...]:
         RenamedAttributeRepairer(),
         DeclaredDefaultRepairer(),
     )
-
-
-def _skip(point: EntryPoint, reason: str) -> None:
-    _left_out[f"{point.name} ({point.value})"] = reason
-    logger.warning("repairer %s (%s) is left out: %s", point.name, point.value, reason)
 
 
 class _Plugin:
