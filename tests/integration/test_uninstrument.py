@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -190,10 +190,25 @@ def same(one: dict[str, object], other: dict[str, object]) -> None:
     assert [path for path, value in one.items() if isinstance(value, plain) and other[path] != value] == []
 
 
+def lasting(providers: Providers) -> dict[str, dict[int, object]]:
+    """Return what lives as long as the process and may grow, by identity: what others leave there may also go."""
+    places: dict[str, Iterable[object]] = {
+        "counted": counted._sources,
+        "waited for": importer._post_import_hooks.values(),
+        "hooks": (hook for hooks in importer._post_import_hooks.values() for hook in hooks),
+        "pending": _hooks._pending,
+        "listeners": _hooks._listeners,
+        "watched": HealspanInstrumentor()._watched,
+        "threads": threading.enumerate(),
+        "processors": providers.traces._active_span_processor._span_processors,
+    }
+    return {place: {id(one): one for one in found} for place, found in places.items()}
+
+
 @pytest.mark.usefixtures("live")
 def test_every_object_is_the_one_that_was_there_ten_times_over(package: str, providers: Providers) -> None:
     before = snapshot(package)
-    kept: list[tuple[int, ...]] = []
+    others, more = lasting(providers), []
     for _ in range(10):
         providers.instrument()
         during = snapshot(package)
@@ -207,19 +222,8 @@ def test_every_object_is_the_one_that_was_there_ten_times_over(package: str, pro
         assert not any(map(why_missing, tomllib.loads(DECLARED.replace("PKG", package))["boundaries"]))
         runtime().flush(everything=True)
         gc.collect()
-        kept.append(
-            (
-                len(counted._sources),
-                len(importer._post_import_hooks),
-                sum(map(len, importer._post_import_hooks.values())),
-                len(_hooks._pending),
-                len(_hooks._listeners),
-                len(HealspanInstrumentor()._watched),
-                len(threading.enumerate()),
-                len(providers.traces._active_span_processor._span_processors),
-            )
-        )
-    assert kept[1] == kept[-1]
+        more.append({place: len(now.keys() - others[place].keys()) for place, now in lasting(providers).items()})
+    assert more[1] == more[-1]
 
 
 def test_a_module_that_is_imported_meanwhile_is_given_back_as_well(package: str, providers: Providers) -> None:
