@@ -82,7 +82,11 @@ class _Items:
         uses = self._calls.take(frame)
         if uses:
             self._site.settle(uses, self._args, self._kwargs, result=None)
-        self._site.failure(error, self._args, self._kwargs, frame, observe=True)
+        if not self._site.passes_over(error, frame):
+            self._site.failure(error, self._args, self._kwargs, frame, observe=True)
+
+    def _call(self) -> tuple[Args, Kwargs]:
+        return self._args, self._kwargs
 
     def _good(self) -> None:
         """Take in that there is a first item, or an end without any."""
@@ -128,7 +132,7 @@ class Items(_Items):
         except Exception as error:
             frame = _frame(1)
             self._failed_first(error, frame)
-            healing = heal(self._site, error, self._args, self._kwargs, frame, self._snapshot)
+            healing = heal(self._site, error, self._call, frame, self._snapshot)
             if healing is None:
                 raise
         else:
@@ -178,7 +182,7 @@ class AsyncItems(_Items):
             raise
         except Exception as error:
             self._failed_first(error, frame)
-            healing = await heal_async(self._site, error, self._args, self._kwargs, frame, self._snapshot)
+            healing = await heal_async(self._site, error, self._call, frame, self._snapshot)
             if healing is None:
                 raise
         else:

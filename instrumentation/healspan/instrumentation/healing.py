@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NamedTuple
 
@@ -32,8 +32,7 @@ class Refused(NamedTuple):
 def heal(
     site: Site,
     error: BaseException,
-    args: Args,
-    kwargs: Kwargs,
+    call: Callable[[], tuple[Args, Kwargs]],
     frame: FrameType,
     snapshot: tuple[Args, Kwargs] | None = None,
     refused: Refused | None = None,
@@ -43,33 +42,31 @@ def heal(
     Args:
         site: of the boundary.
         error: what left the function, or its broken contract.
-        args: positional arguments of the call.
-        kwargs: its keyword arguments.
+        call: returns the arguments of the call; most failures of a storm do without.
         frame: the boundary's.
         snapshot: copy of the arguments from before the call.
         refused: what repairs have led to, where the exception is the one that they had kept from leaving.
     """
-    failure = _failure(site, error, args, kwargs, frame, snapshot, refused)
+    failure = _failure(site, error, call, frame, snapshot, refused)
     if failure is None:
         return None
     healing: Healing | None = None
     with _attempting(site, frame, failure), healing_span(failure.incident):
         healing = drive(runtime().engine.heal(failure))
         tell_healing_span(healing)
-    return _ended(site, failure, healing, snapshot or (args, kwargs))
+    return _ended(site, failure, healing, snapshot or call())
 
 
 async def heal_async(
     site: Site,
     error: BaseException,
-    args: Args,
-    kwargs: Kwargs,
+    call: Callable[[], tuple[Args, Kwargs]],
     frame: FrameType,
     snapshot: tuple[Args, Kwargs] | None = None,
     refused: Refused | None = None,
 ) -> Healing | None:
     """Likewise for a call of a coroutine function; its arguments are those of `heal`."""
-    failure = _failure(site, error, args, kwargs, frame, snapshot, refused)
+    failure = _failure(site, error, call, frame, snapshot, refused)
     if failure is None:
         return None
     failure.asynchronous = True
@@ -77,14 +74,13 @@ async def heal_async(
     with _attempting(site, frame, failure), healing_span(failure.incident):
         healing = await drive_async(runtime().engine.heal(failure))
         tell_healing_span(healing)
-    return _ended(site, failure, healing, snapshot or (args, kwargs))
+    return _ended(site, failure, healing, snapshot or call())
 
 
 def _failure(
     site: Site,
     error: BaseException,
-    args: Args,
-    kwargs: Kwargs,
+    call: Callable[[], tuple[Args, Kwargs]],
     frame: FrameType,
     snapshot: tuple[Args, Kwargs] | None,
     refused: Refused | None,
@@ -93,10 +89,12 @@ def _failure(
     if not isinstance(error, Exception):
         return None
     if uses:
-        site.settle(uses, args, kwargs, result=None if refused is None else (refused.result,))
+        site.settle(uses, *call(), result=None if refused is None else (refused.result,))
     if any(one.name == site.boundary.name and not one.over for one in being_healed.get()):
         return None
-    failure = site.failure(error, args, kwargs, frame, snapshot)
+    if site.passes_over(error, frame):
+        return None
+    failure = site.failure(error, *call(), frame, snapshot)
     if failure is not None and refused is not None:
         with internal_error("verify"):
             reason = failure.verify(refused.result).reason

@@ -6,13 +6,14 @@ The same instructions stand inside a function, and in the wrapper of one that th
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import itertools
 import sys
 import time
-from collections.abc import Iterator
 from contextvars import ContextVar
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import NamedTuple
 
 from healspan.instrumentation.ending import ends_by_exception
 from healspan.instrumentation.exceptions import drop_frame, mend_end, set_context, set_traceback, traceback_of
@@ -60,6 +61,16 @@ def _is_within(name: str) -> bool:
     """Whether a call of a boundary is made apart already, for the very same blocks."""
     kept = kept_results.get()
     return any(one.name == name and one.kept is kept and not one.over for one in _apart.get())
+
+
+class _Taken(NamedTuple):
+    """What was noted of a call that has failed."""
+
+    snapshot: tuple[Args, Kwargs] | None
+    """Copy of its arguments from before it."""
+    refused: Refused | None
+    trace: TracebackType | None
+    """What its exception, a broken contract, has to get back if it goes on."""
 
 
 class BoundaryHook:
@@ -159,10 +170,13 @@ class BoundaryHook:
         """Heal the exception that is being handled; True if there is a value in the place of the result."""
         frame, error = _frame(1), sys.exception()
         try:
+            taken = self._taken(frame, error)
             healing: Healing | None = None
-            with self._failing(frame, error) as (snapshot, refused):
-                if error is not None:
-                    healing = heal(self._site, error, *call_arguments(frame), frame, snapshot, refused)
+            if error is not None:
+                call = functools.partial(call_arguments, frame)
+                healing = heal(self._site, error, call, frame, taken.snapshot, taken.refused)
+                if taken.trace is not None:
+                    set_traceback(error, taken.trace)
             return self._healed(frame, healing)
         except Exception as own:
             self._failed_at_that(frame, own)
@@ -172,10 +186,13 @@ class BoundaryHook:
         """Likewise for a coroutine function."""
         frame, error = _frame(1), sys.exception()
         try:
+            taken = self._taken(frame, error)
             healing: Healing | None = None
-            with self._failing(frame, error) as (snapshot, refused):
-                if error is not None:
-                    healing = await heal_async(self._site, error, *call_arguments(frame), frame, snapshot, refused)
+            if error is not None:
+                call = functools.partial(call_arguments, frame)
+                healing = await heal_async(self._site, error, call, frame, taken.snapshot, taken.refused)
+                if taken.trace is not None:
+                    set_traceback(error, taken.trace)
             return self._healed(frame, healing)
         except Exception as own:
             self._failed_at_that(frame, own)
@@ -197,19 +214,15 @@ class BoundaryHook:
         else:
             report("heal", own)
 
-    @contextlib.contextmanager
-    def _failing(
-        self, frame: FrameType, error: BaseException | None
-    ) -> Iterator[tuple[tuple[Args, Kwargs] | None, Refused | None]]:
-        """Forget what was noted of a call; give a copy of its arguments from before it, and what was refused of it."""
+    def _taken(self, frame: FrameType, error: BaseException | None) -> _Taken:
+        """Forget what was noted of a call, and make its exception what it was before anything of ours touched it."""
         self._calls.forget_sample(frame)  # only good calls are sampled
         self._kept.pop(id(frame), None)
         self._good.pop(id(frame), None)
         snapshot = self._snapshots.pop(id(frame), None)
         refused = self._refused.pop(id(frame), None)
         if error is None:
-            yield snapshot, refused
-            return
+            return _Taken(snapshot, refused, None)
         if issubclass(type(error), RecursionError):
             mend_end(error)
         trace = traceback_of(error)
@@ -225,9 +238,7 @@ class BoundaryHook:
             set_traceback(error, None)
         elif self._wrapping or below in _APART:
             drop_frame(error, frame)
-        yield snapshot, refused
-        if broken and not self._wrapping:
-            set_traceback(error, trace)
+        return _Taken(snapshot, refused, trace if broken and not self._wrapping else None)
 
     def _healed(self, frame: FrameType, healing: Healing | None) -> bool:
         if healing is None:
@@ -262,7 +273,7 @@ class BoundaryHook:
                 self._show(result)
         elif site.boundary.mode == "observe":
             self._snapshots.pop(id(frame), None)
-            heal(site, violation, *call_arguments(frame), frame)
+            heal(site, violation, functools.partial(call_arguments, frame), frame)
             self._show(result)
             return None
         return violation

@@ -27,15 +27,14 @@ from healspan.instrumentation.golden import GoldenSamples
 from healspan.instrumentation.signals.gathering import place_of
 from healspan.instrumentation.signals.mark import marks_of
 from healspan.instrumentation.signals.watcher import watcher
-from healspan.instrumentation.storm import Place, Storm, raised_at
+from healspan.instrumentation.storm import Storm, raised_at
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.counted import when_flushing
 from healspan.remediation.errors import ConfigurationError
-from healspan.remediation.incident import Pattern
 from healspan.remediation.modules import importable_name
 from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
-from healspan.remediation.runtime import Runtime, internal_error, report, runtime, start_soon
+from healspan.remediation.runtime import internal_error, report, runtime, start_soon
 
 __all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed", "is_attempting"]
 
@@ -226,6 +225,35 @@ class Site:
         """Return a deep copy of the arguments; None where none is wanted, or they cannot be copied."""
         return copied(args, kwargs) if self.copies else None
 
+    def passes_over(self, error: Exception, frame: FrameType) -> bool:
+        """Tell whether a failure is one of a storm that goes on as it was; asked before anything is made of it.
+
+        Its run learns of it, and so does who would take its signals for another.
+        """
+        # Written out where `internal_error` would do: a storm comes here with all its failures.
+        try:
+            live = runtime()
+            if live.disabled or self.boundary.withdrawn:
+                return False
+            place = raised_at(error)
+            name, rate = self.boundary.name, live.settings.same_failures_per_second
+            pattern = self.storm.passes_over(place, live.index, name, rate=rate)
+            if pattern is None or place is None:
+                return False
+            live.metrics.dropped("storm")
+            run = current_run.get()
+            if run is not None:
+                run.failed(pattern.exact, name)
+            if watcher.active:
+                context = get_current_span().get_span_context()
+                kind = place.error_type.__qualname__
+                where = place_of(context.trace_id, kind, place.code.co_filename, place.line)
+                watcher.captured(where, id(frame), marks_of(error))
+        except Exception as own:
+            report("capture", own)
+            return False
+        return True
+
     def failure(
         self,
         error: Exception,
@@ -240,17 +268,6 @@ class Site:
         with internal_error("capture"):
             live = runtime()
             if live.disabled or self.boundary.withdrawn:
-                return None
-            place = raised_at(error)
-            pattern = self.storm.passes_over(
-                place,
-                live.index,
-                self.boundary.name,
-                lambda: live.scrubber.scrub_context(self.keys(args, kwargs)),
-                rate=live.settings.same_failures_per_second,
-            )
-            if pattern is not None:
-                self._pass_over(live, place, pattern, frame, error)
                 return None
             self.boundary.has_contract = self.contract.checkable
             failure = Failure(
@@ -274,25 +291,6 @@ class Site:
             elif failure.record(live):
                 return failure
         return None
-
-    def _pass_over(
-        self,
-        live: Runtime,
-        place: Place | None,
-        pattern: Pattern,
-        frame: FrameType,
-        error: Exception,
-    ) -> None:
-        """Let a failure of a storm go on; its run learns of it, and so does who would take its signals for another."""
-        live.metrics.dropped("storm")
-        run = current_run.get()
-        if run is not None:
-            run.failed(pattern.exact, self.boundary.name)
-        if watcher.active and place is not None:
-            context = get_current_span().get_span_context()
-            name = place.error_type.__qualname__
-            where = place_of(context.trace_id, name, place.code.co_filename, place.line)
-            watcher.captured(where, id(frame), marks_of(error))
 
     def settle(
         self,

@@ -8,10 +8,11 @@ dealt with in full, and the rest goes on as it would have, counted. As soon as a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import CodeType
 from typing import NamedTuple
 
+from healspan.instrumentation.allowance import Allowance
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.remediation.incident import Pattern
 from healspan.remediation.store import FixIndex
@@ -37,12 +38,13 @@ class Place(NamedTuple):
 class _Unhealed:
     """Failures of one place that have ended without a fix."""
 
-    __slots__ = ("allowed", "pattern", "refilled")
+    __slots__ = ("allowance", "code", "pattern")
 
-    def __init__(self, pattern: Pattern, now: float) -> None:
+    def __init__(self, pattern: Pattern, code: CodeType) -> None:
         self.pattern = pattern
-        self.allowed: float | None = None
-        self.refilled = now
+        self.code = code
+        """Kept, so that no other one gets its id."""
+        self.allowance = Allowance()
 
 
 def raised_at(error: BaseException) -> Place | None:
@@ -60,7 +62,7 @@ def raised_at(error: BaseException) -> Place | None:
 class Storm:
     """What one boundary knows of failures that come again and again.
 
-    Without a lock: threads that meet here let a few more through, or a few less.
+    Without a lock, as `Allowance`.
 
     Args:
         clock: monotonic, in seconds.
@@ -68,45 +70,34 @@ class Storm:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._unhealed: dict[Place, _Unhealed] = {}
+        self._unhealed: dict[tuple[type[BaseException], int, int], _Unhealed] = {}
 
     def ended(self, place: Place | None, pattern: Pattern) -> None:
         """Note that a failure was dealt with in full, and not healed."""
         if place is None:
             return
-        known = self._unhealed.get(place)
+        key = _key(place)
+        known = self._unhealed.get(key)
         if known is None or known.pattern.exact != pattern.exact:
             if len(self._unhealed) >= _MOST_PLACES:
                 self._unhealed.clear()
-            self._unhealed[place] = _Unhealed(pattern, self._clock())
+            self._unhealed[key] = _Unhealed(pattern, place.code)
 
-    def passes_over(
-        self,
-        place: Place | None,
-        index: FixIndex,
-        module: str,
-        context_keys: Callable[[], Mapping[str, str]],
-        *,
-        rate: float,
-    ) -> Pattern | None:
+    def passes_over(self, place: Place | None, index: FixIndex, module: str, *, rate: float) -> Pattern | None:
         """Return the pattern of a failure that is not dealt with; None if it is to be.
 
         Args:
             place: where it was raised.
             index: of the fixes that serve.
             module: the boundary's name.
-            context_keys: of this call, asked for only in a storm.
             rate: failures of one place and type a second that are dealt with in full.
         """
-        known = self._unhealed.get(place) if place is not None else None
-        if known is None:
+        known = self._unhealed.get(_key(place)) if place is not None else None
+        if known is None or known.allowance.take(self._clock(), rate=rate, burst=BURST * rate):
             return None
-        now = self._clock()
-        most = BURST * rate
-        allowed = most if known.allowed is None else min(most, known.allowed + (now - known.refilled) * rate)
-        known.allowed, known.refilled = max(0.0, allowed - 1.0), now
-        if allowed >= 1.0:
-            return None
-        if any(index.groups(known.pattern, module, context_keys())):
-            return None
-        return known.pattern
+        return None if index.serves(known.pattern, module) else known.pattern
+
+
+def _key(place: Place) -> tuple[type[BaseException], int, int]:
+    """Return what tells a place: hashing a code object reads all of it."""
+    return place.error_type, id(place.code), place.line

@@ -47,6 +47,7 @@ from healspan.remediation.tally import Tallied, Tally, rows
 
 __all__ = [
     "Runtime",
+    "current_settings",
     "internal_error",
     "report",
     "runtime",
@@ -414,6 +415,12 @@ def _as_told(settings: Settings) -> Settings:
 def switched_off() -> bool:
     """Whether a kill switch is known to be on; a runtime that has not started yet knows of none."""
     return _runtime is not None and _runtime.disabled
+
+
+def current_settings() -> Settings | None:
+    """Return what the runtime goes by; None where none has started yet."""
+    live = _runtime
+    return None if live is None else live.settings
 
 
 def serve_again() -> None:

@@ -11,6 +11,7 @@ worker of multiprocessing sends back to its parent, which is to know them again.
 from __future__ import annotations
 
 import os
+import random
 import sys
 from collections.abc import Iterator
 from multiprocessing.process import parent_process
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from healspan.instrumentation.beside import Beside, may_hold
 from healspan.instrumentation.notes import incident_ids
 
-__all__ = ["NOT_SEEN", "Seen", "marks_of", "seen_in", "seen_under_way"]
+__all__ = ["NOT_SEEN", "Seen", "mark_under_way", "marks_of", "seen_in", "seen_under_way"]
 
 _KEY = "__healspan_mark__"
 _MOST = 16
@@ -41,6 +42,9 @@ NOT_SEEN = Seen()
 
 
 _marked: Beside[int] = Beside()
+_random = random.Random()  # noqa: S311 - it tells exceptions apart, and guards nothing
+"""Not the application's, which may be seeded, nor the system's, since asking that lets another thread go first."""
+os.register_at_fork(after_in_child=_random.seed)
 
 
 def marks_of(error: BaseException | None) -> tuple[int, ...]:
@@ -60,6 +64,15 @@ def seen_under_way(error_type: object) -> Seen:
     if error is None or type(error_type) is not str or error_type.rpartition(".")[2] != type(error).__name__:
         return NOT_SEEN
     return seen_in(error)
+
+
+def mark_under_way() -> int | None:
+    """Return the mark of the exception that is being handled, if it has one."""
+    error = sys.exception()
+    if error is None:
+        return None
+    mark = _DICTIONARY.__get__(error).get(_KEY)
+    return mark if type(mark) is int else _marked.get(error)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -85,7 +98,7 @@ def _mark(error: BaseException) -> int | None:
     known = _marked.get(error)
     if known is not None:
         return known
-    mark = int.from_bytes(os.urandom(8), "big")  # not the same in a forked child
+    mark = _random.getrandbits(64)
     beside = _marked.put(error, mark)
     if (not beside or parent_process() is not None) and may_hold(error):
         held[_KEY] = mark

@@ -50,6 +50,9 @@ class SpanWatcher(SpanProcessor):
         context, attributes = span.context, span.attributes or {}
         if context is None:
             return
+        told = [event for event in told if not self._watcher.passes_over(event.attributes or {}, context.trace_id)]
+        if not told:
+            return
         known = Span(
             name=span.name,
             parent_id=span.parent.span_id if span.parent is not None else 0,
@@ -87,18 +90,25 @@ class LogWatcher(LogRecordProcessor):
             return
         try:
             record, scope = log_record.log_record, log_record.instrumentation_scope
-            if not record.attributes or (scope is not None and scope.name.startswith(_NOT_ITS_OWN)):
+            carried, trace_id = record.attributes, record.trace_id or 0
+            if (
+                not carried
+                or not ("exception.type" in carried or "exception.stacktrace" in carried)
+                or (scope is not None and scope.name.startswith(_NOT_ITS_OWN))
+                or is_attempting()
+                or self._watcher.passes_over(carried, trace_id)
+            ):
                 return
             signal = signal_of(
-                record.attributes,
-                trace_id=record.trace_id or 0,
+                carried,
+                trace_id=trace_id,
                 span_id=record.span_id or 0,
                 span=None,
                 at=(record.timestamp or record.observed_timestamp or time.time_ns()) / 1e9,
                 calls=calls_under_way(sys._getframe(1)),
-                seen=seen_under_way(record.attributes.get("exception.type")),
+                seen=seen_under_way(carried.get("exception.type")),
             )
-            if signal is not None and not is_attempting():
+            if signal is not None:
                 self._watcher.take(signal)
         except Exception as error:
             report("signals", error)

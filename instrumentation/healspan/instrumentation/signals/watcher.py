@@ -11,14 +11,18 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from healspan.instrumentation.signals.gathering import PATIENCE, Gathering, Place
+from healspan.instrumentation.allowance import Allowance
+from healspan.instrumentation.signals.gathering import PATIENCE, Gathered, Gathering, Place
+from healspan.instrumentation.signals.mark import mark_under_way
 from healspan.instrumentation.signals.observed import incident_of
+from healspan.instrumentation.signals.repeats import Repeats
 from healspan.instrumentation.signals.signal import Signal
 from healspan.instrumentation.signals.stack import Stack, read_stack
 from healspan.remediation.incident import IncidentStatus, Resolution, Tier
-from healspan.remediation.runtime import internal_error, runtime
+from healspan.remediation.runtime import current_settings, internal_error, runtime
+from healspan.remediation.settings import Settings
 
 __all__ = ["Watcher", "watcher"]
 
@@ -26,6 +30,13 @@ QUEUE = 1_000
 """Signals that wait to be looked at."""
 RATE, BURST = 200.0, 1_000.0
 """Signals a second that are looked at: a storm must not take the processor from the requests that still succeed."""
+REST = 9
+"""After each bit of work the thread rests this many times the processor time it took, which is a millisecond at most:
+whoever wants the interpreter meanwhile waits for one bit, and not for all that a storm has left."""
+_AT_ONCE = 50
+"""Captures that are noted in one bit of work."""
+_SAME: float = Settings.model_fields["same_failures_per_second"].default
+"""Until it is known what this process goes by."""
 _LOOK_SECONDS = 0.2
 _REMEMBERED = 2_000
 
@@ -49,23 +60,38 @@ class Watcher:
     def _reset(self) -> None:
         self._queue: deque[Signal | tuple[Place, int, tuple[int, ...]]] = deque()
         self._gathering = Gathering(patience=self._patience)
-        self._allowed, self._refilled = BURST, self._clock()
+        self._ready: deque[Gathered] = deque()
+        """Failures that an incident is to be made of."""
+        self._look_at = 0.0
+        """When it is to be looked again for those."""
+        self._allowance, self._repeats = Allowance(), Repeats(self._clock)
+        self._captured: dict[int, None] = {}
+        """Marks of exceptions that boundaries have captured, or passed over, lately."""
         self._dropped: dict[str, int] = {}
         self._made: deque[str] = deque(maxlen=_REMEMBERED)
         """Ids of the incidents that boundaries of this process have made lately."""
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
+    def passes_over(self, carried: Mapping[str, object], trace_id: int) -> bool:
+        """Tell whether what a span or record carries is one of too many equal signals; called before anything else.
+
+        It is counted as dropped, unless a boundary has dealt with its exception, or has counted it itself.
+        """
+        settings = current_settings()
+        rate = _SAME if settings is None else settings.same_failures_per_second
+        error_type, stack = carried.get("exception.type"), carried.get("exception.stacktrace")
+        if not self._repeats.too_many(error_type, stack, trace_id, rate=rate):
+            return False
+        if mark_under_way() not in self._captured:
+            self._drop("storm")
+        return True
+
     def take(self, signal: Signal) -> None:
         """Take a signal; called in the application's request."""
-        now = self._clock()
-        # Without a lock: threads that meet here let a few more through, or a few less.
-        self._allowed = min(BURST, self._allowed + (now - self._refilled) * RATE)
-        self._refilled = now
-        if self._allowed < 1.0:
+        if not self._allowance.take(self._clock(), rate=RATE, burst=BURST):
             self._drop("storm")
             return
-        self._allowed -= 1.0
         if len(self._queue) >= QUEUE:
             self._drop("queue")
             return
@@ -77,13 +103,20 @@ class Watcher:
         """Note that a boundary has made an incident, in this call; for signals of the same exception."""
         if error_id:
             self._made.append(error_id)
-        if self._thread is not None or self._queue:
+        if len(self._captured) >= _REMEMBERED:
+            self._captured.clear()
+        self._captured.update(dict.fromkeys(marks[:1]))
+        if (self._thread is not None or self._queue) and len(self._queue) < 2 * QUEUE:
             self._queue.append((place, call, marks))
 
     def flush(self) -> None:
         """Make incidents of all there is, without patience; for the end of the process, and for tests."""
-        with self._lock, internal_error("signals"):
+        with self._lock:
+            for _ in range(len(self._queue)):  # what comes meanwhile may wait: in a storm there is always more
+                self._take_in()
             self._look(all_of_them=True)
+            while self._ready:
+                self._tell()
 
     def _drop(self, reason: str) -> None:
         self._dropped[reason] = self._dropped.get(reason, 0) + 1
@@ -103,42 +136,61 @@ class Watcher:
 
     def _run(self, wake: threading.Event) -> None:
         while not wake.wait(_LOOK_SECONDS):
-            with self._lock, internal_error("signals"):
-                self._look()
+            more = True
+            while more:
+                busy = time.thread_time()
+                with self._lock:
+                    more = self._step()
+                if more and wake.wait((time.thread_time() - busy) * REST):
+                    return
+
+    def _step(self) -> bool:
+        """Do one bit of what there is to do, and tell whether there is more; called with the lock held."""
+        if self._ready:
+            self._tell()
+        elif self._queue and self._clock() < self._look_at:
+            self._take_in()
+        else:
+            self._look()
+        return bool(self._ready or self._queue)
+
+    def _take_in(self) -> None:
+        """Take what has come first, if there is anything: one signal, or some captures."""
+        with internal_error("signals"):
+            for _ in range(min(_AT_ONCE, len(self._queue))):
+                one = self._queue.popleft()
+                if isinstance(one, Signal):
+                    self._gathering.take_in(one, self._believed(read_stack(one.stack, one.message)), self._clock())
+                    return
+                place, call, marks = one
+                self._gathering.captured(place, call, self._clock(), marks)
 
     def _look(self, *, all_of_them: bool = False) -> None:
-        """Look at what has come, and make incidents of what is ripe; called with the lock held."""
-        now = self._clock()
-        for _ in range(len(self._queue)):
-            one = self._queue.popleft()
-            if not isinstance(one, Signal):
-                place, call, marks = one
-                self._gathering.captured(place, call, now, marks)
-            else:
-                self._gathering.take_in(one, self._believed(read_stack(one.stack, one.message)), now)
-        ready = self._gathering.ripe(now, all_of_them=all_of_them)
-        dropped, self._dropped = self._dropped, {}
-        if not ready and not dropped:
-            return
-        live = runtime()
-        for reason, number in dropped.items():
-            live.metrics.dropped(reason, number)
-        if live.disabled:
-            return
-        for failure in ready:
-            with internal_error("signals"):
-                incident = incident_of(
-                    failure, scrubber=live.scrubber, resource=live.resource, in_app=live.settings.in_app
-                )
-                resolution = Resolution(
-                    error_id=incident.error_id,
-                    timestamp=incident.timestamp,
-                    status=IncidentStatus.OBSERVED,
-                    tier=Tier.HUMAN,
-                )
-                live.metrics.incident(incident)
-                live.metrics.healing(incident, resolution)
-                live.spool.append_many((("incident", incident), ("resolution", resolution)))
+        """Look for failures that are ripe."""
+        with internal_error("signals"):
+            now = self._clock()
+            self._look_at = now + _LOOK_SECONDS
+            self._ready.extend(self._gathering.ripe(now, all_of_them=all_of_them))
+            dropped, self._dropped = self._dropped, {}
+            for reason, number in dropped.items():
+                runtime().metrics.dropped(reason, number)
+
+    def _tell(self) -> None:
+        """Make an incident of the failure that has been ripe for longest."""
+        with internal_error("signals"):
+            failure, live = self._ready.popleft(), runtime()
+            if live.disabled:
+                return
+            incident = incident_of(failure, scrubber=live.scrubber, resource=live.resource, in_app=live.settings.in_app)
+            resolution = Resolution(
+                error_id=incident.error_id,
+                timestamp=incident.timestamp,
+                status=IncidentStatus.OBSERVED,
+                tier=Tier.HUMAN,
+            )
+            live.metrics.incident(incident)
+            live.metrics.healing(incident, resolution)
+            live.spool.append_many((("incident", incident), ("resolution", resolution)))
 
     def _believed(self, stack: Stack) -> Stack:
         """Leave out incidents that nobody here has made: a message may say it to have its failure passed over."""

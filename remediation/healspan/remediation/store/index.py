@@ -184,6 +184,15 @@ class FixIndex:
                     found.append(group)
         return found
 
+    def serves(self, pattern: Pattern, module: str) -> bool:
+        """Tell whether there is any fix for a failure, in whatever context."""
+        fixes, disabled = self._snapshot.by_scope, self._snapshot.disabled
+        return not disabled and (
+            (Match.EXACT, module, pattern.exact) in fixes
+            or (Match.LOOSE, module, pattern.loose) in fixes
+            or (Match.BOUNDARY, module, "") in fixes
+        )
+
     def latest(self, fix_id: str) -> StateChange | None:
         """Return the latest change of a fix's state that this process knows of, serving or not."""
         known = self._local.get(fix_id) or self._stored.get(fix_id)

@@ -1,0 +1,75 @@
+"""Repeats: signals of the same place and type, over and over, of which a few a second tell all there is to know.
+
+Decided in the application's request, from the end of the traceback's text, before anything is made of a signal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from healspan.instrumentation.allowance import Allowance
+
+__all__ = ["Repeats"]
+
+BURST = 2.5
+"""Seconds' worth of failures that are looked at at once; as in a boundary's storm."""
+_MOST_PLACES = 256
+_MOST_TRACES = 64
+_OF_ONE_FAILURE = 8
+"""Signals of one trace that need one allowance: each span that an exception leaves tells of it again."""
+
+_FRAME = '\n  File "'
+
+
+class _Place:
+    __slots__ = ("allowance", "traces")
+
+    def __init__(self) -> None:
+        self.allowance = Allowance()
+        self.traces: dict[int, int] = {}
+        """How many more signals of a trace are looked at."""
+
+
+class Repeats:
+    """What has come lately, by place.
+
+    Without a lock, as `Allowance`.
+
+    Args:
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._places: dict[tuple[object, str], _Place] = {}
+
+    def too_many(self, error_type: object, stack: object, trace_id: int, *, rate: float) -> bool:
+        """Tell whether a signal is one of too many equal ones.
+
+        Args:
+            error_type: as the signal says it.
+            stack: its traceback; one that is none is never too many, here.
+            trace_id: 0 outside a trace.
+            rate: failures of one place and type a second that are looked at.
+        """
+        if type(stack) is not str or type(error_type) is not str:
+            return False
+        start = stack.rfind(_FRAME)
+        key = error_type, stack[start : stack.find("\n", start + 1)] if start >= 0 else ""
+        place = self._places.get(key)
+        if place is None:
+            if len(self._places) >= _MOST_PLACES:
+                self._places.clear()
+            place = self._places[key] = _Place()
+        more = place.traces.get(trace_id, 0)
+        if more:
+            place.traces[trace_id] = more - 1
+            return False
+        if not place.allowance.take(self._clock(), rate=rate, burst=BURST * rate):
+            return True
+        if trace_id:
+            if len(place.traces) >= _MOST_TRACES:
+                place.traces.clear()
+            place.traces[trace_id] = _OF_ONE_FAILURE - 1
+        return False
