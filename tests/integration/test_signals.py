@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,8 @@ from tests.telemetry import Service
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.instrumentation.instrumentor import HealspanInstrumentor
 from healspan.instrumentation.signals import watcher as module
-from healspan.instrumentation.signals.watcher import watcher
+from healspan.instrumentation.signals.signal import signal_of
+from healspan.instrumentation.signals.watcher import Watcher, watcher
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.runtime import Runtime
 
@@ -253,6 +255,21 @@ def test_a_forked_child_hears_for_itself(live: Runtime, service: Service) -> Non
 def test_the_thread_looks_by_itself(live: Runtime, service: Service) -> None:
     request(service, "x")
     wait_until(lambda: len(facts(live)) == 1, "the incident")
+
+
+def test_the_thread_works_bit_by_bit_and_whoever_flushes_does_the_rest(live: Runtime) -> None:
+    busy = Watcher(patience=0.0)
+    for line in range(300):
+        where = f'  File "a.py", line {line + 1}, in read\n    x()\n'
+        stack = f"Traceback (most recent call last):\n{where}ValueError: {line}\n"
+        carried = {"exception.type": "ValueError", "exception.message": str(line), "exception.stacktrace": stack}
+        signal = signal_of(carried, trace_id=line + 1, span_id=1, span=None, at=time.time())
+        assert signal is not None
+        busy.take(signal)
+    wait_until(lambda: facts(live) != [], "the first incident")
+    busy.flush()
+    told = sorted(int(one.incident.error_message) for one in facts(live))
+    assert told == list(range(300)), "each once, whoever made it"
 
 
 @pytest.mark.parametrize("broken", ["record", "span"])

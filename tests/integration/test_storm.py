@@ -94,8 +94,16 @@ def test_the_run_of_one_that_is_passed_over_knows_of_it(clock: Clock) -> None:
     assert len(facts(live)) == 11
 
 
-def test_nor_do_its_signals_make_it_an_incident(clock: Clock) -> None:
-    live = runtime()
+def test_a_dense_storm_has_its_share_dealt_with(clock: Clock) -> None:
+    fail(other, 30)
+    for _ in range(1_000):
+        clock.now += 0.001
+        fail(other, 1)
+    assert len(facts(runtime())) == 11 + 4
+
+
+def test_nor_do_its_signals_make_it_an_incident_or_count_it_again(clock: Clock) -> None:
+    live, before = runtime(), dropped()
     provider = TracerProvider()
     HealspanInstrumentor().instrument(tracer_provider=provider, logs=False)
     try:
@@ -105,7 +113,30 @@ def test_nor_do_its_signals_make_it_an_incident(clock: Clock) -> None:
         watcher.flush()
     finally:
         HealspanInstrumentor().uninstrument()
-    assert {one.incident.module for one in facts(live)} == {"storm_other"}
+    assert [one.incident.module for one in facts(live)] == ["storm_other"] * 11
+    assert dropped() - before == 29
+
+
+def test_signals_of_one_place_are_looked_at_as_often_as_a_boundary_s_failures(
+    live: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "settings", live.settings.model_copy(update={"same_failures_per_second": 4.0}))
+    watcher.after_fork()
+    provider, before = TracerProvider(), dropped()
+    HealspanInstrumentor().instrument(tracer_provider=provider, logs=False)
+    try:
+        for _ in range(40):
+            tracer = provider.get_tracer("app")
+            span = tracer.start_as_current_span
+            with pytest.raises(KeyError), span("outer"), span("inner"):
+                {}["missing"]
+        watcher.flush()
+    finally:
+        HealspanInstrumentor().uninstrument()
+        watcher.after_fork()
+    told = len(facts(live))
+    assert 10 <= told <= 12, "four a second, and ten at once"
+    assert dropped() - before == 2 * (40 - told), "each of its two spans"
 
 
 def test_the_exception_is_the_very_one(clock: Clock, live: Runtime) -> None:
