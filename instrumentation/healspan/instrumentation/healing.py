@@ -10,12 +10,13 @@ from typing import NamedTuple
 from healspan.instrumentation.background import BeingHealed
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.site import Args, Kwargs, Site, being_healed
+from healspan.instrumentation.starting import start_apart
 from healspan.instrumentation.storm import raised_at
 from healspan.instrumentation.telemetry import healing_span, tell_healing_span, tell_of
 from healspan.remediation.driver import drive, drive_async
 from healspan.remediation.engine import Healing
 from healspan.remediation.repair import FiredRepair, Swallowed, resting_fixes, take_fired
-from healspan.remediation.runtime import internal_error, runtime
+from healspan.remediation.runtime import internal_error, runtime, starts_now
 
 __all__ = ["Refused", "heal", "heal_async"]
 
@@ -66,6 +67,8 @@ async def heal_async(
     refused: Refused | None = None,
 ) -> Healing | None:
     """Likewise for a call of a coroutine function; its arguments are those of `heal`."""
+    if starts_now():
+        await start_apart()
     failure = _failure(site, error, call, frame, snapshot, refused)
     if failure is None:
         return None

@@ -54,6 +54,7 @@ __all__ = [
     "serve_as",
     "shut_down",
     "start_soon",
+    "starts_now",
     "switched_off",
 ]
 
@@ -400,6 +401,13 @@ def runtime() -> Runtime:
             raise
         _runtime = fresh
         return fresh
+
+
+def starts_now() -> bool:
+    """Whether whoever asks for the runtime now waits for its start."""
+    if _runtime is not None:
+        return False
+    return _failed_at is None or time.monotonic() - _failed_at >= RESTART_SECONDS
 
 
 def serve_as(name: str, version: str) -> None:
