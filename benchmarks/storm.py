@@ -111,8 +111,10 @@ def counted() -> dict[str, float]:
     from prometheus_client import REGISTRY
 
     from healspan.instrumentation.signals.watcher import watcher
+    from healspan.remediation.runtime import runtime
 
     watcher.flush()
+    runtime().flush()
     samples = [sample for metric in REGISTRY.collect() for sample in metric.samples]
     return {
         key: sum(sample.value for sample in samples if sample.name == name)

@@ -49,6 +49,7 @@ def site_of(bounded: Any) -> Any:
 
 
 def dropped() -> float:
+    runtime().flush()
     return REGISTRY.get_sample_value("healspan_dropped_total", {"service": "unknown_service", "reason": "storm"}) or 0.0
 
 

@@ -93,7 +93,8 @@ def _failure(
         return None
     if uses:
         site.settle(uses, *call(), result=None if refused is None else (refused.result,))
-    if any(one.name == site.boundary.name and not one.over for one in being_healed.get()):
+    healed = being_healed.get()
+    if healed and any(one.name == site.boundary.name and not one.over for one in healed):
         return None
     if site.passes_over(error, frame):
         return None

@@ -240,7 +240,7 @@ class Site:
             pattern = self.storm.passes_over(place, live.index, name, rate=rate)
             if pattern is None or place is None:
                 return False
-            live.metrics.dropped("storm")
+            live.metrics.passed_over()
             run = current_run.get()
             if run is not None:
                 run.failed(pattern.exact, name)

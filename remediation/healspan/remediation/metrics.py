@@ -274,6 +274,7 @@ class Metrics:
         self._later: deque[Callable[[], None]] = deque()
         """What the handler of a signal has come with while its thread counts."""
         self._held = False
+        self._passed_over = 0
         self._incidents = Counter(*INCIDENTS, registry=None)
         self._heals = Counter(*HEALS, registry=None)
         self._seconds = Histogram(*HEAL_SECONDS, buckets=HEAL_SECONDS_BUCKETS, registry=None)
@@ -364,6 +365,16 @@ class Metrics:
         """Count facts, or signals, that were dropped."""
         _labelled(self._dropped, self._service, reason).inc(number)
 
+    def passed_over(self) -> None:
+        """Count a failure of a storm as dropped, from the next `publish` on: a storm has no time to wait for locks."""
+        self._passed_over += 1  # one step, since there is no call in it
+
+    def publish(self) -> None:
+        """Add what was counted without a lock."""
+        number, self._passed_over = self._passed_over, 0  # likewise
+        if number:
+            self.dropped("storm", number)
+
     @_harmless
     def internal_error(self, where: str) -> None:
         """Count an error of our own."""
@@ -397,7 +408,7 @@ class Metrics:
         """Let them count again; in the child there are none but this one."""
         held, self._held = self._held, False
         if child:
-            self._lock = OwnLock()
+            self._lock, self._passed_over = OwnLock(), 0
         elif held:
             self._lock.release()
 

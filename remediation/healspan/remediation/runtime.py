@@ -334,6 +334,7 @@ class Runtime:
 
     def flush(self, *, everything: bool = False) -> None:
         """Write down what was counted; exposure only when it is due, or everything."""
+        self.metrics.publish()
         unruled: set[str] = set()
         with contextlib.suppress(KeyError):
             while True:
