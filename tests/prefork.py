@@ -1,4 +1,4 @@
-"""gunicorn with several workers, really run on loopback: who they are, what they answer, what they publish together."""
+"""gunicorn or uvicorn with several workers, really run on loopback: who they are, answer, and publish together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
@@ -66,7 +66,7 @@ def published(address: str) -> Samples:
 
 
 class Server:
-    """A running gunicorn.
+    """A running gunicorn or uvicorn.
 
     Args:
         process: its master.
@@ -146,18 +146,34 @@ def gunicorn(
         environment: variables.
     """
     port = free_port()
-    log = directory / f"gunicorn-{time.time_ns()}.log"
-    command = [
-        *before,
-        BIN / "gunicorn",
-        "--bind",
-        f"127.0.0.1:{port}",
-        "--workers",
-        str(workers),
-        "--timeout=0",
-        *options,
-        app,
-    ]
+    bound = ("--bind", f"127.0.0.1:{port}", "--timeout=0", "--workers", str(workers))
+    command = [*before, BIN / "gunicorn", *bound, *options, app]
+    with _serving(command, directory, port, workers, environment) as server:
+        yield server
+
+
+@contextmanager
+def uvicorn(
+    directory: Path,
+    app: str,
+    *,
+    workers: int = 2,
+    before: Sequence[str | Path] = (),
+    **environment: str,
+) -> Iterator[Server]:
+    """Likewise an ASGI application, under uvicorn's own workers, which are spawned by multiprocessing."""
+    port = free_port()
+    command = [*before, BIN / "uvicorn", "--port", str(port), "--workers", str(workers), app]
+    # A helper of multiprocessing is a child of the server as well.
+    with _serving(command, directory, port, workers + 1, environment) as server:
+        yield server
+
+
+@contextmanager
+def _serving(
+    command: Sequence[str | Path], directory: Path, port: int, children: int, environment: Mapping[str, str]
+) -> Iterator[Server]:
+    log = directory / f"server-{time.time_ns()}.log"
     known = {
         **os.environ,
         "HOME": str(directory),  # where gunicorn leaves a socket
@@ -173,8 +189,8 @@ def gunicorn(
         )
     server = Server(process, port, log)
     try:
-        eventually(lambda: process.poll() is not None or len(server.workers) == workers, "the workers")
-        eventually(lambda: process.poll() is not None or listens(port), "gunicorn to listen")
+        eventually(lambda: process.poll() is not None or len(server.workers) >= children, "the workers")
+        eventually(lambda: process.poll() is not None or listens(port), "the server to listen")
         assert process.poll() is None, server.said
         yield server
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,19 @@ from pathlib import Path
 import pytest
 import yaml
 from tests import graphs
-from tests.prefork import BIN, EXAMPLES, Samples, Server, eventually, free_port, gunicorn, listens, published, total
+from tests.prefork import (
+    BIN,
+    EXAMPLES,
+    Samples,
+    Server,
+    eventually,
+    free_port,
+    gunicorn,
+    listens,
+    published,
+    total,
+    uvicorn,
+)
 from tests.prometheus import RULES, Prometheus
 
 from healspan.remediation.fix import FixState
@@ -182,6 +195,29 @@ def test_workers_that_count_each_for_itself_say_so_once(tmp_path: Path) -> None:
                 assert server.get("/price/$5") == 200
         eventually(lambda: "runs in 3 processes" in server.said, "the log to say so")
         assert server.said.count("set PROMETHEUS_MULTIPROC_DIR") == 1
+
+
+def test_so_do_workers_of_uvicorn(tmp_path: Path) -> None:
+    (tmp_path / "asgi.py").write_text(
+        "import os\n"
+        "from healspan.instrumentation import error_boundary\n"
+        "@error_boundary('price', retry_safe=True)\n"
+        "async def price(text):\n"
+        "    return float(text)\n"
+        "async def app(scope, receive, send):\n"
+        "    if scope['type'] == 'http':\n"
+        "        await price('$1,000')\n"
+        "        await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"
+        "        await send({'type': 'http.response.body', 'body': str(os.getpid()).encode()})\n"
+    )
+    with uvicorn(tmp_path, "asgi:app") as server:
+        # Which of them answers is chance, and the one with the lowest number says it.
+        for _ in range(200):
+            assert server.get("/") == 200
+            if "runs in 2 processes" in server.said:
+                break
+            time.sleep(0.1)
+        assert server.said.count("set PROMETHEUS_MULTIPROC_DIR") == 1, server.said
 
 
 def test_a_single_worker_has_nothing_to_say(tmp_path: Path) -> None:

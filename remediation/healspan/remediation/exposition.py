@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from multiprocessing.process import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,7 +158,7 @@ class Exposition:
     def _say_what_is_missing(self, directory: SharedDirectory | None) -> None:
         if (
             directory is None
-            and "gunicorn" in sys.modules
+            and ("gunicorn" in sys.modules or ("uvicorn" in sys.modules and parent_process() is not None))
             and (processes := siblings())
             and os.getpid() == processes[0]
         ):
@@ -198,14 +200,20 @@ class Exposition:
 def siblings(process: int | None = None) -> list[int]:
     """Return the processes of this one's parent that run the same program, this one included, if there are others.
 
-    Known on Linux only; elsewhere, and where it cannot be read, there are none.
+    Those that multiprocessing has spawned, as uvicorn's workers, differ in the numbers of their pipes only. Known on
+    Linux only; elsewhere, and where it cannot be read, there are none.
     """
     own = os.getpid() if process is None else process
     try:
         parent = int(Path(f"/proc/{own}/stat").read_text().rpartition(")")[2].split()[1])
         children = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-        command = Path(f"/proc/{own}/cmdline").read_bytes()
-        same = sorted(one for one in children if Path(f"/proc/{one}/cmdline").read_bytes() == command)
+        command = _command(own)
+        same = sorted(one for one in children if _command(one) == command)
     except (OSError, ValueError, IndexError):
         return []
     return same if len(same) > 1 else []
+
+
+def _command(process: int) -> bytes:
+    found = Path(f"/proc/{process}/cmdline").read_bytes()
+    return re.sub(rb"\d+", b"", found) if b"multiprocessing.spawn" in found else found
