@@ -54,7 +54,8 @@ being_healed: ContextVar[tuple[BeingHealed, ...]] = ContextVar("healspan_being_h
 
 def is_attempting() -> bool:
     """Whether what runs in this context is an attempt of ours to heal something."""
-    return any(not one.over for one in being_healed.get())
+    healed = being_healed.get()
+    return bool(healed) and any(not one.over for one in healed)
 
 
 _READ_AHEAD = 1_000
