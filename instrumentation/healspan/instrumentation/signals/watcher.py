@@ -18,7 +18,8 @@ from healspan.instrumentation.signals.observed import incident_of
 from healspan.instrumentation.signals.signal import Signal
 from healspan.instrumentation.signals.stack import Stack, read_stack
 from healspan.remediation.incident import IncidentStatus, Resolution, Tier
-from healspan.remediation.runtime import internal_error, runtime
+from healspan.remediation.own_errors import internal_error
+from healspan.remediation.runtime import runtime
 
 __all__ = ["Watcher", "watcher"]
 

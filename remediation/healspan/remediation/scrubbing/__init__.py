@@ -4,6 +4,7 @@
 inside text, and `scrubber` puts them together.
 """
 
+from healspan.remediation.scrubbing.contexts import CleanContexts
 from healspan.remediation.scrubbing.entries import name_of
 from healspan.remediation.scrubbing.keys import KeyVerdict, judge_key
 from healspan.remediation.scrubbing.scrubber import (
@@ -20,6 +21,7 @@ __all__ = [
     "FAILED",
     "MAX_TEXT",
     "RULE_NAMES",
+    "CleanContexts",
     "Finding",
     "KeyVerdict",
     "ScrubSession",
