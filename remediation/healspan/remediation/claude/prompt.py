@@ -33,7 +33,7 @@ _ADAPTER = "`adapter`"
 
 _MOST_VERDICT = 2_000
 _MOST_WORDS, _MOST_EVIDENCE = 2_000, 20
-_BY_FORM = frozenset({"pem", "url_credentials", "api_key", "jwt", "bearer", "basic", "card", "iban", "ssn"})
+_BY_FORM = frozenset({"pem", "url_credentials", "api_key", "jwt", "bearer", "basic", "pgpass", "card", "iban", "ssn"})
 """Rules that a step is refused by. Others go by names and by chance: ``key = "revenue"`` is what adapters say."""
 
 
