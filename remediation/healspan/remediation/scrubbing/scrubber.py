@@ -197,24 +197,26 @@ class Scrubber:
     def spans(self, text: str, *, code: bool = False) -> list[_Span]:
         """Find the secrets of a text: disjoint spans in order. `code`: only literals are values of names."""
         lower = text.lower()
-        found = [*self._named(text, lower, code=code)]
+        found = self._named(text, lower, code=code)
         if (seen := as_seen(text)) is not None:
             named = self._named(seen.text, seen.text.lower(), code=code)
-            found += (_Span(seen.start(start), seen.end(end), rule) for start, end, rule in named)
+            found += [_Span(seen.start(start), seen.end(end), rule) for start, end, rule in named]
         for rule in self._rules:
             if rule.gate(text, lower):
                 found += (_Span(start, end, rule.name) for start, end in rule.find(text) if end > start)
         return _disjoint(found, text)
 
-    def _named(self, text: str, lower: str, *, code: bool) -> Iterator[_Span]:
+    def _named(self, text: str, lower: str, *, code: bool) -> list[_Span]:
         """Find what is secret because of the names beside it."""
+        found: list[_Span] = []
         if KEY_RULE not in self.disabled_patterns and (
             _SEPARATOR.search(text) or any(word in lower for word in _TELLING)
         ):
             pairs = code_pairs if code else text_pairs
-            yield from (_Span(start, end, KEY_RULE) for start, end in pairs(text, self.judge))
+            found += (_Span(start, end, KEY_RULE) for start, end in pairs(text, self.judge))
         if SQL_RULE not in self.disabled_patterns and any(word in lower for word in _INSERTING):
-            yield from (_Span(start, end, SQL_RULE) for start, end in insert_statements(text, self.judge))
+            found += (_Span(start, end, SQL_RULE) for start, end in insert_statements(text, self.judge))
+        return found
 
 
 class ScrubSession:
