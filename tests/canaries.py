@@ -104,6 +104,20 @@ def _beside(rng: random.Random) -> Iterator[Case]:
     yield "quoted URL", secret, f"next=https%3A%2F%2Fbob%3A{secret}%40host%2Fpath"
     secret = _word(rng)
     yield "name in wide letters", secret, f"\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44={secret}"
+    secret = _word(rng)
+    yield "name with a blank of no width in it", secret, f"p\u200bassword={secret}"
+    secret = _word(rng)
+    yield "name with a hyphen that nobody sees", secret, {"db": {"pass\u00adword": secret}}
+    secret = _word(rng)
+    yield "name with Cyrillic letters", secret, f"login failed: \u0440\u0430ssword='{secret}', code 7"
+    secret = _word(rng)
+    yield "name with a Greek letter, in a row", secret, ["t\u03bfken", secret]
+    secret = _word(rng)
+    yield "line of a password file", secret, f"db.internal:5432:orders:bob:{secret}"
+    secret = _word(rng)
+    yield "password file", secret, f"# primary\n*:*:*:backup:{secret}\n/run/postgresql:5433:orders:bob:\n"
+    secret = _word(rng)
+    yield "line of a password file, in a sentence", secret, f'bad line "localhost:5432:*:bob:{secret}" in .pgpass'
     card = _card(rng)
     yield "card in a column with gaps", card, {"number": float(card)}
 

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 from healspan.remediation.incident import Incident, Resolution
 from healspan.remediation.runtime import Runtime
+from healspan.remediation.settings import load_settings
+from healspan.remediation.store import drain_all
 from healspan.remediation.store.repository import Store
+from healspan.remediation.store.views import IncidentView
 
 PATIENCE = 20.0
 """Seconds until something that has to happen is given up; never a measure of speed."""
@@ -46,6 +49,16 @@ def facts(live: Runtime) -> list[Ended]:
         assert view.resolution is not None
         ended.append(Ended(view.incident, view.resolution))
     return ended
+
+
+def left_behind(limit: int = 100) -> tuple[IncidentView, ...]:
+    """Return the incidents of processes that have ended, the newest first; none where none ever was."""
+    settings = load_settings()
+    if not settings.data_dir.exists():
+        return ()
+    drain_all(settings)
+    with Store.open(settings) as store:
+        return store.incidents.list(limit=limit)
 
 
 def uninstall_for_good(live: Runtime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from healspan.instrumentation import error_boundary
 from healspan.remediation.cli.app import app
 from healspan.remediation.runtime import runtime, shut_down
+from healspan.remediation.sandbox import is_installed
 from healspan.remediation.store.repository import Store
 from healspan.remediation.testing import Answers, FakeClaude
 
@@ -76,6 +78,43 @@ def test_without_the_application_nobody_says_that_a_serving_adapter_is_refused(s
     told = json.loads(shell("fixes", "explain", fix["fix_id"], "--json").stdout)
     assert "so far yes" in told["answer"]
     assert "policy" in [gate["gate"] for gate in told["gates"] if gate["lets"] is None]
+
+
+def test_where_adapters_can_be_applied_they_are_offered(server: FakeClaude) -> None:
+    assert amount("one") == 1.0
+    body = json.loads(server.asked[0].body)
+    assert "- `adapter`: " in body["system"][0]["text"]
+    assert "`strategy`, `adapter`, `fallback`" in body["system"][0]["text"]
+    assert "ProposedAdapter" in json.dumps(body["output_config"])
+
+
+@pytest.mark.parametrize("missing", ["package", "workers"])
+def test_where_no_adapter_can_be_applied_none_is_offered(
+    server: FakeClaude, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    if missing == "package":
+        monkeypatch.setitem(sys.modules, "pydantic_monty", None)
+        is_installed.cache_clear()
+    else:
+        monkeypatch.setenv("HEALSPAN_SANDBOX_WORKERS", "0")
+    try:
+        live = runtime()
+        # A server that holds no model to the schema may answer with one all the same.
+        with pytest.raises(ValueError, match="could not convert"):
+            amount("one")
+        drained(live)
+    finally:
+        is_installed.cache_clear()
+    body = json.loads(server.asked[0].body)
+    assert "adapter" not in body["system"][0]["text"]
+    assert "- `strategy`: " in body["system"][0]["text"]
+    assert "ProposedStrategy" in json.dumps(body["output_config"])
+    assert "adapter" not in json.dumps(body["output_config"]).lower()
+    [fact] = facts(live)
+    with Store.open(live.settings) as store:
+        [consultation] = store.incidents.consultations(fact.incident.error_id)
+    assert consultation.prompt_version == "diagnose-1-without-adapters"
+    assert "sandboxed adapters are off" in consultation.asked[0].verdict
 
 
 def test_who_takes_a_turn_reads_what_claude_said(server: FakeClaude, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.observe import wait_until
+from tests.observe import left_behind, wait_until
 from tests.receiver import Receiver
-
-from healspan.remediation.settings import load_settings
-from healspan.remediation.store import drain_all
-from healspan.remediation.store.repository import Store
 
 SERVICE = """
 import logging, threading
@@ -85,15 +81,9 @@ def serve(folder: Path, receiver: Receiver, options: str) -> subprocess.Complete
 
 
 def incidents() -> list[tuple[str, str, str]]:
-    settings = load_settings()
-    if not settings.data_dir.exists():
-        return []
-    drain_all(settings)
-    with Store.open(settings) as store:
-        views = store.incidents.list(limit=10)
     return sorted(
         (one.incident.module, one.incident.error_type.removeprefix("builtins."), one.incident.resource["service.name"])
-        for one in views
+        for one in left_behind()
     )
 
 

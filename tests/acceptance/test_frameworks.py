@@ -16,13 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.observe import wait_until
+from tests.observe import left_behind, wait_until
 from tests.receiver import Protocol, Receiver, Seen
 
 from healspan.remediation.incident import IncidentStatus
-from healspan.remediation.settings import load_settings
-from healspan.remediation.store import drain_all
-from healspan.remediation.store.repository import Store
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "frameworks"
 BIN = Path(sys.executable).parent
@@ -86,15 +83,9 @@ def answers(port: int) -> bool:
 
 
 def incidents() -> list[tuple[str, str, IncidentStatus]]:
-    settings = load_settings()
-    if not settings.data_dir.exists():
-        return []
-    drain_all(settings)
-    with Store.open(settings) as store:
-        views = store.incidents.list(limit=100)
     return sorted(
         (view.incident.module, view.incident.error_type, view.resolution.status)
-        for view in views
+        for view in left_behind()
         if view.resolution is not None
     )
 

@@ -9,12 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.observe import wait_until
+from tests.observe import left_behind, wait_until
 
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.settings import load_settings
-from healspan.remediation.store import drain_all
-from healspan.remediation.store.repository import Store
 
 SERVICE = """
 import sys
@@ -57,10 +55,6 @@ def serve(tmp_path: Path, *texts: str, **environment: str) -> subprocess.Complet
 
 
 def incidents() -> list[tuple[str, str, str | None, IncidentStatus]]:
-    settings = load_settings()
-    drain_all(settings)
-    with Store.open(settings) as store:
-        views = store.incidents.list(limit=100)
     return [
         (
             view.incident.module,
@@ -68,7 +62,7 @@ def incidents() -> list[tuple[str, str, str | None, IncidentStatus]]:
             view.incident.span_name,
             view.resolution.status if view.resolution is not None else IncidentStatus.OPEN,
         )
-        for view in views
+        for view in left_behind()
     ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from tests.asking import KEY, answer, asker, failure_of, prompt
 
-from healspan.remediation.claude.answer import Answer
+from healspan.remediation.claude.answer import Answer, AnswerWithoutAdapters
 from healspan.remediation.claude.ask import FailureKind, Prompt, Turn, bound
 from healspan.remediation.claude.messages import MessagesAsker
 from healspan.remediation.errors import ConfigurationError
@@ -388,7 +388,8 @@ def test_what_is_no_exception_passes(leave: type[BaseException], monkeypatch: py
         monkeypatch.undo()
 
 
-def test_the_schema_is_one_that_structured_output_takes() -> None:
+@pytest.mark.parametrize("form", [Answer, AnswerWithoutAdapters])
+def test_the_schema_is_one_that_structured_output_takes(form: type[Answer]) -> None:
     from anthropic import transform_schema
 
-    assert problems_of_schema(transform_schema(Answer)) == []
+    assert problems_of_schema(transform_schema(form)) == []

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.command import shell
+from tests.observe import left_behind
 
 from healspan.remediation.fix import FixDraft
-from healspan.remediation.settings import load_settings
-from healspan.remediation.store import drain_all
-from healspan.remediation.store.repository import Store
 from healspan.remediation.store.views import IncidentView
 
 SERVICE = """
@@ -59,9 +57,7 @@ def python(folder: Path, *arguments: str, **environment: str) -> None:
 
 def incidents() -> list[IncidentView]:
     """What was captured, oldest first."""
-    drain_all(load_settings())
-    with Store.open(load_settings()) as store:
-        return [*reversed(store.incidents.list(limit=100))]
+    return [*reversed(left_behind())]
 
 
 @pytest.mark.parametrize(

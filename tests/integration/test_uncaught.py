@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.observe import left_behind
 
 from healspan.instrumentation.signals.signal import Signal
 from healspan.instrumentation.signals.watcher import Watcher
 from healspan.instrumentation.uncaught import UncaughtHooks
-from healspan.remediation.settings import load_settings
-from healspan.remediation.store import drain_all
-from healspan.remediation.store.repository import Store
 
 PROGRAM = """
 import asyncio, gc, multiprocessing, sys, threading
@@ -96,10 +94,7 @@ def test_they_are_incidents_and_the_program_ends_as_without(
     plain = run(tmp_path, how, instrumented=False)
     hooked = run(tmp_path, how, instrumented=True)
     assert [hooked[0], *map(_unnumbered, hooked[1])] == [plain[0], *map(_unnumbered, plain[1])]
-    settings = load_settings()
-    drain_all(settings)
-    with Store.open(settings) as store:
-        found = [(view.incident.error_type, view.incident.module) for view in store.incidents.list(limit=10)]
+    found = [(view.incident.error_type, view.incident.module) for view in left_behind()]
     assert found == ([] if how == "exit" else [("builtins.ValueError", "program.read")])
 
 

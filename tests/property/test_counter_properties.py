@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select
+from sqlalchemy import select
+from tests.deeds import START, Deeds, store_in
 from tests.facts import make_fix, make_incident
 
 from healspan.remediation import metrics as names
@@ -20,15 +21,10 @@ from healspan.remediation.exporter import StoreCollector
 from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
-from healspan.remediation.record import Record
-from healspan.remediation.settings import load_settings
 from healspan.remediation.store.facts import AuditEntry
-from healspan.remediation.store.ingest import add_facts
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.rows import Inserts
-from healspan.remediation.store.tables import TABLES, ApplicationRow, table_of
+from healspan.remediation.store.tables import ApplicationRow, table_of
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 FIX = make_fix()
 APPLICATION = table_of(ApplicationRow)
 SECONDS = names.HEAL_SECONDS.name
@@ -65,11 +61,11 @@ deeds = st.lists(
 )
 
 
-class Site:
+class Site(Deeds):
     """A store that facts come to and are erased from, and two exporters."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
+        super().__init__(store)
         self.incidents: list[Incident] = []
         self.applications: list[Application] = []
         self.arrived: Counter[str] = Counter()
@@ -78,15 +74,9 @@ class Site:
         self.seen: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def begin(self) -> None:
-        with self.store.database.writing() as connection:
-            for table in reversed(TABLES):
-                connection.execute(delete(table))
+        self.empty()
         self.__init__(self.store)  # type: ignore[misc] # a fresh one on the same store
         self.write(FIX)
-
-    def write(self, *records: Record) -> None:
-        with self.store.database.writing() as connection:
-            add_facts(connection, Inserts(connection.dialect), [(one, None) for one in records], now=START)
 
     def incident(self, service: str, name: str, minute: int) -> None:
         update = {"timestamp": START + timedelta(minutes=minute), "resource": {"service.name": service}}
@@ -184,12 +174,6 @@ class Site:
             self.arrived[names.CLAUDE_TOKENS.name] += 120
             self.arrived[names.CLAUDE_COST.name] += 0.25
 
-    def purge(self, minute: int) -> None:
-        self.store.purge_before(START + timedelta(minutes=minute), actor="test")
-
-    def erase(self, name: str) -> None:
-        self.store.purge_subject(f"about {name}", actor="test")
-
     def restart(self, exporter: int) -> None:
         self.exporters[exporter] = StoreCollector(self.store)
 
@@ -216,11 +200,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    directory = tmp_path_factory.mktemp("counters")
-    known = load_settings().model_copy(
-        update={"data_dir": directory, "database_url": f"sqlite:///{directory / 'store.db'}"}
-    )
-    with Store.open(known) as store:
+    with store_in(tmp_path_factory.mktemp("counters")) as store:
         yield Site(store)
 
 

@@ -5,28 +5,25 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, update
+from sqlalchemy import update
+from tests.deeds import START, Deeds, store_in
 from tests.facts import make_change, make_fix, make_incident
 
 from healspan.remediation.fix import ALLOWED_CHANGES, SERVING_STATES, Fix, FixState, Match, Signature
 from healspan.remediation.incident import Decision, IncidentStatus, Resolution, Tier
 from healspan.remediation.record import Record
-from healspan.remediation.settings import load_settings
 from healspan.remediation.store.facts import FixScore
 from healspan.remediation.store.fleet import Fleet
-from healspan.remediation.store.ingest import add_facts
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.review_queue import ReviewQueue
-from healspan.remediation.store.rows import Inserts
-from healspan.remediation.store.tables import TABLES, FixRow, table_of
+from healspan.remediation.store.tables import FixRow, table_of
 
 BOUNDS = (0.25, 0.5, 1.0)
-START = datetime(2026, 1, 1, tzinfo=UTC)
 FIXES = [
     make_fix("a"),
     make_fix("a", context_keys={"document_type": "10-K"}),
@@ -55,21 +52,15 @@ purges = st.tuples(st.just("purge"), minutes) | st.tuples(st.just("erase"), name
 looks = st.tuples(st.just("look"))
 
 
-class Deeds:
-    """Does to a store what a list of words says."""
+class Fixes(Deeds):
+    """A store in which fixes change, failures arrive and time goes by."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
+        super().__init__(store)
         self._late: list[Record] = []
 
-    def write(self, *records: Record) -> None:
-        with self.store.database.writing() as connection:
-            add_facts(connection, Inserts(connection.dialect), [(one, None) for one in records], now=START)
-
     def begin(self) -> None:
-        with self.store.database.writing() as connection:
-            for table in reversed(TABLES):
-                connection.execute(delete(table))
+        self.empty()
         self._late = []
         self.write(*FIXES)
         with self.store.database.writing() as connection:
@@ -125,30 +116,20 @@ class Deeds:
         one = FixScore(fix_id=FIXES[number].fix_id, reward_score=value, formula="test", updated_at=START)
         self.store.projections.write_scores([one])
 
-    def purge(self, minute: int) -> None:
-        self.store.purge_before(START + timedelta(minutes=minute), actor="test")
-
-    def erase(self, name: str) -> None:
-        self.store.purge_subject(f"about {name}", actor="test")
-
     def look(self) -> None:
         self.arrive()
 
 
 @pytest.fixture(scope="module")
-def deeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deeds]:
-    directory = tmp_path_factory.mktemp("fleet")
-    known = load_settings().model_copy(
-        update={"data_dir": directory, "database_url": f"sqlite:///{directory / 'store.db'}"}
-    )
-    with Store.open(known) as store:
-        yield Deeds(store)
+def deeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fixes]:
+    with store_in(tmp_path_factory.mktemp("fleet")) as store:
+        yield Fixes(store)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(failures | failures | changes | changes | scores | purges | looks, max_size=25), st.integers(1, 3))
 def test_what_is_kept_up_is_what_a_look_at_everything_says(
-    deeds: Deeds, done: list[tuple[object, ...]], few: int
+    deeds: Fixes, done: list[tuple[object, ...]], few: int
 ) -> None:
     deeds.begin()
     fleet = Fleet(scores=BOUNDS, seconds=(1.0,))

@@ -15,6 +15,7 @@ _FRAGMENTS = (
     "=", ":", ",", ";", "&", "'", '"', "\\", '\\"', "(", ")", "[", "]", "{", "}", "<", ">", "_", "/", " ", "\n", "é",
     "insert into t (password) values ", "parameters: (", "password='", 'token="', "name='password',", "a@b.c", "%40",
     "https://a:b@", "eyJ", "-----BEGIN X-----", "1", "4111 ", "DE89 ", "\\u0041", "[redacted:key]", "<email:1>",
+    "\u200b", "\u0440", "\u0301", "\\u200b", "\\ud835", ":5432:", "*:*:", "bob:", "\\n", "\\:",
 )  # fmt: skip
 _any_text = st.text(st.characters(codec=None), max_size=300)
 _hostile_text = st.lists(st.sampled_from(_FRAGMENTS), max_size=30).map("".join)

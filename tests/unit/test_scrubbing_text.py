@@ -198,3 +198,48 @@ def test_explain_does_not_betray_a_secret_in_a_key() -> None:
     assert Scrubber().explain({"bob@x.org": "a@x.org"}) == [
         Finding("email", "$.<email:1>", 0, "an e-mail address"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("localhost:5432:orders:bob:hunter2", "localhost:5432:orders:bob:[redacted:pgpass]"),
+        ("*:*:*:bob:hun ter:2\nnext", "*:*:*:bob:[redacted:pgpass]\nnext"),
+        ("/run/postgresql:5433:*:_b0b:hun\\:ter2 ", "/run/postgresql:5433:*:_b0b:[redacted:pgpass]"),
+        ("\\:\\:1:5432:orders:bob:hunter2", "\\:\\:1:5432:orders:bob:[redacted:pgpass]"),
+        ("in 'db:5432:orders:bob:hunter2' line 3", "in 'db:5432:orders:bob:[redacted:pgpass]' line 3"),
+        ("b'x\\ndb:5432:orders:bob:hunter2\\ny'", "b'x\\ndb:5432:orders:bob:[redacted:pgpass]\\ny'"),
+    ],
+)
+def test_the_password_of_a_password_files_line_goes(text: str, kept: str) -> None:
+    assert Scrubber().scrub_text(text) == kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "src/app.py:12:5:E501:line",
+        "INFO:412:orders:load:no such order",
+        "2026-01-05T12:30:45:123:456",
+        "00:11:22:33:44:55",
+        "2001:1234:abcd:ef01:5678:1::2",
+        "arn:aws:iam::123456789012:role/reader",
+        "root:x:0:0:root:/root:/bin/bash",
+        "127.0.0.1:8080:8080",
+        "http://db:5432/a:b:c:d",
+        "db:5432:orders:bob:",
+    ],
+)
+def test_what_only_has_colons_stays(text: str) -> None:
+    assert Scrubber().scrub_text(text) == text
+
+
+def test_a_safe_name_is_safe_however_it_is_written() -> None:
+    scrubber = Scrubber(safe_keys=frozenset({"Contraseña_Token"}))
+    assert scrubber.scrub_text("contraseña_token=abc") == "contraseña_token=abc"
+    assert scrubber.scrub_text("contrasena_tοken=abc") == "contrasena_tοken=abc"
+
+
+def test_letters_of_other_scripts_are_none_of_ours() -> None:
+    text = "Выручка: 5; имя = Анна, ключевой показатель: рост; Έσοδα: 7; Größe=3; 收入: 12"
+    assert Scrubber().scrub_text(text) == text

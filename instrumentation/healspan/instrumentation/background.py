@@ -23,9 +23,10 @@ from healspan.instrumentation.failure import Failure
 from healspan.remediation.boundary import Invocation
 from healspan.remediation.driver import drive, drive_async
 from healspan.remediation.interrupts import is_interrupt
+from healspan.remediation.own_errors import internal_error
 from healspan.remediation.repair import RunningCalls, register_boundary, resting_fixes, take_fired
 from healspan.remediation.run import current_run
-from healspan.remediation.runtime import internal_error, runtime
+from healspan.remediation.runtime import runtime
 
 __all__ = ["Background", "BeingHealed", "copied"]
 

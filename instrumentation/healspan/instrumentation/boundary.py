@@ -19,8 +19,9 @@ from healspan.instrumentation.site import ContextFunction, Site
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Tunable
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.modules import importable_name
+from healspan.remediation.own_errors import internal_error
 from healspan.remediation.run import current_run
-from healspan.remediation.runtime import internal_error, runtime, start_soon
+from healspan.remediation.runtime import runtime, start_soon
 
 __all__ = ["BoundaryFunction", "error_boundary"]
 

@@ -38,7 +38,8 @@ from healspan.remediation.boundary import (
 from healspan.remediation.declaration import Declaration, ValuePath, find_configuration, read_declarations
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.interrupts import is_interrupt
-from healspan.remediation.runtime import internal_error, serve_again
+from healspan.remediation.own_errors import internal_error
+from healspan.remediation.runtime import serve_again
 from healspan.remediation.settings import load_settings
 
 __all__ = ["ConfiguredBoundaries", "put_on_configured"]

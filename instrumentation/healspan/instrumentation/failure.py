@@ -27,10 +27,11 @@ from healspan.remediation.engine import Healing
 from healspan.remediation.errors import StepInapplicable
 from healspan.remediation.given import given, steady
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
+from healspan.remediation.own_errors import internal_error
 from healspan.remediation.repair import FiredRepair, take_fired, way_down
 from healspan.remediation.reservoir import GoodCall, used_up
 from healspan.remediation.run import Failed, Run, current_run
-from healspan.remediation.runtime import Runtime, internal_error
+from healspan.remediation.runtime import Runtime
 from healspan.remediation.scrubbing import Scrubber
 from healspan.remediation.step import FramePath
 
@@ -206,9 +207,9 @@ class Failure:
         if self._others:
             healed = healing is not None and healing.healed
             run = None if self.own_run else self.run
-            live.repaired(self.boundary.name, self._others, self._context_keys, run, resolved=healed, valid=None)
+            live.credit.repaired(self.boundary.name, self._others, self._context_keys, run, resolved=healed, valid=None)
         if self.own_run:
-            live.close_run(self.run)
+            live.credit.close_run(self.run)
         if healing is not None:
             live.metrics.healing(self.incident, healing.resolution)
         if healing is None or not healing.healed:

@@ -11,8 +11,9 @@ from typing import Any
 from healspan.instrumentation.contract import Arguments, Contract
 from healspan.instrumentation.errors import ContractViolation
 from healspan.remediation.boundary import Boundary
+from healspan.remediation.own_errors import internal_error
 from healspan.remediation.reservoir import Reservoir
-from healspan.remediation.runtime import internal_error, start_soon, switched_off
+from healspan.remediation.runtime import start_soon, switched_off
 
 __all__ = ["GoldenSamples"]
 

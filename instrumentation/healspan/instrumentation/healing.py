@@ -15,8 +15,9 @@ from healspan.instrumentation.storm import raised_at
 from healspan.instrumentation.telemetry import healing_span, tell_healing_span, tell_of
 from healspan.remediation.driver import drive, drive_async
 from healspan.remediation.engine import Healing
+from healspan.remediation.own_errors import internal_error
 from healspan.remediation.repair import FiredRepair, Swallowed, resting_fixes, take_fired
-from healspan.remediation.runtime import internal_error, runtime, starts_now
+from healspan.remediation.runtime import runtime, starts_now
 
 __all__ = ["Refused", "heal", "heal_async"]
 

@@ -21,9 +21,9 @@ from healspan.instrumentation.healing import Refused, heal, heal_async
 from healspan.instrumentation.site import UNSEEN, Args, Kwargs, Site
 from healspan.remediation.engine import Healing
 from healspan.remediation.interrupts import is_interrupt
+from healspan.remediation.own_errors import report
 from healspan.remediation.repair import Enclosure, RunningCalls, register_hook
 from healspan.remediation.run import current_run, kept_results, open_runs
-from healspan.remediation.runtime import report
 
 __all__ = ["BoundaryHook", "call_arguments"]
 

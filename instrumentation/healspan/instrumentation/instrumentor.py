@@ -27,7 +27,8 @@ from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.uncaught import UncaughtHooks
 from healspan.remediation.declaration import find_configuration
 from healspan.remediation.errors import ConfigurationError
-from healspan.remediation.runtime import internal_error, serve_as
+from healspan.remediation.own_errors import internal_error
+from healspan.remediation.runtime import serve_as
 from healspan.remediation.settings import load_settings
 
 __all__ = ["HealspanInstrumentor"]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Mu
 from typing import Any, TypeVar
 
 from healspan.instrumentation.pipeline import pipeline
-from healspan.remediation.runtime import internal_error
+from healspan.remediation.own_errors import internal_error
 
 __all__ = ["AsgiPipeline", "WsgiPipeline"]
 

@@ -14,9 +14,10 @@ from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.notes import incident_ids
 from healspan.remediation.boundary import Boundary
+from healspan.remediation.own_errors import internal_error
 from healspan.remediation.repair import is_own
 from healspan.remediation.run import KeptResults, Run, current_run, kept_results, open_runs
-from healspan.remediation.runtime import internal_error, runtime
+from healspan.remediation.runtime import runtime
 
 __all__ = ["Invariant", "pipeline"]
 
@@ -139,7 +140,7 @@ class pipeline:  # noqa: N801 - used as a context manager, like contextlib's
                 complete = error is None or isinstance(error, Exception)
                 # What acted before the kill switch was turned is owed its verdict.
                 if complete and (not live.disabled or (run.events() and not live.settings.disabled)):
-                    live.close_run(run)
+                    live.credit.close_run(run)
 
     def _violation(self, run: Run, kept: dict[str, Any]) -> ContractViolation | None:
         """Return the error that the run gives rise to, if a check is not True of its results."""

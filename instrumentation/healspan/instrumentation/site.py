@@ -32,9 +32,10 @@ from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strateg
 from healspan.remediation.counted import when_flushing
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.modules import importable_name
+from healspan.remediation.own_errors import internal_error, report
 from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
-from healspan.remediation.runtime import internal_error, report, runtime, start_soon
+from healspan.remediation.runtime import runtime, start_soon
 
 __all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed", "is_attempting"]
 
@@ -316,7 +317,7 @@ class Site:
                 arguments = Arguments(self._signature, args, kwargs)
                 declared = self.contract.verify_healed(result[0], arguments)
                 valid = compared(declared, self.boundary, result[0], arguments).valid
-            runtime().repaired(
+            runtime().credit.repaired(
                 self.boundary.name,
                 uses,
                 self.keys(args, kwargs),

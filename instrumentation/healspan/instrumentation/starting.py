@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import threading
 
-from healspan.remediation.runtime import internal_error, runtime
+from healspan.remediation.own_errors import internal_error
+from healspan.remediation.runtime import runtime
 
 __all__ = ["start_apart"]
 

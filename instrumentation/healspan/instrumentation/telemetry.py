@@ -41,7 +41,8 @@ from healspan.remediation.attributes import (
 from healspan.remediation.engine import Healing
 from healspan.remediation.incident import Incident
 from healspan.remediation.outcome import FirstApplication
-from healspan.remediation.runtime import report, runtime
+from healspan.remediation.own_errors import report
+from healspan.remediation.runtime import runtime
 
 __all__ = ["healing_span", "tell_healing_span", "tell_of"]
 

@@ -22,7 +22,7 @@ from opentelemetry.trace import get_current_span
 from healspan.instrumentation.signals.mark import seen_in
 from healspan.instrumentation.signals.signal import signal_of
 from healspan.instrumentation.signals.watcher import Watcher
-from healspan.remediation.runtime import report
+from healspan.remediation.own_errors import report
 
 __all__ = ["UncaughtHooks"]
 

@@ -11,9 +11,9 @@ from collections.abc import Generator
 from typing import Any, TypeVar, cast
 
 from healspan.remediation.attempt import Invocation
+from healspan.remediation.class_names import qualified
 from healspan.remediation.errors import AttemptAborted
 from healspan.remediation.interrupts import is_interrupt
-from healspan.remediation.repair.guard import qualified
 
 __all__ = ["drive", "drive_async"]
 

@@ -15,32 +15,28 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Protocol
 
-from opentelemetry.trace import get_current_span
-
 from healspan.remediation.adoption import Adoption
 from healspan.remediation.attempt import Attempt, Invocation
-from healspan.remediation.boundary import ContractResult, FailedCall
-from healspan.remediation.cascade import writes
+from healspan.remediation.boundary import FailedCall
 from healspan.remediation.diagnosis import Diagnoser
 from healspan.remediation.errors import AdapterFailed, FixError, RepairDeclined, StepInapplicable
-from healspan.remediation.fix import Fix, FixState, Match, RiskLevel, StateChange
+from healspan.remediation.fix import Fix, Match, RiskLevel, StateChange
 from healspan.remediation.flight import Flights
-from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import IncidentStatus, Resolution, Severity, Tier
 from healspan.remediation.ladder import Ladder
 from healspan.remediation.lessons import Lessons
-from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
 from healspan.remediation.policy import Preset, Request, first_refusal
 from healspan.remediation.probation import Probation
 from healspan.remediation.progress import Progress, Success
 from healspan.remediation.proving import Prover
 from healspan.remediation.record import Record
 from healspan.remediation.repair import Repairs
-from healspan.remediation.run import Applied, Heal
+from healspan.remediation.run import Heal
 from healspan.remediation.sandbox import Sandbox
 from healspan.remediation.selection import HARM, SELECTION, Arm, Selection
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Candidate, FixIndex, context_text
+from healspan.remediation.uses import Uses
 
 __all__ = ["Engine", "Healing", "Journal", "Search"]
 
@@ -127,12 +123,17 @@ class Engine:
         self._repairs = repairs
         self._sandbox = sandbox
         self._diagnosers = tuple(diagnosers)
-        self._probation = probation
         self._selection = selection
         self._chance = chance or Random()  # noqa: S311 - it explores, it keeps no secret
         self._preset = preset
         self._flights = Flights()
         self._flight_wait = flight_wait
+        self._uses = Uses(
+            probation=probation,
+            first=index.firsts.note,
+            policy_version=selection.version,
+            now=lambda: self._now(),
+        )
         self._prover = Prover(
             index=index,
             adoption=self._adoption,
@@ -140,8 +141,7 @@ class Engine:
             lessons=Lessons(lesson_rest),
             preset=preset,
             search_seconds=search_seconds,
-            took=self._took,
-            failed=self._failed,
+            uses=self._uses,
             now=lambda: self._now(),
             clock=clock,
         )
@@ -328,126 +328,14 @@ class Engine:
             told = str(error) if isinstance(error, AdapterFailed) else f"it raised {type(error).__qualname__}"
             progress.decide(fix, "apply", told, applied=True)
             progress.raised[fix.fix_id] = error, attempt.acted
-            self._failed(call, progress, fix, change, self._clock() - started, valid=None)
+            self._uses.failed(call, progress, fix, change, self._clock() - started, valid=None)
             return None
         contract = call.verify(value)
         if contract.valid is False:
             progress.decide(fix, "contract", contract.reason, applied=True)
-            self._failed(call, progress, fix, change, self._clock() - started, valid=False)
+            self._uses.failed(call, progress, fix, change, self._clock() - started, valid=False)
             return None
-        return self._took(call, progress, fix, change, attempt, value, contract, self._clock() - started)
-
-    def _took(
-        self,
-        call: FailedCall,
-        progress: Progress,
-        fix: Fix,
-        change: StateChange | None,
-        attempt: Attempt,
-        value: Any,
-        contract: ContractResult,
-        seconds: float,
-    ) -> Success:
-        """Write down a fix whose value stands for the call's result; the verdict waits for the end of the run."""
-        progress.decide(fix, "verified", contract.reason, applied=True)
-        application = self._application(
-            call,
-            fix,
-            change,
-            progress,
-            seconds,
-            resolved=True,
-            valid=contract.valid,
-            degraded=attempt.degraded,
-        )
-        if progress.later:
-            # Nobody got this value: it shows what the fix would have done, and counts for nothing.
-            shadow = application.model_copy(update={"mode": ApplicationMode.SHADOW})
-            progress.facts.append(("application", shadow))
-            return Success(fix, value, attempt.degraded, attempt.new_path)
-        progress.facts.append(("application", application))
-        if change is None:
-            self._index.firsts.note(application)
-        call.run.applied(
-            Applied(
-                fix_id=fix.fix_id,
-                boundary=call.incident.module,
-                resolved=True,
-                valid_output=contract.valid,
-                degraded=attempt.degraded,
-                application_id=application.application_id,
-                context_keys=tuple(sorted(application.context_keys.items())),
-                elapsed_ms=application.added_latency_ms,
-                at=application.timestamp,
-                error_id=call.incident.error_id,
-                writes=writes(fix, call.incident.module),
-            ),
-        )
-        return Success(fix, value, attempt.degraded, attempt.new_path)
-
-    def _failed(
-        self,
-        call: FailedCall,
-        progress: Progress,
-        fix: Fix,
-        change: StateChange | None,
-        seconds: float,
-        *,
-        valid: bool | None,
-    ) -> None:
-        application = self._application(
-            call, fix, change, progress, seconds, resolved=False, valid=valid, degraded=False
-        )
-        progress.facts.append(("application", application))
-        judgement = Judgement(
-            application_id=application.application_id,
-            fix_id=fix.fix_id,
-            timestamp=application.timestamp,
-            verdict=Verdict(resolved=False, no_regression=None, valid_output=valid),
-            reason="the call did not return with its result",
-        )
-        progress.facts.append(("judgement", judgement))
-        self._probation.judged(application, judgement)
-        progress.facts += self._probation.ruled([fix.fix_id])
-
-    def _application(
-        self,
-        call: FailedCall,
-        fix: Fix,
-        change: StateChange | None,
-        progress: Progress,
-        seconds: float,
-        *,
-        resolved: bool,
-        valid: bool | None,
-        degraded: bool,
-    ) -> Application:
-        incident = call.incident
-        active = change is not None and change.state is FixState.ACTIVE
-        choice = progress.choice if change is not None else None
-        return Application(
-            application_id=uuid7(),
-            fix_id=fix.fix_id,
-            error_id=incident.error_id,
-            run_id=call.run.run_id,
-            boundary=incident.module,
-            pipeline=call.run.pipeline,
-            context_keys=incident.context_keys,
-            timestamp=self._now(),
-            tier=progress.tier,
-            mode=ApplicationMode.ACTIVE if active else ApplicationMode.TRIAL,
-            steps=tuple(step.kind for step in fix.steps),
-            resolved=resolved,
-            valid_output=valid,
-            degraded=degraded,
-            added_latency_ms=seconds * 1e3,
-            # What a diagnosis proposes, and a fix without rivals, was certain to be tried.
-            propensity=1.0 if choice is None else choice.propensity,
-            candidates=() if choice is None else progress.rivals,
-            policy_version=None if choice is None else self._selection.version,
-            trace_id=incident.trace_id,
-            span_id=_span_id(incident.trace_id),
-        )
+        return self._uses.took(call, progress, fix, change, attempt, value, contract, self._clock() - started)
 
     # How it ended
 
@@ -485,11 +373,3 @@ class Engine:
             ),
         )
         return Healing(resolution, success.value if success else None)
-
-
-def _span_id(trace_id: str | None) -> str | None:
-    """Return the id of the span that is open, if it is of this trace and will be exported."""
-    span = get_current_span().get_span_context()
-    if not span.trace_flags.sampled or format(span.trace_id, "032x") != trace_id:
-        return None
-    return format(span.span_id, "016x")

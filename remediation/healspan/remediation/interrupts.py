@@ -14,7 +14,7 @@ import signal
 import threading
 from types import FrameType
 
-from healspan.remediation.repair.guard import qualified
+from healspan.remediation.class_names import qualified
 
 __all__ = ["is_interrupt"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from healspan.remediation.repair.guard import qualified
+from healspan.remediation.class_names import qualified
 from healspan.remediation.transience import is_transient, says_status
 
 __all__ = ["LEFT", "PLAYBOOKS", "Answer", "Left", "Playbook", "is_violation", "playbook_for"]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from healspan.remediation.adoption import Adoption, Facts
-from healspan.remediation.attempt import Attempt, Invocation
-from healspan.remediation.boundary import ContractResult, FailedCall
+from healspan.remediation.attempt import Invocation
+from healspan.remediation.boundary import FailedCall
 from healspan.remediation.composition import Composer, Lead
 from healspan.remediation.diagnosis import Diagnoser, Waiting
 from healspan.remediation.fix import Fix, FixDraft, FixState, RiskLevel, StateChange
@@ -23,44 +23,12 @@ from healspan.remediation.policy import GATES, Preset, Request, first_refusal
 from healspan.remediation.progress import Progress, Success
 from healspan.remediation.step import FramePath, RepairStep
 from healspan.remediation.store import FixIndex
+from healspan.remediation.uses import Uses
 from healspan.remediation.validation import Rung, RungResult
 
 __all__ = ["Prover"]
 
 _TURNED_DOWN = frozenset({FixState.SUSPENDED, FixState.RETIRED})
-
-
-class Took(Protocol):
-    """Writes down a fix whose value stands for the call's result."""
-
-    def __call__(
-        self,
-        call: FailedCall,
-        progress: Progress,
-        fix: Fix,
-        change: StateChange | None,
-        attempt: Attempt,
-        value: Any,
-        contract: ContractResult,
-        seconds: float,
-    ) -> Success:
-        """Return the success."""
-
-
-class Failed(Protocol):
-    """Writes down a fix that acted in vain."""
-
-    def __call__(
-        self,
-        call: FailedCall,
-        progress: Progress,
-        fix: Fix,
-        change: StateChange | None,
-        seconds: float,
-        *,
-        valid: bool | None,
-    ) -> None:
-        """Note the outcome."""
 
 
 class Prover:
@@ -73,8 +41,7 @@ class Prover:
         lessons: which fixes are left alone for a while.
         preset: the policy.
         search_seconds: how long one diagnosis may look for fixes of several steps.
-        took: writes down a success.
-        failed: writes down a failure.
+        uses: writes down what came of each use.
         now: the wall clock, in UTC.
         clock: monotonic, in seconds.
     """
@@ -88,8 +55,7 @@ class Prover:
         lessons: Lessons,
         preset: Preset,
         search_seconds: float,
-        took: Took,
-        failed: Failed,
+        uses: Uses,
         now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
@@ -99,8 +65,7 @@ class Prover:
         self._lessons = lessons
         self._preset = preset
         self._search_seconds = search_seconds
-        self._took = took
-        self._failed = failed
+        self._uses = uses
         self._now = now
         self._clock = clock
 
@@ -163,7 +128,7 @@ class Prover:
                 seconds = self._clock() - started
                 failed = climbed.validation.failed
                 if failed is None:
-                    taken = self._took(
+                    taken = self._uses.took(
                         call, progress, fix, None, climbed.attempt, climbed.value, climbed.contract, seconds
                     )
                     progress.facts += self._remember(fix, known, climbed.attempt.ways)
@@ -265,7 +230,7 @@ class Prover:
         gate = "apply" if failed.rung in {Rung.PARSE, Rung.RUN} else str(failed.rung)
         progress.decide(fix, gate, failed.reason, applied=climbed.applied)
         if climbed.applied:
-            self._failed(call, progress, fix, None, seconds, valid=climbed.contract.valid)
+            self._uses.failed(call, progress, fix, None, seconds, valid=climbed.contract.valid)
         if self._lessons.learn(climbed.validation, call.incident.pattern.exact):
             progress.facts.append(("validation", climbed.validation))
 

@@ -7,49 +7,38 @@ in here is logged, counted and kept from the application.
 from __future__ import annotations
 
 import atexit
-import contextlib
-import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from types import FrameType
 
-from healspan.remediation.acted import heal_of, kept_from_happening
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.counted import counted
+from healspan.remediation.credit import Credit
 from healspan.remediation.engine import Engine
 from healspan.remediation.errors import HealspanError
 from healspan.remediation.exposition import Exposition
-from healspan.remediation.fix import FixState
 from healspan.remediation.golden import Exchange
 from healspan.remediation.interrupts import is_interrupt
-from healspan.remediation.judging import judge_plans, judge_run
 from healspan.remediation.later import Later
 from healspan.remediation.metrics import Metrics, host_metrics
+from healspan.remediation.own_errors import count_with, internal_error, report
 from healspan.remediation.own_lock import OwnLock
 from healspan.remediation.probation import Probation
-from healspan.remediation.record import Record
-from healspan.remediation.regression import NoRegression, judgement_of
-from healspan.remediation.repair import FiredRepair, Repairs
-from healspan.remediation.run import Applied, Run
+from healspan.remediation.repair import Repairs
 from healspan.remediation.sandbox import Sandbox
-from healspan.remediation.scrubbing import Scrubber
+from healspan.remediation.scrubbing import CleanContexts, Scrubber
 from healspan.remediation.second_tier import SecondTier
 from healspan.remediation.serving import Serving
 from healspan.remediation.settings import UNNAMED, Settings, load_settings
 from healspan.remediation.signing import KeyRing
 from healspan.remediation.store import Drainer, FixIndex, Reach, RunHistory, Snapshot, Spool
 from healspan.remediation.switch import obeyed
-from healspan.remediation.tally import Tallied, Tally, rows
 
 __all__ = [
     "Runtime",
     "current_settings",
-    "internal_error",
-    "report",
     "runtime",
     "serve_as",
     "shut_down",
@@ -58,13 +47,8 @@ __all__ = [
     "switched_off",
 ]
 
-logger = logging.getLogger("healspan")
-
 TALLY_SECONDS = 1.0
 EXPOSURE_SECONDS = 10.0
-_ContextKeys = tuple[tuple[str, str], ...]
-
-_MOST_CONTEXTS = 1_000
 RESTART_SECONDS = 30.0
 """After a start that failed, the next one is tried no sooner."""
 
@@ -86,8 +70,7 @@ class Runtime:
         )
         self.repairs = Repairs(settings.in_app)
         self.serving = Serving(self.repairs)
-        self._tally = Tally()
-        self._contexts: dict[_ContextKeys, _ContextKeys] = {}
+        self._contexts = CleanContexts(self.scrubber)
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._exposed = time.monotonic()
@@ -112,8 +95,15 @@ class Runtime:
             now=lambda: datetime.now(UTC),
             on_decision=self.metrics.trial_decision,
         )
-        self._unruled: set[str] = set()
-        """Fixes whose installed repairs have failed since the last flush."""
+        self.credit = Credit(
+            index=self.index,
+            history=self.history,
+            probation=self.probation,
+            keys=self.keys,
+            contexts=self._contexts,
+            append=self.spool.append_many,
+            on_repaired=self.metrics.repaired,
+        )
         self.sandbox = Sandbox(
             seconds=settings.sandbox_seconds,
             memory=settings.sandbox_memory_mb * 1024 * 1024,
@@ -208,149 +198,16 @@ class Runtime:
         """Whether a kill switch is on."""
         return self.settings.disabled or self.index.disabled
 
-    # Runs and verdicts
-
-    def close_run(self, run: Run) -> None:
-        """Give the verdicts that waited for the end of a run, and remember what the run showed."""
-        now = datetime.now(UTC)
-        view = self.history.view(run.pipeline or "", run.context_keys)
-        facts: list[tuple[str, Record]] = []
-        judged = judge_run(run, view)
-        for applied, criterion in judged:
-            facts += self._judged(applied, criterion, run, now)
-        facts += self.probation.ruled({one.fix_id for one, _ in judged if one.application_id is not None})
-        for one in judge_plans(run, judged, view, at=now):
-            facts += [("plan", one.plan), ("plan_outcome", self.keys.sign_record(one.outcome))]
-            self.history.add_plan(one.plan)
-            self.history.add_plan_outcome(one.outcome)
-        if run.pipeline is not None:
-            fact = run.fact(now)
-            facts.append(("run", fact))
-            self.history.add(fact)
-        if facts:
-            self.spool.append_many(facts)
-
-    def _judged(
-        self,
-        applied: Applied,
-        criterion: NoRegression,
-        run: Run,
-        now: datetime,
-    ) -> list[tuple[str, Record]]:
-        if applied.application_id is not None:
-            judgement = judgement_of(applied, criterion, applied.application_id, at=now)
-            self.history.add_judgement(judgement)
-            self.probation.closed(applied, judgement)
-            return [("judgement", judgement)]
-        active = self._active(applied.fix_id)
-        if criterion.value is True and applied.resolved:
-            tallied = Tallied(
-                applied.fix_id,
-                applied.boundary,
-                run.pipeline,
-                applied.context_keys,
-                applied.valid_output,
-                active,
-            )
-            self._tally.add(tallied, applied.elapsed_ms)
-            return []
-        self.metrics.repaired(applied.boundary)
-        # What is not plainly good is worth a row of its own: a later unknown may overrule it.
-        application, judgement = rows(applied, criterion, run, at=now, active=active)
-        self.history.add_judgement(judgement)
-        self.probation.judged(application, judgement)
-        # Successes beside it are still being counted: both are weighed at the next flush.
-        self._unruled.add(applied.fix_id)
-        return [("application", application), ("judgement", judgement)]
-
-    def _active(self, fix_id: str) -> bool:
-        change = self.index.latest(fix_id)
-        return change is not None and change.state is FixState.ACTIVE
-
-    def repaired(
-        self,
-        boundary: str,
-        mine: Sequence[FiredRepair],
-        context_keys: Mapping[str, str],
-        run: Run | None,
-        *,
-        resolved: bool,
-        valid: bool | None,
-        frame: FrameType | None = None,
-    ) -> None:
-        """Take in a call in which installed repairs acted; judged with its run, or at once without one.
-
-        Args:
-            boundary: its name.
-            mine: what acted.
-            context_keys: of the call.
-            run: the pipeline run it belongs to.
-            resolved: whether it returned with a result that keeps its contract.
-            valid: whether that keeps the contract; None without one.
-            frame: of the boundary's wrapper, where the call is still going on.
-        """
-        context = self._scrubbed(context_keys)
-        elapsed: dict[str, int] = {}
-        for one in mine:
-            elapsed[one.fix_id] = elapsed.get(one.fix_id, 0) + one.elapsed_ns
-        own: Run | None = None
-        for fix_id, nanoseconds in elapsed.items():
-            if run is None and resolved:
-                # Outside a pipeline the run ends with the call: nothing can come later that went wrong.
-                tallied = Tallied(fix_id, boundary, None, context, valid, self._active(fix_id))
-                self._tally.add(tallied, nanoseconds / 1e6)
-                continue
-            applied = Applied(
-                fix_id=fix_id,
-                boundary=boundary,
-                resolved=resolved,
-                valid_output=valid,
-                context_keys=context,
-                elapsed_ms=nanoseconds / 1e6,
-                instead_of=None if run is None else kept_from_happening(run, fix_id, boundary, mine, frame),
-            )
-            if run is not None:
-                run.applied(applied)
-                run.heals.append(heal_of(applied, mine))
-            else:
-                own = own or Run(None, context_keys=context_keys)
-                own.applied(applied)
-        if own is not None:
-            self.close_run(own)
-
-    def _scrubbed(self, context_keys: Mapping[str, str]) -> _ContextKeys:
-        """Return context keys without secrets, sorted; a repaired call must not pay for the same ones again."""
-        if not context_keys:
-            return ()
-        raw = tuple(context_keys.items())
-        known = self._contexts.get(raw)
-        if known is None:
-            if len(self._contexts) >= _MOST_CONTEXTS:
-                self._contexts.clear()
-            known = self._contexts[raw] = tuple(sorted(self.scrubber.scrub_context(context_keys).items()))
-        return known
-
     # Flushing
 
     def flush(self, *, everything: bool = False) -> None:
         """Write down what was counted; exposure only when it is due, or everything."""
         self.metrics.publish()
-        unruled: set[str] = set()
-        with contextlib.suppress(KeyError):
-            while True:
-                unruled.add(self._unruled.pop())
-        for application, judgement in self._tally.take():
-            self.metrics.repaired(application.boundary, application.count)
-            self.spool.append_many([("application", application), ("judgement", judgement)])
-            self.probation.judged(application, judgement)
-            unruled.add(application.fix_id)
-        decided = self.probation.ruled(sorted(unruled))
-        if decided:
-            self.spool.append_many(decided)
+        self.credit.flush()
         if everything or time.monotonic() - self._exposed >= EXPOSURE_SECONDS:
             self._exposed = time.monotonic()
             for row in counted():
-                kept = row.model_copy(update={"context_keys": dict(self._scrubbed(row.context_keys))})
+                kept = row.model_copy(update={"context_keys": dict(self._contexts.of(row.context_keys))})
                 self.spool.append("exposure", kept)
 
     def _flush_forever(self) -> None:
@@ -481,43 +338,13 @@ def _after_fork() -> None:
             parent.repairs.uninstall_all()
 
 
+def _count(where: str) -> None:
+    live = _runtime
+    if live is not None:
+        live.metrics.internal_error(where)
+
+
+count_with(_count)
 atexit.register(shut_down)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-_SAY_AGAIN = 60.0
-_MOST_SAID = 200
-_said: dict[str, float] = {}
-
-
-@contextlib.contextmanager
-def internal_error(where: str) -> Iterator[None]:
-    """Keep an error of our own from the application: log it (the same one once a minute), count it, go on.
-
-    So also whatever is raised by code of the application's that nobody but us had called; see `interrupts`.
-    """
-    try:
-        yield
-    except BaseException as error:
-        report(where, error)
-
-
-def report(where: str, error: BaseException) -> None:
-    """Log and count an error of our own that has been kept from the application; an interrupt goes on.
-
-    Called while it is being handled.
-    """
-    if is_interrupt(error):
-        raise error
-    with contextlib.suppress(Exception):
-        # Words of others may hold what must not be logged: a context function of the application can raise.
-        words = f"{type(error).__name__}: {error}" if isinstance(error, HealspanError) else type(error).__name__
-        now = time.monotonic()
-        if now - _said.get(words, -_SAY_AGAIN) >= _SAY_AGAIN:
-            if len(_said) >= _MOST_SAID:
-                _said.clear()
-            _said[words] = now
-            logger.warning("healspan could not %s, the application goes on: %s", where, words)
-        live = _runtime
-        if live is not None:
-            live.metrics.internal_error(where)

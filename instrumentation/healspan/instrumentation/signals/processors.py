@@ -14,8 +14,8 @@ from healspan.instrumentation.signals.signal import Span, signal_of
 from healspan.instrumentation.signals.watcher import Watcher
 from healspan.instrumentation.site import is_attempting
 from healspan.remediation.attributes import SPAN_ATTRIBUTES
+from healspan.remediation.own_errors import report
 from healspan.remediation.repair import calls_under_way
-from healspan.remediation.runtime import report
 
 __all__ = ["LogWatcher", "SpanWatcher"]
 

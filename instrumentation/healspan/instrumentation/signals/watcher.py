@@ -21,7 +21,8 @@ from healspan.instrumentation.signals.repeats import Repeats
 from healspan.instrumentation.signals.signal import Signal
 from healspan.instrumentation.signals.stack import Stack, read_stack
 from healspan.remediation.incident import IncidentStatus, Resolution, Tier
-from healspan.remediation.runtime import current_settings, internal_error, runtime
+from healspan.remediation.own_errors import internal_error
+from healspan.remediation.runtime import current_settings, runtime
 from healspan.remediation.settings import Settings
 
 __all__ = ["Watcher", "watcher"]

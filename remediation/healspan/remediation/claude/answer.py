@@ -6,6 +6,7 @@ name is an item of a list here, and what the numbers may be is checked where a f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -14,6 +15,7 @@ from healspan.remediation.scrubbing import Scrubber
 
 __all__ = [
     "Answer",
+    "AnswerWithoutAdapters",
     "ProposedAdapter",
     "ProposedFallback",
     "ProposedParameters",
@@ -93,19 +95,33 @@ ProposedStep = (
 )
 
 
+_StepWithoutSandbox = ProposedRetry | ProposedRepair | ProposedStrategy | ProposedParameters | ProposedFallback
+
+_STEPS = Field(
+    description="The fix, from the innermost step outwards. Empty if no fix is sure to be right: a human decides.",
+)
+
+
 class Answer(_Part):
     """A diagnosis of one failure."""
 
     root_cause: str = Field(description="What is wrong, and why this input met it, in two or three sentences.")
     evidence: list[str] = Field(description="What in the material shows it; name the part: error, frame, argument.")
     disproof: str = Field(description="What would show that this diagnosis is wrong.")
-    steps: list[ProposedStep] = Field(
-        description="The fix, from the innermost step outwards. Empty if no fix is sure to be right: a human decides.",
-    )
+    steps: Sequence[ProposedStep] = _STEPS
     instruction: str = Field(description="The fix in one sentence for a human; or what the human should look at.")
     risk_level: Literal["low", "medium", "high"]
     risk_assessment: str = Field(description="What could go wrong with the fix, and who would notice.")
     confidence: float = Field(description="Between 0 and 1: that the fix gives the right result, not only a result.")
+
+
+class AnswerWithoutAdapters(Answer):
+    """A diagnosis of one failure."""
+
+    # What is asked for where there is no sandbox. Its name and these words are sent, so they say nothing of that.
+    model_config = ConfigDict(title="Answer")
+
+    steps: Sequence[_StepWithoutSandbox] = _STEPS
 
 
 def without_secrets(answer: Answer, scrubber: Scrubber) -> Answer:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from healspan.remediation.claude.answer import Answer
+from healspan.remediation.claude.answer import Answer, AnswerWithoutAdapters
 from healspan.remediation.claude.ask import AskFailed, Prompt, Reply, Usage, bound, said
 from healspan.remediation.claude.call import Call, Response
 from healspan.remediation.claude.reading import failure, read_answer, read_count
@@ -72,6 +72,7 @@ class MessagesAsker:
             may have begun to answer is not asked again: it may have been charged for.
         most_bytes: that the server may send as an answer.
         scrub: removes secrets from what a server says.
+        adapters: whether an answer may propose them.
 
     Raises:
         ConfigurationError: the SDK is not installed, or the address cannot be used.
@@ -89,6 +90,7 @@ class MessagesAsker:
         retries: int = 1,
         most_bytes: int = MOST_BYTES,
         scrub: Callable[[str], str] | None = None,
+        adapters: bool = True,
     ) -> None:
         if not is_installed():
             raise ConfigurationError("asking Claude needs the extra claude: pip install 'healspan[claude]'")
@@ -102,6 +104,7 @@ class MessagesAsker:
         self._retries = retries
         self._most_bytes = most_bytes
         self._scrub = scrub or Scrubber().scrub_text
+        self._form = Answer if adapters else AnswerWithoutAdapters
         self._counts = True
         # Two threads may both make one; nothing is lost, and a lock could be held by nobody after a fork.
         self._client: Anthropic | None = None
@@ -173,7 +176,7 @@ class MessagesAsker:
         return bound(prompt) if counted is None else counted
 
     def _output(self) -> OutputConfigParam:
-        config: OutputConfigParam = {"format": {"type": "json_schema", "schema": _schema()}}
+        config: OutputConfigParam = {"format": {"type": "json_schema", "schema": _schema(self._form)}}
         if self._effort is not None:
             config["effort"] = self._effort
         return config
@@ -268,8 +271,8 @@ def _turns(prompt: Prompt) -> list[MessageParam]:
 
 
 @functools.cache
-def _schema() -> dict[str, object]:
+def _schema(form: type[Answer]) -> dict[str, object]:
     """Return the schema of an answer in the part of JSON Schema that structured output knows."""
     from anthropic import transform_schema
 
-    return transform_schema(Answer)
+    return transform_schema(form)

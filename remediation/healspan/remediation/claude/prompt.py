@@ -28,9 +28,12 @@ __all__ = ["VERSION", "Prompter"]
 VERSION = "diagnose-1"
 """Of the reviewed text. Another text is another file with another number: fixes name the one they come from."""
 
+_WITHOUT_ADAPTERS = "-without-adapters"
+_ADAPTER = "`adapter`"
+
 _MOST_VERDICT = 2_000
 _MOST_WORDS, _MOST_EVIDENCE = 2_000, 20
-_BY_FORM = frozenset({"pem", "url_credentials", "api_key", "jwt", "bearer", "basic", "card", "iban", "ssn"})
+_BY_FORM = frozenset({"pem", "url_credentials", "api_key", "jwt", "bearer", "basic", "pgpass", "card", "iban", "ssn"})
 """Rules that a step is refused by. Others go by names and by chance: ``key = "revenue"`` is what adapters say."""
 
 
@@ -42,9 +45,8 @@ class Prompter:
         values: how much of the values of a failure is shown.
         solved: what solved failures like one, shown as examples.
         given_up: what was for a failure and somebody has said no to, shown for it not to be said again.
+        adapters: whether they can be applied here; else nothing is said of them.
     """
-
-    version = VERSION
 
     def __init__(
         self,
@@ -53,7 +55,10 @@ class Prompter:
         *,
         solved: SolvedLike = nothing_like,
         given_up: GivenUp = nothing_given_up,
+        adapters: bool = True,
     ) -> None:
+        self.version = VERSION if adapters else f"{VERSION}{_WITHOUT_ADAPTERS}"
+        """Of the text that is sent."""
         self._scrubber = scrubber
         self._by_form = Scrubber(
             disabled_patterns=scrubber.disabled_patterns | (RULE_NAMES - _BY_FORM),
@@ -74,7 +79,7 @@ class Prompter:
             given_up=self._given_up,
         )
         turn = Turn(role="user", text=f"<failure>\n{text}\n</failure>\n\nDiagnose this failure.")
-        return Prompt(version=VERSION, system=(_reviewed(VERSION), catalogue_text()), turns=(turn,))
+        return Prompt(version=self.version, system=(_reviewed(self.version), catalogue_text()), turns=(turn,))
 
     def cleaned(self, answer: Answer) -> Answer:
         """Return an answer whose words may be kept: scrubbed and bounded. Its steps are as they came.
@@ -123,4 +128,9 @@ def _on_one_line(text: str) -> str:
 
 @functools.cache
 def _reviewed(version: str) -> str:
-    return resources.files(__package__).joinpath("prompts", f"{version}.txt").read_text(encoding="utf-8")
+    text = resources.files(__package__).joinpath("prompts", f"{VERSION}.txt").read_text(encoding="utf-8")
+    if not version.endswith(_WITHOUT_ADAPTERS):
+        return text
+    # Of the same reviewed text: the line that says what an adapter is, and its place in the order of steps.
+    lines = [line for line in text.splitlines(keepends=True) if not line.startswith(f"- {_ADAPTER}")]
+    return "".join(lines).replace(f"{_ADAPTER}, ", "")

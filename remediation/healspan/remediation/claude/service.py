@@ -58,6 +58,7 @@ class Claude:
             raise ConfigurationError(reason)
         known = prices(settings)
         timeout = settings.claude_timeout_seconds
+        adapters = sandbox.why_off is None
         asker = MessagesAsker(
             model=settings.claude_model,
             api_key=settings.claude_api_key or SecretStr("none"),
@@ -67,11 +68,12 @@ class Claude:
             timeout=timeout,
             retries=settings.claude_retries,
             scrub=scrubber.scrub_text,
+            adapters=adapters,
         )
         self.gateway = Gateway.open(settings, cost=functools.partial(cost, prices=known))
         self.diagnoser = ClaudeDiagnoser(
             asker,
-            Prompter(scrubber, settings.claude_values, solved=solved, given_up=given_up),
+            Prompter(scrubber, settings.claude_values, solved=solved, given_up=given_up, adapters=adapters),
             self.gateway,
             keep=keep,
             cost=functools.partial(cost, prices=known),

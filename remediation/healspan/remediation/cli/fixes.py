@@ -109,8 +109,7 @@ def show(fix: FixId, as_json: AsJson = False) -> None:
 
     known = settings()
     with open_store(known) as store:
-        view = find_fix(store, fix)
-        assert store is not None  # noqa: S101 - a fix was found in it
+        store, view = find_fix(store, fix)
         first = first_applications(store.database, [view.fix.fix_id]).get(view.fix.fix_id)
         answer = store.masking.answered(view.fix.fix_id)
     view = view.model_copy(update={"first_application": first})
@@ -153,9 +152,8 @@ def explain(
     known = settings()
     import_application(app)
     with open_store(known) as store:
-        view = find_fix(store, fix)
-        assert store is not None  # noqa: S101 - a fix was found in it
-        chosen = None if incident is None else find_incident(store, incident)
+        store, view = find_fix(store, fix)
+        chosen = None if incident is None else find_incident(store, incident).view
         explanation = explain_fix(store, known, view, chosen)
     if as_json:
         print_json(explanation)

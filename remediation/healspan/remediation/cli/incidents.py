@@ -128,9 +128,9 @@ def show(
     """
     known = settings()
     with open_store(known) as store:
-        view = find_incident(store, error_id)
+        store, view = find_incident(store, error_id)
         run_id = view.incident.run_id
-        plans = () if store is None or run_id is None else store.plans.list(run_id=run_id)
+        plans = () if run_id is None else store.plans.list(run_id=run_id)
     if as_json:
         print_json(view)
         return

@@ -36,9 +36,10 @@ def like(
     known = settings()
     compares = embedder(known.embedder)
     with open_store(known) as store:
-        incident = find_incident(store, error_id).incident
-        views = {view.fix.fix_id: view for view in (() if store is None else store.fixes.list(limit=_FIXES))}
-        hits = () if store is None else _index(store, views.values(), compares).search(Document.of(incident), limit)
+        store, found = find_incident(store, error_id)
+        incident = found.incident
+        views = {view.fix.fix_id: view for view in store.fixes.list(limit=_FIXES)}
+        hits = _index(store, views.values(), compares).search(Document.of(incident), limit)
     if as_json:
         print_json([_plain(hit, views[hit.group_id], incident) for hit in hits])
         return

@@ -44,8 +44,7 @@ def replay(
     known = settings()
     import_application(app)
     with open_store(known) as store:
-        view = find_incident(store, incident)
-        assert store is not None  # noqa: S101 - an incident was found in it
+        store, view = find_incident(store, incident)
         boundary = boundaries().get(view.incident.module)
         keys = KeyRing.open(known.keys_dir)
         found = assess_fixes(store, view.incident, keys=keys, preset=known.policy, boundary=boundary)

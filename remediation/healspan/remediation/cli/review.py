@@ -189,9 +189,7 @@ class _Facing:
 def _facing(fix: str) -> Iterator[_Facing]:
     known = settings()
     with open_store(known) as store:
-        view = find_fix(store, fix)
-        assert store is not None  # noqa: S101 - a fix was found in it
-        yield _Facing(known, store, view, reviewer_at_work(known))
+        yield _Facing(known, *find_fix(store, fix), reviewer_at_work(known))
 
 
 @app.command()
@@ -273,8 +271,7 @@ def answer(fix: FixId, reason: Reason = "no reason given") -> None:
     from healspan.remediation.reviewers import user_name
 
     with open_store(settings()) as store:
-        view = find_fix(store, fix)
-        assert store is not None  # noqa: S101 - a fix was found in it
+        store, view = find_fix(store, fix)
         given = store.masking.answer(view.fix.fix_id, actor=f"human:{user_name()}", reason=reason)
     print_line(
         f"The alarm of fix {short(view.fix.fix_id)} is closed, at a share of {given.at_least:.1%} or more; it comes "

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AppModules",
+    "FoundFix",
+    "FoundIncident",
     "find_fix",
     "find_incident",
     "import_application",
@@ -116,22 +118,36 @@ def open_store(known: Settings) -> Iterator[Store | None]:
         yield store
 
 
-def find_incident(store: Store | None, text: str) -> IncidentView:
+class FoundIncident(NamedTuple):
+    """An incident, and the store that has it."""
+
+    store: Store
+    view: IncidentView
+
+
+class FoundFix(NamedTuple):
+    """A fix, and the store that has it."""
+
+    store: Store
+    view: FixView
+
+
+def find_incident(store: Store | None, text: str) -> FoundIncident:
     """Return the incident with this id, beginning or end of an id.
 
     Raises:
         ConfigurationError: there is none, or more than one.
     """
     view = None if store is None or not text else store.incidents.get(text)
-    if view is None:
+    if store is None or view is None:
         raise ConfigurationError(
             f"no incident, or more than one, has an id that begins or ends with {text!r:.50}; 'healspan incidents' "
             "lists them, and a few more characters tell them apart",
         )
-    return view
+    return FoundIncident(store, view)
 
 
-def find_fix(store: Store | None, text: str) -> FixView:
+def find_fix(store: Store | None, text: str) -> FoundFix:
     """Return the fix with this id or beginning of an id.
 
     Raises:
@@ -139,7 +155,7 @@ def find_fix(store: Store | None, text: str) -> FixView:
         InvalidFix: what is stored cannot be read.
     """
     view = None if store is None or not text else store.fixes.get(text)
-    if view is None:
+    if store is None or view is None:
         tried = None if store is None or len(text) < _TELLING else store.incidents.tried(text)
         if tried is not None:
             error_id, decision = tried
@@ -151,7 +167,7 @@ def find_fix(store: Store | None, text: str) -> FixView:
             f"no fix, or more than one, has an id that begins with {text!r:.50}; 'healspan fixes' lists them, and a "
             "few more characters tell them apart",
         )
-    return view
+    return FoundFix(store, view)
 
 
 def import_application(modules: Sequence[str]) -> None:

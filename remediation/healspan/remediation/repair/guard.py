@@ -17,76 +17,25 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
-from dataclasses import dataclass
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
-from healspan.remediation.modules import importable_name
-from healspan.remediation.repair.path import PathTree, boundary_frame, calls_of
+from healspan.remediation.class_names import qualified
+from healspan.remediation.repair.live import LiveRepair, current_probe, resting_fixes
+from healspan.remediation.repair.path import boundary_frame, calls_of
 from healspan.remediation.repair.running import FiredRepair
 from healspan.remediation.repair.swallowed import Swallowed
-from healspan.remediation.repairers import ABSENT, Failure, Kind, Loss, Repairer, RepairerParameters
-from healspan.remediation.step import RepairStep
+from healspan.remediation.repairers import ABSENT, Failure, Kind, Loss, Repairer
 
-__all__ = ["Guard", "LiveRepair", "Probe", "current_probe", "resting_fixes"]
+__all__ = ["Guard"]
 
 logger = logging.getLogger("healspan.repair")
 
 _clock = time.perf_counter_ns
 _traceback = BaseException.__dict__["__traceback__"]  # past whatever the exception's class overrides
 _context = BaseException.__dict__["__context__"]
-_class_module, _class_qualname = type.__dict__["__module__"], type.__dict__["__qualname__"]
-
-_qualified: dict[int, tuple[weakref.ref[type], str]] = {}
-"""Names of exception classes by id, since a metaclass may hash and compare as it likes."""
-
-_MOST_QUALIFIED = 1_000
 
 _COMPARED = frozenset({str, bytes, int, float, bool, tuple, list, dict})
-
-
-class Probe:
-    """Lets repairs act in one context only, until they are proven."""
-
-    def __init__(self) -> None:
-        self.uses: list[FiredRepair] = []
-        self.unstable = False
-        """Whether a repairer read its own reading as something else again."""
-
-    def fired(self) -> bool:
-        """Whether a repair has acted, and every time with a result."""
-        return bool(self.uses) and all(use.succeeded for use in self.uses)
-
-
-current_probe: ContextVar[Probe | None] = ContextVar("healspan_probe", default=None)
-
-
-resting_fixes: ContextVar[frozenset[str]] = ContextVar("healspan_resting_fixes", default=frozenset())
-"""Fixes whose installed repairs keep out of what runs in this context: they have had their turn in the call."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveRepair:
-    """A repair as the guard uses it: everything is resolved already."""
-
-    fix_id: str
-    step: RepairStep
-    boundary: str
-    tree: PathTree
-    repairer: Repairer
-    parameters: RepairerParameters
-    probe: Probe | None = None
-    after: RepairStep | None = None
-    """The step of the same fix that must have acted before, in the same call of the boundary."""
-
-    def is_its_turn(self, frame: FrameType, after: RepairStep) -> bool:
-        """Whether what must come before has acted below this boundary frame."""
-        calls = calls_of(frame)
-        uses = [] if calls is None else calls.uses(frame)
-        if self.probe is not None:
-            uses = [*uses, *self.probe.uses]
-        return any(use.succeeded and use.fix_id == self.fix_id and use.step == after for use in uses)
 
 
 _Acting = tuple[LiveRepair, FrameType]
@@ -477,17 +426,3 @@ class _Again(NamedTuple):
             repair.probe.uses.append(use)
         elif calls is not None:
             calls.fired(use)
-
-
-def qualified(error: type) -> str:
-    """Return the qualified name of an exception class, past what a metaclass overrides."""
-    known = _qualified.get(id(error))
-    if known is not None and known[0]() is error:
-        return known[1]
-    module = _class_module.__get__(error)
-    named = importable_name(module) if type(module) is str else "?"
-    name = f"{named}.{_class_qualname.__get__(error)}"
-    if len(_qualified) >= _MOST_QUALIFIED:
-        _qualified.clear()
-    _qualified[id(error)] = weakref.ref(error), name
-    return name

@@ -17,10 +17,10 @@ from typing import Any
 
 from opentelemetry.trace import get_tracer
 
+from healspan.remediation.class_names import qualified
 from healspan.remediation.errors import RepairDeclined, StaleFix
 from healspan.remediation.modules import live_module
 from healspan.remediation.repair.find import COMPREHENSIONS, enclosing, find_function, nested_codes, outermost
-from healspan.remediation.repair.guard import qualified
 from healspan.remediation.repair.managers import (
     Exit,
     class_attribute,

@@ -11,9 +11,8 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from types import CodeType, FunctionType
 from weakref import WeakKeyDictionary
 
@@ -21,15 +20,17 @@ from pydantic import ValidationError
 
 from healspan.remediation.errors import RepairDeclined, StaleFix, UnknownRepairer
 from healspan.remediation.modules import live_module
+from healspan.remediation.repair.active import ActiveRepair, InstallReport, InstallStatus
 from healspan.remediation.repair.compiler import compile_guarded
 from healspan.remediation.repair.enclosed import Following, following
 from healspan.remediation.repair.expression import Span, definition, expression_of, kind_of, span_of
 from healspan.remediation.repair.find import find_function
-from healspan.remediation.repair.guard import Guard, LiveRepair, Probe, current_probe
+from healspan.remediation.repair.guard import Guard
 from healspan.remediation.repair.handled import Judged, way_unhandled
 from healspan.remediation.repair.inner import bring, living_copies
+from healspan.remediation.repair.live import LiveRepair, Probe, current_probe
 from healspan.remediation.repair.operators import symbol_of
-from healspan.remediation.repair.path import PathTree, Way, forget_lines, is_own, ways_to
+from healspan.remediation.repair.path import PathTree, Way, forget_lines, is_own
 from healspan.remediation.repair.source import (
     FunctionSource,
     function_source,
@@ -38,9 +39,9 @@ from healspan.remediation.repair.source import (
     source_hash,
 )
 from healspan.remediation.repairers import Kind, repairer
-from healspan.remediation.step import FramePath, RepairStep
+from healspan.remediation.step import FramePath
 
-__all__ = ["ActiveRepair", "InstallReport", "InstallStatus", "Repairs", "active_repairs"]
+__all__ = ["Repairs"]
 
 _lock = threading.RLock()
 
@@ -64,62 +65,6 @@ os.register_at_fork(
     after_in_parent=_after_fork_in_parent,
     after_in_child=_after_fork_in_child,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveRepair:
-    """One `repair` step that is to act below one boundary, on the ways shown to reach it."""
-
-    fix_id: str
-    step: RepairStep
-    boundary: str
-    paths: frozenset[FramePath]
-    after: RepairStep | None = None
-    """The step of the same fix that must have acted before it, in the same call of the boundary."""
-
-
-def active_repairs(
-    fix_id: str,
-    steps: Sequence[RepairStep],
-    boundary: str,
-    paths: Collection[FramePath],
-    *,
-    in_order: bool = True,
-) -> list[ActiveRepair]:
-    """Return the repairs of a fix as they are to be installed.
-
-    Args:
-        fix_id: of the fix.
-        steps: in the order in which their expressions failed.
-        boundary: below which they act.
-        paths: all ways that the fix has been shown; a step takes those that end in its own function.
-        in_order: whether a step acts only where the one before it has acted. The fix is made for the failure that
-            its first step repairs, and the failures behind it are its business only once that one is repaired.
-    """
-    before: Sequence[RepairStep | None] = [None, *steps] if in_order else [None] * len(steps)
-    return [
-        ActiveRepair(fix_id, step, boundary, ways_to(step.module, step.qualname, paths), after)
-        for step, after in zip(steps, before, strict=False)
-    ]
-
-
-class InstallStatus(StrEnum):
-    """What became of one repair that was to be installed."""
-
-    INSTALLED = "installed"
-    PENDING = "pending"
-    """A module it needs is not imported yet; `Repairs.retry_pending` tries again."""
-    DECLINED = "declined"
-    STALE = "stale"
-
-
-@dataclass(frozen=True, slots=True)
-class InstallReport:
-    """What became of one repair, and why."""
-
-    repair: ActiveRepair
-    status: InstallStatus
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

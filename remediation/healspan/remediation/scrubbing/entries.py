@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from healspan.remediation.scrubbing.keys import KeyVerdict
+from healspan.remediation.scrubbing.seen import folded
 
 __all__ = ["convicted_entry", "convicted_items", "name_of", "pairs_of"]
 
@@ -73,6 +74,7 @@ def convicted_items(items: Sequence[object], convicts: Callable[[str, object], b
         name = None if place in found else name_of(item)
         if not name:
             continue
+        name = folded(name)
         begins = place == 0 and (len(items) == 2 or (len(items) <= _SHORT_ROW and _IDENTIFIER.fullmatch(name)))
         tells = begins or name in _HEADERS or ("-" in name and _OPTION_OR_HEADER.fullmatch(name))
         if tells and convicts(name.lstrip("-"), items[place + 1]):

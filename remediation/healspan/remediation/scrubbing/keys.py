@@ -3,7 +3,7 @@
 A name is split into words (``dbPassword``, ``X-Api-Key``, ``db.pass`` alike). Long words convict wherever
 they stand in the name; short ones only as a whole word, otherwise ``author`` would be an ``auth`` and
 ``keyboard`` a ``key``. Two families are let through because they name counts and look-ups, not secrets:
-``max_tokens`` with a number, and ``sort_key`` and its like.
+``max_tokens`` with a number, and ``sort_key`` and its like. A name is judged as people see it (`seen`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import re
 import unicodedata
 from enum import Enum
 from functools import lru_cache
+
+from healspan.remediation.scrubbing.seen import folded
 
 __all__ = ["KeyVerdict", "judge_key"]
 
@@ -67,6 +69,7 @@ class KeyVerdict(Enum):
 @lru_cache(maxsize=4096)
 def judge_key(key: str) -> KeyVerdict:
     """Return what a name says of the value beside it, in any spelling: snake, kebab, camel, dotted."""
+    key = folded(key)
     if not key.isascii():
         key = unicodedata.normalize("NFKC", key[-_KEY_TAIL:])
     words = [word.lower().rstrip("0123456789") or word for word in _WORDS.split(key[-_KEY_TAIL:]) if word]

@@ -80,6 +80,19 @@ _SCHEME = re.compile(
     r"(?<![A-Za-z0-9])(?P<scheme>bearer|basic)[ \t]++(?P<token>[A-Za-z0-9._~+/=\-]{6,}+)",
     re.IGNORECASE,
 )
+_PGPASS = re.compile(
+    r""":(?:[1-9]\d{3,4}|\*):(?:(?:[^\W\d]|\*)(?:[^\s:\\"'`]|\\[:\\]){0,127}+:){2}
+        (?P<password>(?!\\+[nr])[^\s"'`])""",
+    re.VERBOSE,
+)
+"""Port, database and user, as behind the host in a password file. Ports have four digits at least, as line numbers of
+logs and groups of other addresses rarely do."""
+_HOST_BACKWARDS = re.compile(r"""(?:[^\s:\\"'`]|:\\){1,255}""")
+_PGPASS_COLONS = 4
+_WORD_END = re.compile(r"[\s\"'`]|\\+n")
+_LINE_END = re.compile(r"[\r\n]|\Z")
+_ADDRESS = re.compile(r"[0-9a-fA-F]{0,4}+(?::[0-9a-fA-F]{0,4}+){4,7}")
+"""Of version 6, or of an interface."""
 _TWELVE_DIGITS = re.compile(r"\d(?:[ \-]?\d){11}")
 _CARD = re.compile(r"(?<![\d.])\d(?:[ \-]?\d){11,18}+(?![\d])")
 _SSN = re.compile(r"(?<![\d\-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d\-])")
@@ -108,6 +121,24 @@ def _scheme(name: str, check: Callable[[str], bool]) -> Callable[[str], Iterator
                 yield match.span("token")
 
     return find
+
+
+def _pgpass(text: str) -> Iterator[Span]:
+    """The password of ``host:port:database:user:password``: the rest of a line of such a file, or of the word."""
+    for match in _PGPASS.finditer(text):
+        host = _HOST_BACKWARDS.match(text[max(0, match.start() - 256) : match.start()][::-1])
+        if host is None:
+            continue
+        first, start = match.start() - host.end(), match.start("password")
+        before = text[max(0, first - 1) : first]
+        if before == "\\" and text[first] == "n":  # the end of a line, as representations spell it
+            first += 1
+        elif before and not before.isspace() and before not in "\"'`":
+            continue
+        found = (_LINE_END if not before or before in "\r\n" else _WORD_END).search(text, start)
+        end = found.start() if found else len(text)
+        if not _ADDRESS.fullmatch(text, first, end):
+            yield start, end
 
 
 def _cards(text: str) -> Iterator[Span]:
@@ -166,6 +197,7 @@ VALUE_RULES: tuple[Rule, ...] = (
     ),
     Rule("bearer", "what follows Bearer", lambda _, lower: "bearer" in lower, _scheme("bearer", is_bearer_credential)),
     Rule("basic", "what follows Basic", lambda _, lower: "basic" in lower, _scheme("basic", is_basic_credential)),
+    Rule("pgpass", "a line of a PostgreSQL password file", lambda text, _: text.count(":") >= _PGPASS_COLONS, _pgpass),
     Rule("card", "a card number with its check digit", _matches(_TWELVE_DIGITS), _cards),
     Rule("iban", "an IBAN with its check digits", _matches(_IBAN), _ibans),
     Rule(

@@ -22,6 +22,7 @@ from healspan.remediation.scrubbing.entries import convicted_entry, convicted_it
 from healspan.remediation.scrubbing.keys import KeyVerdict, judge_key
 from healspan.remediation.scrubbing.pairs import code_pairs, insert_statements, text_pairs
 from healspan.remediation.scrubbing.rules import VALUE_RULES, Rule, pattern_rule
+from healspan.remediation.scrubbing.seen import as_seen, folded
 
 __all__ = ["FAILED", "MAX_TEXT", "RULE_NAMES", "Finding", "ScrubSession", "Scrubber", "marker"]
 
@@ -107,7 +108,7 @@ class Scrubber:
 
     @cached_property
     def _safe(self) -> frozenset[str]:
-        return frozenset(key.lower() for key in self.safe_keys)
+        return frozenset(folded(key).lower() for key in self.safe_keys)
 
     @cached_property
     def _rules(self) -> tuple[Rule, ...]:
@@ -147,7 +148,7 @@ class Scrubber:
 
     def judge(self, key: str) -> KeyVerdict:
         """Say what a name means for the value beside it, under this configuration."""
-        if KEY_RULE in self.disabled_patterns or (self._safe and key.lower() in self._safe):
+        if KEY_RULE in self.disabled_patterns or (self._safe and folded(key).lower() in self._safe):
             return KeyVerdict.HARMLESS
         return judge_key(key)
 
@@ -195,8 +196,19 @@ class Scrubber:
 
     def spans(self, text: str, *, code: bool = False) -> list[_Span]:
         """Find the secrets of a text: disjoint spans in order. `code`: only literals are values of names."""
-        found: list[_Span] = []
         lower = text.lower()
+        found = self._named(text, lower, code=code)
+        if (seen := as_seen(text)) is not None:
+            named = self._named(seen.text, seen.text.lower(), code=code)
+            found += [_Span(seen.start(start), seen.end(end), rule) for start, end, rule in named]
+        for rule in self._rules:
+            if rule.gate(text, lower):
+                found += (_Span(start, end, rule.name) for start, end in rule.find(text) if end > start)
+        return _disjoint(found, text)
+
+    def _named(self, text: str, lower: str, *, code: bool) -> list[_Span]:
+        """Find what is secret because of the names beside it."""
+        found: list[_Span] = []
         if KEY_RULE not in self.disabled_patterns and (
             _SEPARATOR.search(text) or any(word in lower for word in _TELLING)
         ):
@@ -204,10 +216,7 @@ class Scrubber:
             found += (_Span(start, end, KEY_RULE) for start, end in pairs(text, self.judge))
         if SQL_RULE not in self.disabled_patterns and any(word in lower for word in _INSERTING):
             found += (_Span(start, end, SQL_RULE) for start, end in insert_statements(text, self.judge))
-        for rule in self._rules:
-            if rule.gate(text, lower):
-                found += (_Span(start, end, rule.name) for start, end in rule.find(text) if end > start)
-        return _disjoint(found, text)
+        return found
 
 
 class ScrubSession:

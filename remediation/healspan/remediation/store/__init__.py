@@ -20,8 +20,9 @@ from healspan.remediation.store.facts import (
     context_text,
 )
 from healspan.remediation.store.history import HistoryView, RunHistory
-from healspan.remediation.store.index import Candidate, FixIndex, Snapshot
+from healspan.remediation.store.index import FixIndex
 from healspan.remediation.store.reach import Reach
+from healspan.remediation.store.snapshot import Candidate, Snapshot
 from healspan.remediation.store.spool import Spool, SpoolCounts
 
 __all__ = [

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -35,47 +35,20 @@ from healspan.remediation.store.firsts import Firsts
 from healspan.remediation.store.forks import no_fork_meanwhile
 from healspan.remediation.store.history import RunHistory
 from healspan.remediation.store.reach import Reach
+from healspan.remediation.store.snapshot import Candidate, Snapshot, scope_of
 from healspan.remediation.store.verdicts import Verdicts, nobody
 
 if TYPE_CHECKING:
     from healspan.remediation.store.database import Database
     from healspan.remediation.store.index_loader import Delta, Marks, StoredFix
 
-__all__ = ["Candidate", "FixIndex", "Snapshot"]
+__all__ = ["FixIndex"]
 
 logger = logging.getLogger("healspan.store")
 
 _OPERATION = "refresh"
 LAST_BACKOFF = 2.0
 _KEPT_STATES = SERVING_STATES | GIVEN_UP_STATES | {FixState.PROPOSED}
-_Key = tuple[Match, str, str]
-"""(match, boundary, hash); the hash is empty for a whole boundary."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A fix that serves, with the change that lets it, and its score (None until analytics gives one)."""
-
-    fix: Fix
-    change: StateChange
-    score: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What serves at one moment."""
-
-    disabled: bool = False
-    """Whether the stored kill switch is on."""
-    candidates: Mapping[str, Candidate] = field(default_factory=dict)
-    """By fix id, as if the kill switch were off."""
-    by_scope: Mapping[_Key, tuple[Candidate, ...]] = field(default_factory=dict)
-    """Best score first."""
-
-    @property
-    def serving(self) -> tuple[Candidate, ...]:
-        """The fixes that may act; none while the kill switch is on."""
-        return () if self.disabled else tuple(self.candidates.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,21 +141,7 @@ class FixIndex:
         context_keys: Mapping[str, str],
     ) -> list[tuple[Candidate, ...]]:
         """Return the same in groups of fixes that fit the failure equally closely, the closest first."""
-        snapshot = self._snapshot
-        if snapshot.disabled:
-            return []
-        found: list[tuple[Candidate, ...]] = []
-        keys = ((Match.EXACT, pattern.exact), (Match.LOOSE, pattern.loose), (Match.BOUNDARY, ""))
-        for match, value in keys:
-            fixes = snapshot.by_scope.get((match, module, value), ())
-            if len(fixes) == 1:
-                found.append(fixes)
-                continue
-            for fits in (True, False):
-                group = tuple(one for one in fixes if _fits(one.fix, context_keys) is fits)
-                if group:
-                    found.append(group)
-        return found
+        return self._snapshot.groups(pattern, module, context_keys)
 
     def serves(self, pattern: Pattern, module: str) -> bool:
         """Tell whether there is any fix for a failure, in whatever context."""
@@ -206,7 +165,7 @@ class FixIndex:
         found = [
             Candidate(one.fix, one.change)
             for fix_id, one in known
-            if one.fix is not None and fix_id not in serving and _scope(one.fix) == wanted
+            if one.fix is not None and fix_id not in serving and scope_of(one.fix) == wanted
         ]
         return tuple(sorted(found, key=lambda one: (one.fix.created_at, one.fix.fix_id), reverse=True))
 
@@ -437,32 +396,13 @@ class FixIndex:
 
     def _publish(self, changed: Iterable[str], *, disabled: bool | None = None) -> None:
         """Swap in a snapshot in which some fixes changed; called with the lock held."""
-        before = self._snapshot
         now = self._now()
-        candidates = dict(before.candidates)
-        members: dict[_Key, dict[str, Candidate]] = {}
-        for fix_id in changed:
-            old = candidates.pop(fix_id, None)
-            new = self._candidate(fix_id, now)
-            for one in (old, new):
-                if one is not None and (scope := _scope(one.fix)) not in members:
-                    members[scope] = {peer.fix.fix_id: peer for peer in before.by_scope.get(scope, ())}
-            if old is not None:
-                del members[_scope(old.fix)][fix_id]
-            if new is not None:
-                candidates[fix_id] = members[_scope(new.fix)][fix_id] = new
-                expires = _Known(new.change, new.fix).expires()
-                if expires is not None and (self._next_expiry is None or expires < self._next_expiry):
-                    self._next_expiry = expires
-        off = before.disabled if disabled is None else disabled
-        if not members and off == before.disabled:
-            return
-        by_scope = dict(before.by_scope)
-        for scope, peers in members.items():
-            by_scope[scope] = tuple(sorted(peers.values(), key=_rank))
-            if not peers:
-                del by_scope[scope]
-        self._snapshot = Snapshot(disabled=off, candidates=candidates, by_scope=by_scope)
+        news = {fix_id: self._candidate(fix_id, now) for fix_id in changed}
+        for new in news.values():
+            expires = None if new is None else _Known(new.change, new.fix).expires()
+            if expires is not None and (self._next_expiry is None or expires < self._next_expiry):
+                self._next_expiry = expires
+        self._snapshot = self._snapshot.changed(news, disabled=disabled)
 
     def _candidate(self, fix_id: str, now: datetime) -> Candidate | None:
         known = self._known(fix_id)
@@ -483,27 +423,3 @@ def _gives_way(local: StateChange, stored: StateChange) -> bool:
     if local.sequence == stored.sequence and local.state in GIVEN_UP_STATES and stored.state in SERVING_STATES:
         return False
     return local.sequence <= stored.sequence
-
-
-def _scope(fix: Fix) -> _Key:
-    scope = fix.scope
-    match scope.match:
-        case Match.EXACT:
-            return Match.EXACT, scope.module, scope.exact or ""
-        case Match.LOOSE:
-            return Match.LOOSE, scope.module, scope.loose or ""
-        case Match.BOUNDARY:
-            return Match.BOUNDARY, scope.module, ""
-
-
-UNSCORED = 0.4
-"""Where a fix stands that analytics has not scored yet: about what three clean successes earn."""
-
-
-def _rank(candidate: Candidate) -> tuple[float, float, str]:
-    score = UNSCORED if candidate.score is None else candidate.score
-    return -score, -candidate.fix.confidence, candidate.fix.fix_id
-
-
-def _fits(fix: Fix, context_keys: Mapping[str, str]) -> bool:
-    return all(context_keys.get(name) == value for name, value in fix.scope.context_keys.items())
