@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.observe import facts
+from tests.observe import facts, wait_until
 
 from healspan.instrumentation import error_boundary
 from healspan.instrumentation.middleware import AsgiPipeline, WsgiPipeline
 from healspan.remediation.run import current_run
-from healspan.remediation.runtime import Runtime
+from healspan.remediation.runtime import Runtime, starts_now
 
 
 @error_boundary("middleware_amount")
@@ -98,6 +99,15 @@ def test_an_asgi_request_is_one_run_and_the_application_s_start_is_none(
 
     call(AsgiPipeline(app), {"type": kind, "method": "GET"})
     assert seen == [expected]
+
+
+def test_an_asgi_application_that_starts_has_the_store_opened(data_dir: Path) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+    assert starts_now()
+    call(AsgiPipeline(app), {"type": "lifespan"})
+    wait_until(lambda: not starts_now(), "the runtime to start, without any failure")
 
 
 def test_what_an_asgi_application_raises_leaves(live: Runtime) -> None:

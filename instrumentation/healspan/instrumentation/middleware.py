@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from healspan.instrumentation.pipeline import pipeline
 from healspan.remediation.own_errors import internal_error
+from healspan.remediation.runtime import start_soon
 
 __all__ = ["AsgiPipeline", "WsgiPipeline"]
 
@@ -56,6 +57,8 @@ class AsgiPipeline:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what is no request (the application's start and end) passes by."""
         if scope["type"] not in {"http", "websocket"}:
+            if scope["type"] == "lifespan":
+                start_soon()  # the process is going to work: then its first failure finds the store open
             await self.app(scope, receive, send)
             return
         with pipeline(self._name, context=_keys(self._context, scope)):
