@@ -51,8 +51,8 @@ class Beside(Generic[Value]):
         """Keep a value; False where the exception cannot be referred to weakly: Python's own types, or with slots."""
         kept = self._kept
 
-        def forget(gone: weakref.ref[BaseException]) -> None:
-            if kept.get(gone.key) is gone:  # type: ignore[attr-defined] # one of ours
+        def forget(gone: _Kept[Value]) -> None:
+            if kept.get(gone.key) is gone:
                 del kept[gone.key]
 
         try:

@@ -69,9 +69,9 @@ class ValuePath(NamedTuple):
 
     def value(self, arguments: Mapping[str, object]) -> object:
         """Return what is found there in a call's arguments; runs the application's code, and raises its errors."""
-        found = arguments[self.parameter]
+        found: Any = arguments[self.parameter]
         for kind, key in self.steps:
-            found = getattr(found, str(key)) if kind == "attribute" else found[key]  # type: ignore[index]
+            found = getattr(found, str(key)) if kind == "attribute" else found[key]
         return found
 
 

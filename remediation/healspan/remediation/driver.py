@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Generator
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar
 
 from healspan.remediation.attempt import Invocation
 from healspan.remediation.class_names import qualified
@@ -34,7 +34,8 @@ def drive(healing: Generator[Invocation, Any, T]) -> T:
             else:
                 invocation = healing.send(value)
     except StopIteration as stop:
-        return cast("T", stop.value)
+        healed: T = stop.value
+        return healed
     finally:
         healing.close()
 
@@ -55,13 +56,19 @@ async def drive_async(healing: Generator[Invocation, Any, T]) -> T:
             else:
                 invocation = healing.send(value)
     except StopIteration as stop:
-        return cast("T", stop.value)
+        healed: T = stop.value
+        return healed
     finally:
         healing.close()
 
 
 def _as_failure(error: BaseException) -> Exception:
     """Return what an attempt has raised, as the engine may handle it."""
-    if issubclass(type(error), Exception):  # `isinstance` would ask the exception as well
-        return cast("Exception", error)
+    if _is_exception(error):
+        return error
     return AttemptAborted(f"the call raised {qualified(type(error))}")
+
+
+def _is_exception(error: BaseException) -> TypeGuard[Exception]:
+    """Whether it is one by its type: `isinstance` would ask the exception as well."""
+    return issubclass(type(error), Exception)

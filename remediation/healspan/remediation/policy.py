@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, assert_never
+from typing import Literal, Protocol, assert_never
 
 from healspan.remediation.adapter import read_text
-from healspan.remediation.boundary import FailedCall
+from healspan.remediation.boundary import Boundary
 from healspan.remediation.cascade import conflict, stopped
 from healspan.remediation.errors import InvalidFix, StepInapplicable
 from healspan.remediation.fix import SERVING_STATES, Fix, Match, RiskLevel, StateChange
+from healspan.remediation.incident import Incident
 from healspan.remediation.repairers import catalogue
+from healspan.remediation.run import Run
 from healspan.remediation.step import (
     AdapterStep,
     FallbackStep,
@@ -36,6 +38,26 @@ ADAPTER_CONFIDENCE = 0.8
 """With less of it, an adapter waits for a human under the preset 'guarded'."""
 
 
+class GatedCall(Protocol):
+    """As much of a failing call as the gates look at; that of a stored incident will do."""
+
+    @property
+    def boundary(self) -> Boundary:
+        """The declaration."""
+
+    @property
+    def incident(self) -> Incident:
+        """The captured failure."""
+
+    @property
+    def run(self) -> Run:
+        """The pipeline run, or a run of this call's own."""
+
+    @property
+    def repeatable(self) -> str | None:
+        """None if the call may be made again; otherwise why not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A fix that asks to act on a failing call."""
@@ -43,7 +65,7 @@ class Request:
     fix: Fix
     change: StateChange | None
     """Its latest trusted state change; None for a candidate of a diagnosis, which has no state yet."""
-    call: FailedCall
+    call: GatedCall
     preset: Preset
     now: datetime
 

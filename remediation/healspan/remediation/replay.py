@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pydantic import JsonValue
 
-from healspan.remediation.boundary import Boundary, FailedCall
+from healspan.remediation.boundary import Boundary
 from healspan.remediation.errors import CannotReplay, SignatureRefused
 from healspan.remediation.fix import Fix, FixState, Match
 from healspan.remediation.incident import Incident
@@ -97,7 +97,7 @@ class Assessment(Record):
 
 @dataclass(frozen=True, slots=True)
 class _StoredCall:
-    """As much of a failing call as the gates look at."""
+    """A call as the gates look at it."""
 
     boundary: Boundary
     incident: Incident
@@ -173,8 +173,7 @@ def _answers(
     known = boundary or Boundary(name=incident.module, function=None, target=incident.target)
 
     def request(where: Boundary) -> Request:
-        # Gates look at the boundary, the incident and whether the call may be repeated, and at nothing else.
-        return Request(fix, change, cast("FailedCall", _StoredCall(where, incident)), preset, now)
+        return Request(fix, change, _StoredCall(where, incident), preset, now)
 
     for gate in GATES:
         refusal = first_refusal(request(known), [gate])

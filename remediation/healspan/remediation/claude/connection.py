@@ -7,6 +7,7 @@ to trip over.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import functools
 import ipaddress
@@ -255,8 +256,7 @@ class _Mute(logging.Filter):
 
 def prepare() -> None:
     """Do what is done once in a process, imports that are left for later above all."""
-    import encodings.idna  # noqa: F401 - for names of servers
-
+    codecs.lookup("idna")  # for names of servers
     httpx2.HTTPTransport(verify=_tls()).close()
     _mute()
 

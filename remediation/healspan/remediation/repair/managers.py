@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import ast
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Literal
 
@@ -40,7 +40,12 @@ def _sync() -> Iterator[None]:
     yield
 
 
-_MADE_BY_CONTEXTLIB = (_sync.__code__, contextlib.asynccontextmanager(_sync).__code__)  # type: ignore[arg-type] # it is never run
+@contextlib.asynccontextmanager
+async def _async() -> AsyncIterator[None]:
+    yield
+
+
+_MADE_BY_CONTEXTLIB = (_sync.__code__, _async.__code__)
 """What runs when a function is called that was made into a context manager."""
 
 

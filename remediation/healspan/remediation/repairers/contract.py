@@ -8,7 +8,7 @@ call returns was computed by the application's own expression.
 from __future__ import annotations
 
 from enum import Enum, StrEnum
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, TypeGuard
 
 from pydantic import BaseModel, ConfigDict
 
@@ -136,9 +136,14 @@ def exact_text(value: object, limit: int) -> str | None:
     """
     if type(value) is str:
         return value if len(value) <= limit else None
-    if not issubclass(type(value), str) or str.__len__(value) > limit:  # type: ignore[arg-type]
+    if not _is_text(value) or str.__len__(value) > limit:
         return None
     return str.__str__(value)
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Whether it is a string, by its type: `isinstance` would ask the value as well."""
+    return issubclass(type(value), str)
 
 
 def within(parameters: RepairerParameters, value: object, loss: Loss, owner: object = ABSENT) -> Repaired | None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Literal
@@ -41,7 +42,8 @@ __all__ = ["NumberParameters", "NumberRepairer"]
 
 MAX_LENGTH = 64
 # By identity, as `in` would call `__eq__` of an unknown callee; these types live as long as the interpreter.
-_TARGETS = frozenset(map(id, (float, int, Decimal, Fraction)))
+_CALLEES: tuple[Callable[[str], object], ...] = (float, int, Decimal, Fraction)
+_TARGETS = {id(callee): callee for callee in _CALLEES}
 _ERRORS = (ValueError, InvalidOperation)
 
 _HARD_SPACE = "\u00a0"
@@ -151,7 +153,8 @@ class NumberRepairer:
         parameters, target = failure.parameters, failure.target
         if not self.applies(failure.kind, failure.error) or failure.rest:
             return None
-        if id(target) not in _TARGETS or type(parameters) is not NumberParameters:
+        callee = _TARGETS.get(id(target))
+        if callee is None or type(parameters) is not NumberParameters:
             return None
         text = exact_text(failure.argument, MAX_LENGTH)
         if text is None:
@@ -164,7 +167,7 @@ class NumberRepairer:
             if parameters.dash == "decline" or _NIL.fullmatch(text) is None:
                 return None
             return within(parameters, "0", Loss.NORMALISED)
-        if _reads(target, written):
+        if _reads(callee, written):
             return None
         return _number(shown, parameters, whole_only=target is int, again=meant is not None)
 
@@ -176,10 +179,10 @@ def _in_plain_signs(text: str) -> str:
     return "".join(str(unicodedata.decimal(each, each)) for each in text.translate(_GLYPHS))
 
 
-def _reads(target: object, text: str) -> bool:
+def _reads(callee: Callable[[str], object], text: str) -> bool:
     """Whether a known callee reads a text without exponent, which takes bounded time."""
     try:
-        target(text)  # type: ignore[operator]
+        callee(text)
     except _ERRORS:
         return False
     return True

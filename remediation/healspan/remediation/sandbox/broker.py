@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any, cast
+from typing import Any
 
 import pydantic_monty as monty
 
@@ -212,7 +212,8 @@ class Broker:
         found = bytearray(self._part())
         while len(found) < 4 or len(found) < 4 + int.from_bytes(found[:4]):
             found += self._part()
-        return cast("dict[str, Any]", json.loads(found[4:]))
+        message: dict[str, Any] = json.loads(found[4:])
+        return message
 
     def _part(self) -> bytes:
         part = self._connection.recv(1 << 16)

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from healspan.remediation.errors import AdapterFailed
 from healspan.remediation.sandbox.notation import MOST_FRAME, dumps
@@ -206,4 +206,5 @@ def _is_whole(found: bytearray) -> bool:
 
 
 def _message(found: bytearray) -> dict[str, Any]:
-    return cast("dict[str, Any]", json.loads(found[_HEADER:]))
+    message: dict[str, Any] = json.loads(found[_HEADER:])
+    return message
