@@ -10,27 +10,21 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from healspan.remediation.errors import FixError, HealspanError, InvalidFix, SignatureRefused
+from healspan.remediation.errors import HealspanError, SignatureRefused
 from healspan.remediation.fix import (
     GIVEN_UP_STATES,
     SERVING_STATES,
     Fix,
-    FixState,
     Match,
     Signature,
     StateChange,
-    parse_fix,
 )
 from healspan.remediation.incident import Pattern
-from healspan.remediation.plan import PlanOutcome
 from healspan.remediation.settings import Settings
-from healspan.remediation.store.facts import Refusal, digest
+from healspan.remediation.store.belief import KEPT_STATES, Belief, Known
 from healspan.remediation.store.firsts import Firsts
 from healspan.remediation.store.forks import no_fork_meanwhile
 from healspan.remediation.store.history import RunHistory
@@ -40,7 +34,7 @@ from healspan.remediation.store.verdicts import Verdicts, nobody
 
 if TYPE_CHECKING:
     from healspan.remediation.store.database import Database
-    from healspan.remediation.store.index_loader import Delta, Marks, StoredFix
+    from healspan.remediation.store.index_loader import Delta, Marks
 
 __all__ = ["FixIndex"]
 
@@ -48,18 +42,6 @@ logger = logging.getLogger("healspan.store")
 
 _OPERATION = "refresh"
 LAST_BACKOFF = 2.0
-_KEPT_STATES = SERVING_STATES | GIVEN_UP_STATES | {FixState.PROPOSED}
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    change: StateChange
-    fix: Fix | None
-    """None where it was promoted, or is not believed."""
-
-    def expires(self) -> datetime | None:
-        moments = [self.change.expires, self.fix.expires_at if self.fix is not None else None]
-        return min((moment for moment in moments if moment is not None), default=None)
 
 
 class FixIndex:
@@ -85,26 +67,23 @@ class FixIndex:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
-        self._trust = trust
+        self._belief = Belief(trust, vouch, now)
         self._on_change = on_change
         self._reach = reach or Reach()
         self._now = now
         self._snapshot = Snapshot()
         self._announced = self._snapshot
         self._history = RunHistory()
-        self._vouch = vouch
         self.verdicts = Verdicts(vouch)
         """What verdicts have said of each fix."""
         self.firsts = Firsts()
         self._changed: set[str] = set()  # fixes that there was news of since
         self._lock = threading.RLock()
-        self._stored: dict[str, _Known] = {}
-        self._local: dict[str, _Known] = {}
+        self._stored: dict[str, Known] = {}
+        self._local: dict[str, Known] = {}
         """What this process has added and the store does not show yet."""
         self._scores: dict[str, float] = {}
         self._next_expiry: datetime | None = None
-        self._refused: set[str] = set()
-        self._unrecorded: list[Refusal] = []
         self._database: Database | None = None
         self._marks: Marks | None = None
         self._version: tuple[int, int] | None = None
@@ -180,14 +159,14 @@ class FixIndex:
         serves = change.state in SERVING_STATES
         if serves:
             try:
-                self._trust(fix, change)
+                self._belief.trust(fix, change)
             except SignatureRefused as refusal:
                 logger.warning("fix %s of this process is not served: %s", fix.fix_id[:12], refusal)
                 return False
         with self._lock:
             known = self._known(fix.fix_id)
             if known is None or change.sequence > known.change.sequence:
-                self._local[fix.fix_id] = _Known(change, fix if change.state in _KEPT_STATES else None)
+                self._local[fix.fix_id] = Known(change, fix if change.state in KEPT_STATES else None)
                 self._publish({fix.fix_id})
                 self.verdicts.begin(change)
         self._wake.set()
@@ -233,7 +212,7 @@ class FixIndex:
         if self._marks is None:
             self._marks = Marks()
         version = self._database.data_version()
-        if version is not None and version == self._version and not self._unrecorded:
+        if version is not None and version == self._version and not self._belief.unrecorded:
             self._expire()
             return False
         if self._version is not None and version is not None and version[0] != self._version[0]:
@@ -242,7 +221,7 @@ class FixIndex:
         delta = load(self._database, self._marks, now=self._now(), pending=self.verdicts.pending())
         afresh = delta.marks.revision < self._marks.revision or self._marks.revision == 0
         news = delta.marks != self._marks or delta.disabled is not self._snapshot.disabled
-        if not (news or afresh or self._unrecorded):
+        if not (news or afresh or self._belief.unrecorded):
             # Other facts have come, or a database that cannot tell was asked again.
             self._version = version
             self._expire()
@@ -256,9 +235,9 @@ class FixIndex:
         self._changed.update(fix_id for fix_id, _ in delta.evidence)
         self._take(delta)
         self._marks, self._version = delta.marks, version
-        if self._unrecorded:
-            record_refusals(self._database, self._unrecorded)
-            self._unrecorded.clear()
+        if self._belief.unrecorded:
+            record_refusals(self._database, self._belief.unrecorded)
+            self._belief.unrecorded.clear()
         self._expire()
         return True
 
@@ -301,7 +280,7 @@ class FixIndex:
             logger.exception("what serves has changed, and acting on it failed")
 
     def _take(self, delta: Delta) -> None:
-        fresh = {stored.fix_id: self._believe(stored) for stored in delta.fixes}
+        fresh = {stored.fix_id: self._belief.of(stored) for stored in delta.fixes}
         for fact in delta.runs:
             self._history.add(fact)
         for judgement in delta.judgements:
@@ -309,7 +288,7 @@ class FixIndex:
         for plan in delta.plans:
             self._history.add_plan(plan)
         for outcome in delta.plan_outcomes:
-            if outcome.reward != 1 or self._is_vouched(outcome):
+            if outcome.reward != 1 or self._belief.is_vouched(outcome):
                 self._history.add_plan_outcome(outcome)
         with self._lock:
             changed = set(fresh)
@@ -337,55 +316,9 @@ class FixIndex:
             gone = self._snapshot.candidates.keys() - self._stored.keys() - self._local.keys()
             self._publish(changed | gone, disabled=delta.disabled)
 
-    def _believe(self, stored: StoredFix) -> _Known | None:
-        """Parse and check; None where not even the change can be read."""
-        change: StateChange | None = None
-        try:
-            change = StateChange.model_validate_json(stored.change)
-            if (change.fix_id, change.sequence) != (stored.fix_id, stored.sequence):
-                raise SignatureRefused("the state change was moved to another fix or place; look who wrote it")
-            if change.state not in _KEPT_STATES:
-                return _Known(change, None)
-            fix = parse_fix(stored.fix)
-            if fix.fix_id != stored.fix_id:
-                raise SignatureRefused("the fix was moved to another address; look who wrote it")
-            self._trust(fix, change)
-        except (FixError, ValidationError) as error:
-            if isinstance(error, ValidationError):
-                error = InvalidFix("its state change cannot be read; upgrade healspan, or retire the fix")
-            if change is None or change.state in SERVING_STATES:  # nobody believes a proposal before it is approved
-                self._refuse(stored, error)
-            return None if change is None else _Known(change, None)
-        return _Known(change, fix)
-
-    def _is_vouched(self, outcome: PlanOutcome) -> bool:
-        """Whether somebody here has signed the success of a plan: it would let fixes act that contend for a value."""
-        try:
-            self._vouch(outcome.signed_bytes(), outcome.signature)
-        except SignatureRefused as refused:
-            logger.info("a success of plan %s does not count: %s", outcome.plan_id[:12], refused)
-            return False
-        return True
-
-    def _refuse(self, stored: StoredFix, error: Exception) -> None:
-        mark = digest(stored.fix, stored.change)
-        if mark in self._refused:
-            return
-        self._refused.add(mark)
-        logger.error("fix %s is refused and not served: %s", stored.fix_id[:12], error)
-        self._unrecorded.append(
-            Refusal(
-                fix_id=stored.fix_id,
-                sequence=stored.sequence,
-                digest=mark,
-                at=self._now(),
-                reason=str(error),
-            ),
-        )
-
     # The snapshot
 
-    def _known(self, fix_id: str) -> _Known | None:
+    def _known(self, fix_id: str) -> Known | None:
         return self._local.get(fix_id) or self._stored.get(fix_id)
 
     def _expire(self) -> None:
@@ -399,7 +332,7 @@ class FixIndex:
         now = self._now()
         news = {fix_id: self._candidate(fix_id, now) for fix_id in changed}
         for new in news.values():
-            expires = None if new is None else _Known(new.change, new.fix).expires()
+            expires = None if new is None else Known(new.change, new.fix).expires()
             if expires is not None and (self._next_expiry is None or expires < self._next_expiry):
                 self._next_expiry = expires
         self._snapshot = self._snapshot.changed(news, disabled=disabled)
