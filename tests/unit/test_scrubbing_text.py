@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import html
+from pathlib import Path
+
 import pytest
 
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.scrubbing import MAX_TEXT, Finding, Scrubber
 from healspan.remediation.scrubbing import scrubber as scrubber_module
 from healspan.remediation.scrubbing.rules import Rule
+from healspan.remediation.scrubbing.seen import as_seen
+
+FILINGS = Path(__file__).parents[2] / "examples" / "filings" / "data"
 
 SCRUB = Scrubber().scrub_text
 RANDOM = "Zk3jQ9vLw2Xc8RtY5uIoP1aSdF6gHj7K4lM0nBv"
@@ -243,3 +250,16 @@ def test_a_safe_name_is_safe_however_it_is_written() -> None:
 def test_letters_of_other_scripts_are_none_of_ours() -> None:
     text = "Выручка: 5; имя = Анна, ключевой показатель: рост; Έσοδα: 7; Größe=3; 收入: 12"
     assert Scrubber().scrub_text(text) == text
+
+
+def test_nothing_in_filings_is_taken_for_a_name_in_disguise() -> None:
+    """They have soft hyphens, blanks without width and accents, and no password."""
+    disguised = 0
+    for path in sorted(FILINGS.glob("*.gz"))[::3]:
+        text = html.unescape(gzip.decompress(path.read_bytes()).decode("utf-8", "replace"))
+        for start in range(0, len(text), 20_000):
+            piece = text[start : start + 20_000]
+            if as_seen(piece) is not None:
+                disguised += 1
+                assert {span.rule for span in Scrubber().spans(piece)} <= {"entropy", "email"}
+    assert disguised > 10
