@@ -22,6 +22,7 @@ from healspan.remediation.incident import Incident, IncidentStatus, Resolution, 
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
 from healspan.remediation.record import Record
 from healspan.remediation.settings import load_settings
+from healspan.remediation.store.counting import BUCKETS, LABELS, SECONDS
 from healspan.remediation.store.facts import AuditEntry
 from healspan.remediation.store.ingest import add_facts
 from healspan.remediation.store.repository import Store
@@ -31,21 +32,7 @@ from healspan.remediation.store.tables import TABLES, ApplicationRow, table_of
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIX = make_fix()
 APPLICATION = table_of(ApplicationRow)
-SECONDS = names.HEAL_SECONDS.name
-SERIES = tuple(
-    f"{one.name}"
-    for one in (
-        names.INCIDENTS,
-        names.HEALS,
-        names.APPLICATIONS,
-        names.VERDICT_PARTS,
-        names.TRIALS,
-        names.CONSULTATIONS,
-        names.CLAUDE_REQUESTS,
-        names.CLAUDE_TOKENS,
-        names.CLAUDE_COST,
-    )
-)
+SERIES = LABELS.keys() - {BUCKETS, SECONDS}
 
 minutes = st.integers(0, 9)
 services = st.sampled_from(["shop", "batch"])
@@ -198,7 +185,7 @@ class Site:
             (sample.name, tuple(sample.labels.values())): sample.value
             for family in self.exporters[exporter].collect()
             for sample in family.samples
-            if sample.name in SERIES or sample.name.startswith(SECONDS)
+            if sample.name in SERIES or sample.name.startswith(names.HEAL_SECONDS.name)
         }
         fallen = {key: (value, found.get(key)) for key, value in self.seen.items() if found.get(key, 0.0) < value}
         assert fallen == {}
@@ -209,7 +196,7 @@ class Site:
         for (name, _), value in self.seen.items():
             if name in SERIES:
                 found[name] += value
-            elif name == f"{SECONDS}_count":
+            elif name == f"{names.HEAL_SECONDS.name}_count":
                 found["durations"] += value
         return +found
 
