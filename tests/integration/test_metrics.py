@@ -370,6 +370,16 @@ def test_prometheus_is_answered_in_its_format_and_packed(world: World, server: M
         assert [*openmetrics(text)]
 
 
+def test_a_version_that_is_none_is_answered_plainly_and_in_silence(
+    server: MetricsServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = urllib.request.Request(server.url, headers={"Accept": "application/openmetrics-text;version=none"})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith(("text/plain", "application/openmetrics-text"))
+        assert b"healspan_fixes" in answer.read()
+    assert capfd.readouterr().err == ""
+
+
 def test_metrics_are_read_and_nothing_else(server: MetricsServer) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(server.url, data=b"", timeout=10)

@@ -49,9 +49,12 @@ class MetricsText:
         """Return the text, and the type of its content.
 
         Args:
-            accept: the header of that name.
+            accept: the header of that name; the plain format is for those who ask for nothing that is known.
         """
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except TypeError:  # a version that is no number, which the client compares with one
+            encode, content_type = choose_encoder("")
         families = [*self._collector.collect()]
         with self._lock:
             writer = self._writers.pop(content_type, None) or _Writer(encode)
