@@ -6,7 +6,8 @@ as these are seen; what is found is given as places of the text itself. Escapes,
 count as the letters that they stand for.
 
 Letters are folded one by one: other forms and accents by the Unicode tables, those of other scripts by a table of
-what the names of secrets can be written with.
+what the names of secrets can be written with. A word that still has letters of another alphabet then is one of that
+alphabet and stays; likewise a short one in which nothing but accents is strange (``Čvc`` is July).
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ _HIDING = re.compile(
 )
 _BEYOND = re.compile(r"[^\x00-\x7f]+")
 _NOTHING = re.compile(rf"[{_MARKS}{_UNSEEN}]")
+_WORD = re.compile(
+    rf"(?<![A-Za-z])[A-Za-z]*+(?:[^\W\d_A-Za-z]|[{_MARKS}{_UNSEEN}])(?:[^\W\d_]|[{_MARKS}{_UNSEEN}])*+",
+)
+"""A word with a letter beyond ASCII."""
+_SHORT = 3
 _ESCAPES = ("\\u", "\\x", "\\U")
 _MOST_LETTERS = 10_000
 
@@ -94,9 +100,13 @@ def folded(name: str) -> str:
 def as_seen(text: str) -> Seen | None:
     """Return a text as it is seen; None if it is seen as what it is."""
     # Only what lies beyond ASCII is translated: in a document that is a hundredth.
-    letters = text if text.isascii() else _BEYOND.sub(lambda match: match[0].translate(_letters), text)
+    letters = (
+        text
+        if text.isascii()
+        else _without_foreign_words(text, _BEYOND.sub(lambda match: match[0].translate(_letters), text))
+    )
     escapes = "\\" in text and any(each in text for each in _ESCAPES)
-    if not escapes and (letters is text or not _NOTHING.search(text)):
+    if not escapes and (text.isascii() or not _NOTHING.search(text)):
         return None if letters == text else Seen(letters, (0,), (0,))
     pieces: list[str] = []
     begins, places = [0], [0]
@@ -116,6 +126,27 @@ def as_seen(text: str) -> Seen | None:
         return None if letters == text else Seen(letters, (0,), (0,))
     pieces.append(letters[place:])
     return Seen("".join(pieces), tuple(begins), tuple(places))
+
+
+def _without_foreign_words(text: str, letters: str) -> str:
+    """Return folded letters, which are as many as the text has, with the words that stay put back."""
+    if letters == text:
+        return text
+    pieces: list[str] = []
+    place = 0
+    for match in _WORD.finditer(text):
+        start, end = match.span()
+        if letters[start:end] != match[0] and _stays(match[0], letters[start:end]):
+            pieces += (letters[place:start], match[0])
+            place = end
+    return "".join(pieces) + letters[place:] if pieces else letters
+
+
+def _stays(word: str, seen: str) -> bool:
+    if any(each > "\x7f" and each.lower() != each.upper() for each in seen):
+        return True
+    bare = _NOTHING.sub("", word)
+    return len(bare) <= _SHORT and all(unicodedata.normalize("NFD", each)[0].isascii() for each in bare)
 
 
 def _shown(match: re.Match[str]) -> str | None:
