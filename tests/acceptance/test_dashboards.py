@@ -15,7 +15,8 @@ from tests.prometheus import RULES, Prometheus, binary, promtool
 from tests.world import World
 
 from healspan.remediation.claude.budget import Limits
-from healspan.remediation.exporter import MetricsServer, StoreCollector
+from healspan.remediation.exporter import StoreCollector
+from healspan.remediation.metrics_server import MetricsServer
 
 pytestmark = pytest.mark.slow
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
-from sqlalchemy import select, text
+import pytest
+from sqlalchemy import Connection, Engine, event, select, text
+from tests.world import World
 
 from healspan.remediation import exporter as exporter_module
 from healspan.remediation import metrics as names
+from healspan.remediation.errors import StoreUnavailable
 from healspan.remediation.exporter import StoreCollector
 from healspan.remediation.fix import FixState
 from healspan.remediation.incident import IncidentStatus, Tier
 from healspan.remediation.store import totals
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.tables import CounterRow, table_of
+from healspan.remediation.store.views import Amount
 
 DAY = timedelta(days=1)
 
@@ -195,3 +201,64 @@ def test_a_scrape_that_finds_nothing_new_writes_nothing(world):
         version = other.database.data_version()
         counted(exporter)
         assert other.database.data_version() == version
+
+
+@pytest.mark.sqlite
+def test_a_scrape_works_through_what_is_new_and_not_through_what_is_there(world: World) -> None:
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    def watch(connection: sqlite3.Connection, _record: object) -> None:
+        connection.set_progress_handler(step, 1)
+
+    def work(store: Store) -> int:
+        """Scrape twice with news, and return the instructions that the database has taken for the second time."""
+        exporter = StoreCollector(store, budget=Amount())
+        for _ in range(2):
+            nonlocal steps
+            world.failure("revenue")
+            world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX)
+            steps = 0
+            exporter.collect()
+        return steps
+
+    event.listen(Engine, "connect", watch)
+    try:
+        with Store.open(world.settings) as store:
+            few = work(store)
+            for _ in range(200):
+                world.failure("revenue")
+                world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX)
+            assert work(store) < 1.2 * few
+    finally:
+        event.remove(Engine, "connect", watch)
+
+
+def test_what_could_not_be_kept_is_not_published_nor_counted_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.failure("revenue")
+    exporter = StoreCollector(world.store)
+    assert sum(counted(exporter).values()) == 1
+    world.failure("revenue")
+    database, writing = world.store.database, world.store.database.writing
+
+    @contextlib.contextmanager
+    def full() -> Iterator[Connection]:
+        with writing() as connection:
+            yield connection
+            raise StoreUnavailable("there is no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "writing", full)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                counted(exporter)
+    assert sum(counted(exporter).values()) == 2
+    with Store.open(world.settings) as other:
+        world.failure("revenue")
+        counted(StoreCollector(other))  # which is not what this one knows of
+    world.failure("revenue")
+    assert counted(exporter) == counted(StoreCollector(world.store)) == {("filings", "revenue", "builtins.KeyError"): 4}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import struct
 import threading
@@ -20,17 +21,18 @@ from prometheus_client.samples import Sample
 from sqlalchemy import delete
 from tests.world import World
 
-from healspan.remediation import exporter
 from healspan.remediation import metrics as names
+from healspan.remediation import metrics_server
 from healspan.remediation.claude.ask import Usage
 from healspan.remediation.claude.consultation import Asked, Consultation, ConsultationState
 from healspan.remediation.claude.gateway import Gateway, Limits
 from healspan.remediation.errors import ConfigurationError
-from healspan.remediation.exporter import MetricsServer, StoreCollector
+from healspan.remediation.exporter import StoreCollector
 from healspan.remediation.fix import Fix, FixState
 from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Incident, IncidentStatus, Tier
 from healspan.remediation.metrics import Metrics
+from healspan.remediation.metrics_server import MetricsServer
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import FixScore
 from healspan.remediation.store.masking import MaskingAlarm
@@ -355,6 +357,35 @@ def test_another_path_says_where_the_metrics_are(server):
     assert "/metrics" in refused.value.read().decode()
 
 
+def test_prometheus_is_answered_in_its_format_and_packed(world: World, server: MetricsServer) -> None:
+    world.failure("revenue", trace_id="a" * 32)
+    asked = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "Accept-Encoding": "gzip"}
+    for _ in range(2):
+        with urllib.request.urlopen(urllib.request.Request(server.url, headers=asked), timeout=10) as answer:
+            assert answer.headers["Content-Encoding"] == "gzip"
+            assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+            text = gzip.decompress(answer.read()).decode()
+        assert text.count("# EOF") == 1
+        assert "a" * 32 in text
+        assert [*openmetrics(text)]
+
+
+def test_a_version_that_is_none_is_answered_plainly_and_in_silence(
+    server: MetricsServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = urllib.request.Request(server.url, headers={"Accept": "application/openmetrics-text;version=none"})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith(("text/plain", "application/openmetrics-text"))
+        assert b"healspan_fixes" in answer.read()
+    assert capfd.readouterr().err == ""
+
+
+def test_metrics_are_read_and_nothing_else(server: MetricsServer) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(server.url, data=b"", timeout=10)
+    assert refused.value.code == 405
+
+
 def test_what_trials_have_decided_is_counted_and_what_humans_have_is_not(world, server):
     incident = world.failure("revenue")
     fix = world.fix(state=FixState.TRIAL, like=incident)
@@ -437,7 +468,7 @@ def crowd(server: MetricsServer) -> Iterator[list[socket.socket]]:
     """Clients that never end their request, more than are answered at once."""
     _, _, rest = server.url.partition("//")
     host, _, port = rest.partition("/")[0].partition(":")
-    clients = [socket.create_connection((host, int(port))) for _ in range(3 * exporter.AT_A_TIME)]
+    clients = [socket.create_connection((host, int(port))) for _ in range(3 * metrics_server.AT_A_TIME)]
     for one in clients:
         one.sendall(b"GET /met")
     yield clients
@@ -450,12 +481,12 @@ def test_clients_that_never_end_their_request_take_few_threads_and_keep_nobody_o
 ) -> None:
     assert "healspan_fixes" in get(server.url)
     threads = [one for one in threading.enumerate() if "process_request_thread" in one.name]
-    assert len(threads) <= exporter.AT_A_TIME
+    assert len(threads) <= metrics_server.AT_A_TIME
 
 
 def test_many_that_come_at_once_are_all_answered(server: MetricsServer) -> None:
-    with ThreadPoolExecutor(4 * exporter.AT_A_TIME) as clients:
-        found = [*clients.map(lambda _: get(server.url), range(4 * exporter.AT_A_TIME))]
+    with ThreadPoolExecutor(4 * metrics_server.AT_A_TIME) as clients:
+        found = [*clients.map(lambda _: get(server.url), range(4 * metrics_server.AT_A_TIME))]
     assert all("healspan_fixes" in one for one in found)
 
 

@@ -21,27 +21,14 @@ from healspan.remediation.exporter import StoreCollector
 from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Incident, IncidentStatus, Resolution, Tier
 from healspan.remediation.outcome import Application, ApplicationMode, Judgement, Verdict
+from healspan.remediation.store.counting import BUCKETS, LABELS, SECONDS
 from healspan.remediation.store.facts import AuditEntry
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.tables import ApplicationRow, table_of
 
 FIX = make_fix()
 APPLICATION = table_of(ApplicationRow)
-SECONDS = names.HEAL_SECONDS.name
-SERIES = tuple(
-    f"{one.name}"
-    for one in (
-        names.INCIDENTS,
-        names.HEALS,
-        names.APPLICATIONS,
-        names.VERDICT_PARTS,
-        names.TRIALS,
-        names.CONSULTATIONS,
-        names.CLAUDE_REQUESTS,
-        names.CLAUDE_TOKENS,
-        names.CLAUDE_COST,
-    )
-)
+SERIES = LABELS.keys() - {BUCKETS, SECONDS}
 
 minutes = st.integers(0, 9)
 services = st.sampled_from(["shop", "batch"])
@@ -182,7 +169,7 @@ class Site(Deeds):
             (sample.name, tuple(sample.labels.values())): sample.value
             for family in self.exporters[exporter].collect()
             for sample in family.samples
-            if sample.name in SERIES or sample.name.startswith(SECONDS)
+            if sample.name in SERIES or sample.name.startswith(names.HEAL_SECONDS.name)
         }
         fallen = {key: (value, found.get(key)) for key, value in self.seen.items() if found.get(key, 0.0) < value}
         assert fallen == {}
@@ -193,7 +180,7 @@ class Site(Deeds):
         for (name, _), value in self.seen.items():
             if name in SERIES:
                 found[name] += value
-            elif name == f"{SECONDS}_count":
+            elif name == f"{names.HEAL_SECONDS.name}_count":
                 found["durations"] += value
         return +found
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 from tests.deeds import START, Deeds, store_in
@@ -40,7 +40,9 @@ failures = st.tuples(
     names,
     st.sampled_from(["10-K", "10-Q"]),
     minutes,
-    st.sampled_from([IncidentStatus.ESCALATED, IncidentStatus.ESCALATED, IncidentStatus.HEALED, None]),
+    st.sampled_from(
+        [IncidentStatus.ESCALATED, IncidentStatus.ESCALATED, IncidentStatus.HEALED, IncidentStatus.DEGRADED, None]
+    ),
     st.integers(0, len(FIXES) - 1),
     st.booleans(),
 )
@@ -50,6 +52,14 @@ changes = st.tuples(
 scores = st.tuples(st.just("score"), st.integers(0, len(FIXES) - 1), st.sampled_from([0.1, 0.5, 0.9]))
 purges = st.tuples(st.just("purge"), minutes) | st.tuples(st.just("erase"), names)
 looks = st.tuples(st.just("look"))
+
+FALLEN_BACK: list[tuple[object, ...]] = [
+    ("change", 0, FixState.PROPOSED, False, 0),
+    ("change", 0, FixState.TRIAL, False, 0),
+    ("fail", "a", "10-K", 5, IncidentStatus.ESCALATED, 1, False),
+    ("fail", "a", "10-K", 7, IncidentStatus.DEGRADED, 0, False),
+]
+"""What a fix has not healed but made do with is no answer."""
 
 
 class Fixes(Deeds):
@@ -82,7 +92,7 @@ class Fixes(Deeds):
             timestamp=at,
             status=status,
             tier=Tier.HUMAN if status is IncidentStatus.ESCALATED else Tier.KNOWN_FIX,
-            fix_id=FIXES[fix].fix_id if status is IncidentStatus.HEALED else None,
+            fix_id=None if status is IncidentStatus.ESCALATED else FIXES[fix].fix_id,
             decisions=(Decision(fix_id=FIXES[fix].fix_id, applied=False, gate="apply", reason="it declined"),)
             if status is IncidentStatus.ESCALATED
             else (),
@@ -128,6 +138,7 @@ def deeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fixes]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(failures | failures | changes | changes | scores | purges | looks, max_size=25), st.integers(1, 3))
+@example(FALLEN_BACK, 3)
 def test_what_is_kept_up_is_what_a_look_at_everything_says(
     deeds: Fixes, done: list[tuple[object, ...]], few: int
 ) -> None:

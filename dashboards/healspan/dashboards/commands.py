@@ -59,7 +59,8 @@ def up(
         from healspan.analytics.scheduler import AnalyticsScheduler
     from healspan.dashboards.server import ConsoleServer
     from healspan.remediation.claude.budget import Limits
-    from healspan.remediation.exporter import MetricsServer, StoreCollector
+    from healspan.remediation.exporter import StoreCollector
+    from healspan.remediation.metrics_server import MetricsServer
     from healspan.remediation.settings import load_settings
     from healspan.remediation.signals import stop_signal
     from healspan.remediation.store import drain_all

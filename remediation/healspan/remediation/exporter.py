@@ -6,20 +6,12 @@ either for a counter, not both: the names are the same.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import logging
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
-from socketserver import TCPServer, ThreadingMixIn
-from typing import TYPE_CHECKING, Annotated, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import Annotated, NamedTuple, TypeVarTuple
 
 import typer
-from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeHistogramMetricFamily,
@@ -32,25 +24,22 @@ from prometheus_client.samples import Exemplar
 
 from healspan.remediation import metrics as names
 from healspan.remediation.claude.budget import Limits, left_of
-from healspan.remediation.errors import ConfigurationError, HealspanError
 from healspan.remediation.fix import FixState
 from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.metrics_server import MetricsServer
 from healspan.remediation.settings import load_settings
 from healspan.remediation.signals import stop_signal
+from healspan.remediation.store.counting import BUCKETS, SECONDS
 from healspan.remediation.store.distributions import Distribution
+from healspan.remediation.store.exemplars import Traced
 from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.fleet import Fleet
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.totals import Totals, count_facts, has_news
+from healspan.remediation.store.totals import Totals, count_facts, durations_of, has_news
 from healspan.remediation.store.views import Amount
 from healspan.remediation.trial import Decision
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
-
-__all__ = ["MetricsServer", "StoreCollector", "metrics"]
-
-logger = logging.getLogger("healspan.exporter")
+__all__ = ["StoreCollector", "metrics"]
 
 TOP_HOTSPOTS = 20
 """Labels cost memory in every Prometheus that scrapes; those that matter are few."""
@@ -58,26 +47,21 @@ TOP_HOTSPOTS = 20
 AT_ONCE = 20_000
 """Facts counted in one transaction: whoever has something to write waits for it."""
 
-AT_A_TIME = 8
-"""Requests answered at once."""
-GRACE_SECONDS = 0.5
-"""For which a client is not cut off: others that come at once are to be answered too."""
-ROOM_SECONDS = 1.0
-"""Of waiting for one to end that was cut off; if it does not, since the store is slow, nobody else is let in."""
-SILENCE_SECONDS = 30.0
-"""After which a client that sends nothing, or reads nothing, is left alone."""
-
 MOST_PATTERNS = 1_000
 """Escalated patterns looked at; with more of them open, their exact number is of no use to anybody."""
 
-_ENDINGS = (
-    (Tier.KNOWN_FIX, IncidentStatus.HEALED),
-    (Tier.KNOWN_FIX, IncidentStatus.DEGRADED),
-    (Tier.DIAGNOSIS, IncidentStatus.HEALED),
-    (Tier.DIAGNOSIS, IncidentStatus.DEGRADED),
-    (Tier.HUMAN, IncidentStatus.ESCALATED),
-)
-
+_AT_ZERO: Mapping[names.Definition, tuple[tuple[str, ...], ...]] = {
+    names.HEALS: (
+        (Tier.KNOWN_FIX.value, IncidentStatus.HEALED.value),
+        (Tier.KNOWN_FIX.value, IncidentStatus.DEGRADED.value),
+        (Tier.DIAGNOSIS.value, IncidentStatus.HEALED.value),
+        (Tier.DIAGNOSIS.value, IncidentStatus.DEGRADED.value),
+        (Tier.HUMAN.value, IncidentStatus.ESCALATED.value),
+    ),
+    names.TRIALS: tuple((decision.value,) for decision in Decision),
+}
+"""Where a boundary that has failed starts at zero: every ending, so that a first heal is an increase, and likewise what
+trials may decide there."""
 
 _AS_COUNTED = (
     names.APPLICATIONS,
@@ -88,6 +72,11 @@ _AS_COUNTED = (
     names.CLAUDE_COST,
 )
 """Counters of which nothing is known before the first."""
+
+_Counts = Mapping[tuple[str, ...], float]
+_Places = frozenset[tuple[str, str]]
+"""Services with their boundaries."""
+_Parts = TypeVarTuple("_Parts")
 
 
 class StoreCollector(Collector):
@@ -102,9 +91,11 @@ class StoreCollector(Collector):
         self._store = store
         self._budget = budget
         self._totals: Totals | None = None
+        self._places: _Places = frozenset()
         self._fleet = Fleet(scores=names.REWARD_SCORE_BOUNDS, seconds=names.HEAL_SECONDS_BUCKETS)
         self._found: list[Metric] = []
-        """What totals and fleet come to; made anew when they have changed."""
+        """What totals and fleet come to; looked at anew when they have changed."""
+        self._made = _Made()
         self._lock = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
@@ -115,16 +106,14 @@ class StoreCollector(Collector):
         """
         store = self._store
         with self._lock:
-            while self._has_news():
-                with store.database.writing() as connection:
-                    count_facts(connection, most=AT_ONCE)
+            totals = self._counted()
             with store.database.reading() as connection:
-                totals = Totals.read(connection, self._totals)
+                totals = Totals.read(connection, totals)
                 if self._fleet.take(connection) or totals is not self._totals:
                     self._totals, self._found = totals, []
                 hiding = store.masking.count_open(connection)
             if not self._found:
-                self._found = [*_counters(totals), self._durations(totals), *self._standing()]
+                self._found = [*self._counters(totals), self._durations(totals), *self._standing()]
             found = self._found
         expected = _gauge(names.HOTSPOT_EXPECTED)
         for spot in store.projections.hotspots(limit=TOP_HOTSPOTS):
@@ -135,24 +124,33 @@ class StoreCollector(Collector):
             masking.add_metric((boundary,), number)
         return [*found, masking, expected, *self._left()]
 
+    def _counted(self) -> Totals | None:
+        """Count what has arrived, and return what is known of the totals."""
+        database, totals = self._store.database, self._totals
+        while self._has_news():
+            with database.writing() as connection:
+                counted = count_facts(connection, totals, most=AT_ONCE)
+            totals = counted  # only now it has come to that
+        return totals
+
     def _has_news(self) -> bool:
         with self._store.database.reading() as connection:
             return has_news(connection)
 
+    def _counters(self, totals: Totals) -> Iterator[Metric]:
+        incidents = totals.by_name[names.INCIDENTS.name]
+        places = frozenset((service, boundary) for service, boundary, _ in incidents)
+        if places != self._places:  # else it stays the same object
+            self._places = places
+        yield self._made(names.INCIDENTS, _counter, incidents)
+        for definition in _AT_ZERO:
+            yield self._made(definition, _counter_from_zero, totals.by_name[definition.name], self._places)
+        for definition in _AS_COUNTED:
+            yield self._made(definition, _counter, totals.by_name[definition.name])
+
     def _durations(self, totals: Totals) -> Metric:
-        family = HistogramMetricFamily(*names.HEAL_SECONDS[:2], labels=names.HEAL_SECONDS.labels)
-        bounds = [*map(str, map(float, names.HEAL_SECONDS_BUCKETS)), "+Inf"]
-        for labels, durations in sorted(totals.durations.items()):
-            buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
-            for place, (bound, running) in enumerate(zip(bounds, accumulate(durations.counts), strict=True)):
-                traced = self._fleet.exemplars.get((labels, place))
-                if traced is None:
-                    buckets.append((bound, running))
-                else:  # only OpenMetrics has a place for it
-                    exemplar = Exemplar({"trace_id": traced.trace_id}, traced.seconds, traced.at)
-                    buckets.append((bound, running, exemplar))
-            family.add_metric(labels, buckets, durations.seconds)
-        return family
+        buckets, seconds = totals.by_name[BUCKETS], totals.by_name[SECONDS]
+        return self._made(names.HEAL_SECONDS, _heal_seconds, buckets, seconds, self._fleet.exemplars)
 
     def _standing(self) -> Iterator[Metric]:
         fleet = self._fleet
@@ -162,8 +160,8 @@ class StoreCollector(Collector):
         yield fixes
         yield _gauge(names.ESCALATIONS_OPEN, fleet.open_escalations(MOST_PATTERNS))
         yield _gauge(names.REVIEW_BACKLOG, fleet.states[FixState.PROPOSED])
-        yield _distribution(names.REWARD_SCORES, fleet.rewards)
-        yield _distribution(names.DURABILITY, fleet.durabilities)
+        yield self._made(names.REWARD_SCORES, _distribution, fleet.rewards)
+        yield self._made(names.DURABILITY, _distribution, fleet.durabilities)
 
     def _left(self) -> Iterator[Metric]:
         if self._budget is None:
@@ -176,24 +174,61 @@ class StoreCollector(Collector):
         yield from (tokens, usd)
 
 
-def _counters(totals: Totals) -> Iterator[Metric]:
-    incidents = totals.by_name[names.INCIDENTS.name]
-    yield _counter(names.INCIDENTS, incidents)
-    # A boundary that has failed starts every ending at zero, so that a first heal is an increase.
-    places = {(service, boundary) for service, boundary, _ in incidents}
-    endings = {(*place, tier.value, outcome.value): 0.0 for place in places for tier, outcome in _ENDINGS}
-    yield _counter(names.HEALS, endings | totals.by_name[names.HEALS.name])
-    # Likewise what trials may decide there.
-    decisions = {(*place, decision.value): 0.0 for place in places for decision in Decision}
-    yield _counter(names.TRIALS, decisions | totals.by_name[names.TRIALS.name])
-    for one in _AS_COUNTED:
-        yield _counter(one, totals.by_name[one.name])
+class _Family(NamedTuple):
+    parts: tuple[object, ...]
+    """What it was made of."""
+    metric: Metric
 
 
-def _counter(definition: names.Definition, values: Mapping[tuple[str, ...], float]) -> CounterMetricFamily:
+class _Made:
+    """Families as they were made last.
+
+    What they are made of never changes: it is another object in the place of a part that says that one has to be made
+    anew.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[names.Definition, _Family] = {}
+
+    def __call__(
+        self, definition: names.Definition, make: Callable[[names.Definition, *_Parts], Metric], *parts: *_Parts
+    ) -> Metric:
+        of: tuple[object, ...] = parts
+        known = self._known.get(definition)
+        if known is None or any(now is not then for now, then in zip(of, known.parts, strict=True)):
+            known = self._known[definition] = _Family(of, make(definition, *parts))
+        return known.metric
+
+
+def _counter(definition: names.Definition, values: _Counts) -> CounterMetricFamily:
     family = CounterMetricFamily(*definition[:2], labels=definition.labels)
     for by, value in sorted(values.items()):
         family.add_metric(by, value)
+    return family
+
+
+def _counter_from_zero(definition: names.Definition, values: _Counts, places: _Places) -> CounterMetricFamily:
+    return _counter(definition, {(*place, *one): 0.0 for place in places for one in _AT_ZERO[definition]} | {**values})
+
+
+def _heal_seconds(
+    definition: names.Definition,
+    buckets: _Counts,
+    seconds: _Counts,
+    exemplars: Mapping[tuple[tuple[str, ...], int], Traced],
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(*definition[:2], labels=definition.labels)
+    bounds = [*map(str, map(float, names.HEAL_SECONDS_BUCKETS)), "+Inf"]
+    for labels, durations in sorted(durations_of(buckets, seconds).items()):
+        found: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        for place, (bound, running) in enumerate(zip(bounds, accumulate(durations.counts), strict=True)):
+            traced = exemplars.get((labels, place))
+            if traced is None:
+                found.append((bound, running))
+            else:  # only OpenMetrics has a place for it
+                exemplar = Exemplar({"trace_id": traced.trace_id}, traced.seconds, traced.at)
+                found.append((bound, running, exemplar))
+        family.add_metric(labels, found, durations.seconds)
     return family
 
 
@@ -213,135 +248,6 @@ def _gauge(definition: names.Definition, value: float | None = None) -> GaugeMet
         value=value,
         labels=definition.labels if definition.labels else None,
     )
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    """Answers each request in a thread, of which there are few: it runs inside services, and a client may be slow.
-
-    When all are taken, whoever has been at it for longest is cut off, unless that has just begun.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, *args: Any, **named: Any) -> None:
-        self._free = threading.BoundedSemaphore(AT_A_TIME)
-        self._lock = threading.Lock()
-        self._answered: dict[int, tuple[socket.socket, float]] = {}
-        super().__init__(*args, **named)
-
-    def server_bind(self) -> None:
-        """Bind, without asking for the host's full name: a name service may take half a minute over it."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-        self.setup_environ()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread, as soon as there is one."""
-        if not self._free.acquire(timeout=self._grace()):
-            with self._lock, contextlib.suppress(OSError, StopIteration):
-                next(iter(self._answered.values()))[0].shutdown(socket.SHUT_RDWR)
-            if not self._free.acquire(timeout=ROOM_SECONDS):
-                self.shutdown_request(request)
-                return
-        with self._lock:
-            self._answered[id(request)] = request, time.monotonic()
-        super().process_request(request, client_address)
-
-    def _grace(self) -> float:
-        """Return for how many seconds nobody may be cut off yet."""
-        with self._lock:
-            since = next((since for _, since in self._answered.values()), 0.0)
-        return max(0.0, since + GRACE_SECONDS - time.monotonic())
-
-    def shutdown_request(self, request: Any) -> None:
-        """End a connection, answered or not."""
-        with self._lock:
-            known = self._answered.pop(id(request), None)
-        super().shutdown_request(request)
-        if known is not None:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
-        """Say nothing to the service's own output of a client that went away, or sent nothing for long."""
-        logger.debug("a client of the metrics was not answered", exc_info=True)
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _Quiet(WSGIRequestHandler):
-    timeout = SILENCE_SECONDS
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing of a scrape that went well."""
-
-
-class MetricsServer:
-    """Serves a collector at /metrics, from a thread of its own, until it is closed.
-
-    Args:
-        collector: what to publish.
-        host: where to listen.
-        port: likewise; 0 takes a free one.
-
-    Raises:
-        ConfigurationError: the port is taken, or the host is not this machine's.
-    """
-
-    def __init__(self, collector: Collector, *, host: str, port: int) -> None:
-        registry = CollectorRegistry()
-        registry.register(collector)
-        server = _Server6 if ":" in host else _Server
-        try:
-            self._server = make_server(host, port, _app(registry), server, _Quiet)
-        except OSError as error:
-            raise ConfigurationError(_cannot_listen(host, port, error)) from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="healspan-metrics", daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Where the metrics are."""
-        host, port = self._server.server_address[:2]
-        shown = f"[{host!s}]" if ":" in str(host) else str(host)
-        return f"http://{shown}:{port}/metrics"
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def leave_to_parent(self) -> None:
-        """Close what a forked child has of it: else the port stayed taken after the parent, and nobody answered."""
-        self._server.server_close()
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken; stop what listens there, or choose another port"
-    return f"nothing can listen on {host}:{port} ({error.strerror}); choose another host or port"
-
-
-def _app(registry: CollectorRegistry) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
-    published = make_wsgi_app(registry)
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        def plainly(status: str, text: str) -> Iterable[bytes]:
-            start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-            return [f"{text}\n".encode()]
-
-        if environ.get("PATH_INFO") != "/metrics":
-            return plainly("404 Not Found", "The metrics are at /metrics.")
-        try:
-            found: Iterable[bytes] = published(environ, start_response)
-        except HealspanError as error:
-            logger.warning("the metrics could not be read: %s", error)
-            return plainly("503 Service Unavailable", str(error))
-        return found
-
-    return app
 
 
 def metrics(

@@ -31,7 +31,7 @@ from healspan.remediation.store.spool_file import OwnerLock
 from healspan.remediation.store.spools import facts_waiting
 
 if TYPE_CHECKING:
-    from healspan.remediation.exporter import MetricsServer
+    from healspan.remediation.metrics_server import MetricsServer
 
 __all__ = ["Exposition", "siblings"]
 
@@ -145,7 +145,7 @@ class Exposition:
     def _listen(self, directory: SharedDirectory | None) -> None:
         # Imported here: hardly any service asks for it.
         with no_fork_meanwhile():
-            from healspan.remediation.exporter import MetricsServer
+            from healspan.remediation.metrics_server import MetricsServer
 
         everything: Collector = prometheus_client.REGISTRY
         if directory is not None:

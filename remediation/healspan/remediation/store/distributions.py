@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from healspan.remediation.store.standings import Standings
 from healspan.remediation.store.tables import FixScoreRow, table_of
@@ -17,6 +17,10 @@ from healspan.remediation.store.tables import FixScoreRow, table_of
 __all__ = ["Distribution", "Distributions"]
 
 _SCORE = table_of(FixScoreRow)
+
+_SCORES = select(_SCORE.c.fix_id, _SCORE.c.reward_score, _SCORE.c.body).where(
+    _SCORE.c.revision > bindparam("after"), _SCORE.c.revision <= bindparam("through")
+)
 
 
 @dataclass(slots=True)
@@ -43,9 +47,9 @@ class Distributions:
 
     def __init__(self, standings: Standings, bounds: Sequence[float]) -> None:
         self.bounds = tuple(bounds)
-        self.rewards: dict[str, Distribution] = {}
-        """By boundary; of those where a fix that serves has a score."""
-        self.durabilities: dict[str, Distribution] = {}
+        self.rewards: Mapping[str, Distribution] = {}
+        """By boundary; of those where a fix that serves has a score. Another mapping when one of them changes."""
+        self.durabilities: Mapping[str, Distribution] = {}
         """Likewise; of fixes that have worked at all."""
         self._standings = standings
         self._scores: dict[str, _Score] = {}
@@ -53,23 +57,24 @@ class Distributions:
 
     def take(self, connection: Connection, after: int, through: int, changed: set[str]) -> None:
         """Follow the scores whose revisions are in (after, through], and what has become of the fixes that changed."""
-        score, by_id = _SCORE.c, self._standings.by_id
-        query = select(score.fix_id, score.reward_score, score.body).where(
-            score.revision > after, score.revision <= through
-        )
+        by_id = self._standings.by_id
         fresh = {
             fix_id: _Score(reward, json.loads(body)["parts"].get("durability"))
-            for fix_id, reward, body in connection.execute(query)
+            for fix_id, reward, body in connection.execute(_SCORES, {"after": after, "through": through})
         }
         self._scores |= fresh
         touched = {by_id[fix_id].module for fix_id in fresh.keys() | changed if fix_id in by_id}
         for fix_id in changed:
             self._fixes_at[by_id[fix_id].module].add(fix_id)
+        if not touched:
+            return
+        rewards, durabilities = {**self.rewards}, {**self.durabilities}
         for boundary in touched:
             serving = [fix_id for fix_id in self._fixes_at[boundary] if by_id[fix_id].serves]
             scores = [self._scores[fix_id] for fix_id in sorted(serving) if fix_id in self._scores]
-            self._put(self.rewards, boundary, [one.reward for one in scores])
-            self._put(self.durabilities, boundary, [one.durability for one in scores if one.durability is not None])
+            self._put(rewards, boundary, [one.reward for one in scores])
+            self._put(durabilities, boundary, [one.durability for one in scores if one.durability is not None])
+        self.rewards, self.durabilities = rewards, durabilities
 
     def _put(self, by_boundary: dict[str, Distribution], boundary: str, values: Sequence[float]) -> None:
         if values:

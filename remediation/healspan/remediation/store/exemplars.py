@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, Select, bindparam, case, func, select
 
 from healspan.remediation.store.tables import IncidentRow, ResolutionRow, table_of
 
@@ -37,30 +37,38 @@ class Exemplars:
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = tuple(bounds)
-        self.newest: dict[tuple[tuple[str, ...], int], Traced] = {}
-        """By service, tier and outcome, and by the place of the bucket; the last one has no bound."""
+        self._query = _newest(bounds)
+        self.newest: Mapping[tuple[tuple[str, ...], int], Traced] = {}
+        """By service, tier and outcome, and by the place of the bucket; the last one has no bound. Another mapping when
+        one of them changes."""
 
     def take(self, connection: Connection, after: int, through: int) -> None:
         """Look at the resolutions whose positions are in (after, through]."""
-        row, incident = _RESOLUTION.c, _INCIDENT.c
-        steps = [(row.elapsed_ms <= bound * 1e3, place) for place, bound in enumerate(self._bounds)]
-        place = case(*steps, else_=len(steps)).label("place")
-        labels = (incident.service, row.tier, row.status, place)
-        joined = _RESOLUTION.join(_INCIDENT, incident.error_id == row.error_id)
-        newest = (
-            select(*labels, func.max(row.position).label("position"))
-            .select_from(joined)
-            .where(row.position > max(after, through - _FARTHEST), row.position <= through)
-            .where(incident.trace_id.is_not(None), func.length(incident.trace_id).between(1, _LONGEST))
-            .group_by(*labels)
-            .subquery()
-        )
-        query = (
-            select(newest.c.service, newest.c.tier, newest.c.status, newest.c.place)
-            .add_columns(incident.trace_id, row.elapsed_ms, row.at)
-            .select_from(joined.join(newest, newest.c.position == row.position))
-            .order_by(row.position)
-        )
-        for service, tier, outcome, bucket, trace_id, elapsed_ms, at in connection.execute(query):
-            self.newest[(service, tier, outcome), bucket] = Traced(trace_id, elapsed_ms / 1e3, at.timestamp())
+        stretch = {"after": max(after, through - _FARTHEST), "through": through}
+        found: dict[tuple[tuple[str, ...], int], Traced] = {
+            ((service, tier, outcome), place): Traced(trace_id, elapsed_ms / 1e3, at.timestamp())
+            for service, tier, outcome, place, trace_id, elapsed_ms, at in connection.execute(self._query, stretch)
+        }
+        if found:
+            self.newest = {**self.newest, **found}
+
+
+def _newest(bounds: Sequence[float]) -> Select[Any]:
+    row, incident = _RESOLUTION.c, _INCIDENT.c
+    steps = [(row.elapsed_ms <= bound * 1e3, place) for place, bound in enumerate(bounds)]
+    place = case(*steps, else_=len(steps)).label("place")
+    labels = (incident.service, row.tier, row.status, place)
+    joined = _RESOLUTION.join(_INCIDENT, incident.error_id == row.error_id)
+    newest = (
+        select(*labels, func.max(row.position).label("position"))
+        .select_from(joined)
+        .where(row.position > bindparam("after"), row.position <= bindparam("through"))
+        .where(incident.trace_id.is_not(None), func.length(incident.trace_id).between(1, _LONGEST))
+        .group_by(*labels)
+        .subquery()
+    )
+    return (
+        select(newest.c.service, newest.c.tier, newest.c.status, newest.c.place)
+        .add_columns(incident.trace_id, row.elapsed_ms, row.at)
+        .select_from(joined.join(newest, newest.c.position == row.position))
+    )

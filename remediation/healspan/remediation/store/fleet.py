@@ -30,6 +30,19 @@ __all__ = ["Fleet"]
 _INCIDENT, _RESOLUTION, _CHANGE = table_of(IncidentRow), table_of(ResolutionRow), table_of(StateChangeRow)
 _AUDIT, _SCORE = table_of(AuditRow), table_of(FixScoreRow)
 
+_NEWEST = select(
+    *(
+        newest.scalar_subquery()
+        for newest in (
+            select(func.max(_INCIDENT.c.position)),
+            select(func.max(_RESOLUTION.c.position)),
+            select(func.max(_CHANGE.c.position)),
+            select(func.max(_SCORE.c.revision)),
+            select(func.max(_AUDIT.c.position)).where(_AUDIT.c.action == "purge"),
+        )
+    )
+)
+
 
 class _Marks(NamedTuple):
     """How far there is something to read."""
@@ -43,15 +56,7 @@ class _Marks(NamedTuple):
 
     @classmethod
     def of(cls, connection: Connection) -> Self:
-        newest = (
-            select(func.max(_INCIDENT.c.position)),
-            select(func.max(_RESOLUTION.c.position)),
-            select(func.max(_CHANGE.c.position)),
-            select(func.max(_SCORE.c.revision)),
-            select(func.max(_AUDIT.c.position)).where(_AUDIT.c.action == "purge"),
-        )
-        row = connection.execute(select(*(one.scalar_subquery() for one in newest))).one()
-        return cls._make(value or 0 for value in row)
+        return cls._make(value or 0 for value in connection.execute(_NEWEST).one())
 
     @property
     def reach(self) -> Reach:
@@ -110,17 +115,17 @@ class Fleet:
 
     @property
     def rewards(self) -> Mapping[str, Distribution]:
-        """Reward scores of the fixes that serve, by boundary."""
+        """Reward scores of the fixes that serve, by boundary; another mapping when they have changed, and only then."""
         return self._known.distributions.rewards
 
     @property
     def durabilities(self) -> Mapping[str, Distribution]:
-        """Durabilities of the fixes that serve and have worked, by boundary."""
+        """Durabilities of the fixes that serve and have worked, by boundary; likewise."""
         return self._known.distributions.durabilities
 
     @property
     def exemplars(self) -> Mapping[tuple[tuple[str, ...], int], Traced]:
-        """The newest call with a trace of every bucket of the heal durations."""
+        """The newest call with a trace of every bucket of the heal durations; likewise."""
         return self._known.exemplars.newest
 
     def open_escalations(self, limit: int) -> int:

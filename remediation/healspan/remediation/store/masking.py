@@ -69,6 +69,9 @@ def _is_open() -> ColumnElement[bool]:
     return and_(_MASKING.c.firing, or_(closes.is_(None), _MASKING.c.at_least > closes))
 
 
+_OPEN_BY_BOUNDARY = select(_MASKING.c.boundary, number_of(_is_open()).label("number")).group_by(_MASKING.c.boundary)
+
+
 class Masking:
     """What analytics has noticed, and what was answered."""
 
@@ -99,8 +102,7 @@ class Masking:
 
     def count_open(self, connection: Connection) -> dict[str, int]:
         """Return the number of open alarms by boundary; 0 where there were some."""
-        query = select(_MASKING.c.boundary, number_of(_is_open()).label("number")).group_by(_MASKING.c.boundary)
-        return {row.boundary: row.number for row in connection.execute(query)}
+        return {row.boundary: row.number for row in connection.execute(_OPEN_BY_BOUNDARY)}
 
     def write(self, alarms: Sequence[MaskingAlarm]) -> None:
         """Put these alarms in the place of all earlier ones; answers stay with their fixes.

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import heapq
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
 
 from healspan.remediation.errors import InvalidFix
 from healspan.remediation.fix import Match, Scope, parse_fix
@@ -26,6 +26,35 @@ from healspan.remediation.store.tables import FixRow, IncidentRow, ResolutionRow
 __all__ = ["OpenPatterns", "Reach"]
 
 _INCIDENT, _RESOLUTION, _FIX = table_of(IncidentRow), table_of(ResolutionRow), table_of(FixRow)
+
+
+def _pairs(condition: ColumnElement[bool]) -> Select[Any]:
+    """Return the query for incidents with how they ended, added up.
+
+    It may not ask for a status: a database would go by that index, through all that ever ended so, new or not.
+    """
+    kind = (_INCIDENT.c.module, _INCIDENT.c.exact, _INCIDENT.c.loose, _INCIDENT.c.error_type)
+    labels = (*kind, _INCIDENT.c.context, _RESOLUTION.c.status, _RESOLUTION.c.fix_id)
+    pairs = _INCIDENT.join(_RESOLUTION, _RESOLUTION.c.error_id == _INCIDENT.c.error_id)
+    return select(*labels, func.count(), func.max(_INCIDENT.c.at)).select_from(pairs).where(condition).group_by(*labels)
+
+
+_incident, _resolution = _INCIDENT.c.position, _RESOLUTION.c.position
+_PAIRS = (
+    _pairs(
+        (_resolution > bindparam("after_resolution"))
+        & (_resolution <= bindparam("resolution"))
+        & (_incident <= bindparam("incident"))
+    ),
+    _pairs(
+        (_incident > bindparam("after_incident"))
+        & (_incident <= bindparam("incident"))
+        & (_resolution <= bindparam("after_resolution"))
+    ),
+)
+"""Each pair when the later one of the two arrives, which is the resolution but for odd cases."""
+
+_BODY = select(_FIX.c.body).where(_FIX.c.fix_id == bindparam("of"))
 
 _Key = tuple[Match, str, str | None]
 """What a fix's columns and a pattern may have in common: match, boundary, hash."""
@@ -81,13 +110,14 @@ class OpenPatterns:
             key = _key_of(self._standings.by_id[fix_id])
             self._fixes_at[key].add(fix_id)
             touched |= self._patterns_at.get(key, set()) | self._healed_with.get(fix_id, set())
-        incident, resolution = _INCIDENT.c.position, _RESOLUTION.c.position
-        # Each pair when the later one of the two arrives, which is the resolution but for odd cases.
-        for condition in (
-            (resolution > after.resolution) & (resolution <= through.resolution) & (incident <= through.incident),
-            (incident > after.incident) & (incident <= through.incident) & (resolution <= after.resolution),
-        ):
-            touched.update(self._ended(connection, condition))
+        reach = {
+            "after_incident": after.incident,
+            "after_resolution": after.resolution,
+            "incident": through.incident,
+            "resolution": through.resolution,
+        }
+        for pairs in _PAIRS:
+            touched.update(self._ended(connection, pairs, reach))
         for exact in touched & self._patterns.keys():
             self._judge(connection, exact)
 
@@ -98,23 +128,17 @@ class OpenPatterns:
         most = heapq.nsmallest(limit, self._patterns, key=lambda exact: (-self._patterns[exact].escalated, exact))
         return sum(exact in self._open for exact in most)
 
-    def _ended(self, connection: Connection, condition: ColumnElement[bool]) -> Iterator[str]:
-        """Take in incidents with how they ended, added up; return their patterns."""
-        kind = (_INCIDENT.c.module, _INCIDENT.c.exact, _INCIDENT.c.loose, _INCIDENT.c.error_type)
-        labels = (*kind, _INCIDENT.c.context, _RESOLUTION.c.status, _RESOLUTION.c.fix_id)
-        query = (
-            select(*labels, func.count(), func.max(_INCIDENT.c.at))
-            .select_from(_INCIDENT.join(_RESOLUTION, _RESOLUTION.c.error_id == _INCIDENT.c.error_id))
-            .where(condition, _RESOLUTION.c.status.in_((IncidentStatus.ESCALATED, IncidentStatus.HEALED)))
-            .group_by(*labels)
-        )
-        for module, exact, loose, error_type, context, status, fix_id, number, at in connection.execute(query):
+    def _ended(self, connection: Connection, pairs: Select[Any], reach: Mapping[str, int]) -> Iterator[str]:
+        """Take in incidents with how they ended; return their patterns."""
+        for module, exact, loose, error_type, context, status, fix_id, number, at in connection.execute(pairs, reach):
             if status == IncidentStatus.ESCALATED:
                 self._escalated(FailureKind(module, exact, loose, error_type), context, number, at)
-            elif fix_id is not None:
+            elif status == IncidentStatus.HEALED and fix_id is not None:
                 heals = self._heals[exact, context]
                 heals[fix_id] = max(heals.get(fix_id, at), at)
                 self._healed_with[fix_id].add(exact)
+            else:
+                continue
             yield exact
 
     def _escalated(self, kind: FailureKind, context: str, number: int, at: datetime) -> None:
@@ -156,7 +180,7 @@ class OpenPatterns:
         """Return what matters of a fix, read when it does first; None: this version cannot read it, nor serve it."""
         if fix_id not in self._traits:
             self._traits[fix_id] = None
-            body: Any = connection.execute(select(_FIX.c.body).where(_FIX.c.fix_id == fix_id)).scalar()
+            body: Any = connection.execute(_BODY, {"of": fix_id}).scalar()
             with contextlib.suppress(InvalidFix):
                 fix = parse_fix(body)
                 self._traits[fix_id] = _Traits(fix.scope, is_unsteady(fix))

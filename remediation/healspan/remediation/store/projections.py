@@ -17,6 +17,9 @@ __all__ = ["Projections"]
 _SCORE, _HOTSPOT = table_of(FixScoreRow), table_of(HotspotRow)
 
 
+_HOTSPOTS = select(_HOTSPOT.c.body).order_by(_HOTSPOT.c.expected.desc(), _HOTSPOT.c.boundary, _HOTSPOT.c.context)
+
+
 class Projections:
     """Scores of fixes, and hotspots."""
 
@@ -83,7 +86,6 @@ class Projections:
 
     def hotspots(self, *, limit: int | None = None) -> tuple[Hotspot, ...]:
         """Return the hotspots, most expected failures first."""
-        query = select(_HOTSPOT.c.body).order_by(_HOTSPOT.c.expected.desc(), _HOTSPOT.c.boundary, _HOTSPOT.c.context)
         with self._database.reading() as connection:
-            bodies = connection.execute(query if limit is None else query.limit(limit)).scalars()
+            bodies = connection.execute(_HOTSPOTS if limit is None else _HOTSPOTS.limit(limit)).scalars()
             return tuple(Hotspot.model_validate_json(body) for body in bodies)

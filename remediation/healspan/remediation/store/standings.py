@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from healspan.remediation.fix import SERVING_STATES, FixState, Match
 from healspan.remediation.store.tables import FixRow, StateChangeRow, table_of
@@ -16,6 +16,14 @@ __all__ = ["Standing", "Standings"]
 _FIX, _CHANGE = table_of(FixRow), table_of(StateChangeRow)
 
 _HUMAN = "human:"
+
+_CHANGES = (
+    select(_CHANGE.c.fix_id, _CHANGE.c.state, _CHANGE.c.previous, _CHANGE.c.actor, _CHANGE.c.at)
+    .add_columns(_FIX.c.module, _FIX.c.match, _FIX.c.exact, _FIX.c.loose)
+    .select_from(_CHANGE.join(_FIX, _FIX.c.fix_id == _CHANGE.c.fix_id))
+    .where(_CHANGE.c.position > bindparam("after"), _CHANGE.c.position <= bindparam("through"))
+    .order_by(_CHANGE.c.position)
+)
 
 
 @dataclass(slots=True)
@@ -47,16 +55,9 @@ class Standings:
 
     def take(self, connection: Connection, after: int, through: int) -> set[str]:
         """Follow the changes whose positions are in (after, through]; return the fixes that they are about."""
-        change, fix = _CHANGE.c, _FIX.c
-        query = (
-            select(change.fix_id, change.state, change.previous, change.actor, change.at)
-            .add_columns(fix.module, fix.match, fix.exact, fix.loose)
-            .select_from(_CHANGE.join(_FIX, fix.fix_id == change.fix_id))
-            .where(change.position > after, change.position <= through)
-            .order_by(change.position)
-        )
         touched: set[str] = set()
-        for fix_id, state, previous, actor, at, *scope in connection.execute(query):
+        stretch = {"after": after, "through": through}
+        for fix_id, state, previous, actor, at, *scope in connection.execute(_CHANGES, stretch):
             standing = self.by_id.get(fix_id)
             if standing is None:
                 module, match, exact, loose = scope
