@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
 from healspan.remediation.errors import StateConflict
@@ -14,6 +13,7 @@ from healspan.remediation.store import fix_evidence
 from healspan.remediation.store.facts import encode
 from healspan.remediation.store.rows import row_of
 from healspan.remediation.store.tables import FixRow, RevisionRow, StateChangeRow, table_of
+from healspan.remediation.store.upsert import insert_into
 
 __all__ = ["append_change", "latest_change", "next_revision", "settle_change"]
 
@@ -36,7 +36,7 @@ def next_revision(connection: Connection) -> int:
 @functools.cache
 def _raise_revision(dialect: str) -> ReturningInsert[int]:
     table = table_of(RevisionRow)
-    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    insert = insert_into(table, dialect)
     changes = {"value": table.c.value + 1}
     return insert.on_conflict_do_update(index_elements=[table.c.name], set_=changes).returning(table.c.value)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from pydantic import JsonValue
 from sqlalchemy import Connection, delete, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation.ids import uuid7
 from healspan.remediation.store.changes import next_revision
@@ -17,6 +15,7 @@ from healspan.remediation.store.facts import AuditEntry
 from healspan.remediation.store.index_loader import KILL_SWITCH
 from healspan.remediation.store.rows import row_of
 from healspan.remediation.store.tables import AuditRow, ControlRow, DeadLetterRow, LeaseRow, table_of
+from healspan.remediation.store.upsert import insert_into
 from healspan.remediation.store.views import DeadLetter
 
 __all__ = ["Controls", "write_audit"]
@@ -77,7 +76,7 @@ class Controls:
         """
         now = at or datetime.now(UTC)
         with self._database.writing() as connection:
-            insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(_LEASE)
+            insert = insert_into(_LEASE, connection.dialect.name)
             statement = insert.values(name=name, holder=holder, expires=now + duration).on_conflict_do_update(
                 index_elements=[_LEASE.c.name],
                 set_={"holder": insert.excluded.holder, "expires": insert.excluded.expires},
@@ -145,7 +144,7 @@ class Controls:
 
 
 def _put(connection: Connection, name: str, value: JsonValue, actor: str, at: datetime) -> None:
-    insert: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(_CONTROL)
+    insert = insert_into(_CONTROL, connection.dialect.name)
     fresh = {"value": insert.excluded.value, "at": insert.excluded.at, "actor": insert.excluded.actor}
     connection.execute(
         insert.values(name=name, value=json.dumps(value), at=at, actor=actor).on_conflict_do_update(

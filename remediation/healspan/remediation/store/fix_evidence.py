@@ -17,7 +17,6 @@ from typing import Protocol
 
 from pydantic import ValidationError
 from sqlalchemy import Column, Connection, Select, bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation.errors import SignatureRefused
 from healspan.remediation.evidence import GRAIN, Evidence, outcome_of
@@ -33,6 +32,7 @@ from healspan.remediation.store.tables import (
     StateChangeRow,
     table_of,
 )
+from healspan.remediation.store.upsert import Upsert, insert_into
 
 __all__ = ["OVERRULED", "Folding", "Seal", "begin", "read_evidence", "readable", "rebuild"]
 
@@ -233,8 +233,8 @@ def _write(connection: Connection, evidence: Evidence, revision: int, seal: Seal
 
 
 @functools.cache
-def _upsert(dialect: str) -> sqlite.Insert | postgresql.Insert:
-    insert = sqlite.insert(_EVIDENCE) if dialect == "sqlite" else postgresql.insert(_EVIDENCE)
+def _upsert(dialect: str) -> Upsert:
+    insert = insert_into(_EVIDENCE, dialect)
     fresh = {"revision": insert.excluded.revision, "body": insert.excluded.body}
     return insert.on_conflict_do_update(index_elements=[_EVIDENCE.c.fix_id], set_=fresh)
 

@@ -16,7 +16,6 @@ from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, Table, and_, bindparam, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
 from healspan.remediation.errors import StoreError
@@ -32,6 +31,7 @@ from healspan.remediation.store.tables import (
     LeaseRow,
     table_of,
 )
+from healspan.remediation.store.upsert import Upsert, insert_into
 from healspan.remediation.store.views import Amount, BreakerReport
 
 __all__ = ["Ended", "Judge", "Ledger", "Lost", "Over", "Refused", "Resting", "Taken"]
@@ -329,8 +329,8 @@ def _put(
 @functools.cache
 def _upsert(
     dialect: str, table: Table, key: tuple[str, ...], values: tuple[str, ...], added: tuple[str, ...]
-) -> sqlite.Insert | postgresql.Insert:
-    statement = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+) -> Upsert:
+    statement = insert_into(table, dialect)
     changes = {
         name: table.c[name] + statement.excluded[name] if name in added else statement.excluded[name] for name in values
     }

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation.errors import ConfigurationError, StateConflict
 from healspan.remediation.ids import uuid7
@@ -18,6 +16,7 @@ from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import AuditEntry, encode
 from healspan.remediation.store.sums import number_of
 from healspan.remediation.store.tables import MaskingRow, table_of
+from healspan.remediation.store.upsert import insert_into
 
 __all__ = ["Masking", "MaskingAlarm", "MaskingAnswer", "closed_through"]
 
@@ -113,7 +112,7 @@ class Masking:
         with self._database.writing() as connection:
             connection.execute(delete(_MASKING).where(_MASKING.c.answer.is_(None)))
             connection.execute(update(_MASKING).values(firing=False))
-            insert: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(_MASKING)
+            insert = insert_into(_MASKING, connection.dialect.name)
             fresh = {name: insert.excluded[name] for name in ("boundary", "firing", "at_least", "body")}
             for one in alarms:
                 values = {"fix_id": one.fix_id, "boundary": one.boundary, "at_least": one.at_least, "firing": True}

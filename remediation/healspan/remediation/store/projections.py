@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation.store.changes import next_revision
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.facts import FixScore, Hotspot, encode
 from healspan.remediation.store.tables import FixScoreRow, HotspotRow, table_of
+from healspan.remediation.store.upsert import insert_into
 
 __all__ = ["Projections"]
 
@@ -36,7 +36,7 @@ class Projections:
             return
         with self._database.writing() as connection:
             revision = next_revision(connection)
-            insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(_SCORE)
+            insert = insert_into(_SCORE, connection.dialect.name)
             fresh = {name: insert.excluded[name] for name in _SCORE.c.keys() if name != "fix_id"}  # noqa: SIM118 - no dict
             connection.execute(
                 insert.on_conflict_do_update(index_elements=[_SCORE.c.fix_id], set_=fresh),

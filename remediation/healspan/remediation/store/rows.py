@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Dialect, Table
-from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation.claude.consultation import Consultation
 from healspan.remediation.fix import Fix, StateChange
@@ -21,6 +20,7 @@ from healspan.remediation.record import Record
 from healspan.remediation.sample import GoldenSample
 from healspan.remediation.store import tables
 from healspan.remediation.store.facts import AuditEntry, Refusal, context_text, encode
+from healspan.remediation.store.upsert import insert_into
 from healspan.remediation.validation import Validation
 
 __all__ = ["Inserts", "Values", "row_of"]
@@ -262,11 +262,7 @@ class Inserts:
 class _Insert:
     def __init__(self, table: Table, columns: tuple[str, ...], dialect: Dialect) -> None:
         self.columns = columns
-        statement: Any
-        if dialect.name == "sqlite":
-            statement = sqlite.insert(table).on_conflict_do_nothing()
-        else:
-            statement = postgresql.insert(table).on_conflict_do_nothing()
+        statement = insert_into(table, dialect.name).on_conflict_do_nothing()
         compiled = statement.compile(dialect=dialect, column_keys=list(columns))
         self._sql = str(compiled)
         order: Sequence[str] | None = getattr(compiled, "positiontup", None)

@@ -14,14 +14,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from healspan.remediation import metrics as names
 from healspan.remediation.store.counting import LABELS, Series, added, newest
 from healspan.remediation.store.tables import ControlRow, CounterRow, table_of
+from healspan.remediation.store.upsert import Upsert, insert_into
 
 __all__ = ["Durations", "Totals", "count_facts", "durations_of", "forget_labels", "has_news"]
 
@@ -47,19 +46,19 @@ _READ = select(_COUNTER.c.name, _COUNTER.c.labels, _COUNTER.c.value)
 _FORGET = delete(_COUNTER).where(_COUNTER.c.name == bindparam("of"), _COUNTER.c.labels == bindparam("with_labels"))
 
 
-def _adding(insert: Any) -> Any:
+def _adding(insert: Upsert) -> Upsert:
     value = _COUNTER.c.value + insert.excluded.value
     return insert.on_conflict_do_update(index_elements=[_COUNTER.c.name, _COUNTER.c.labels], set_={"value": value})
 
 
-def _marking(insert: Any) -> Any:
+def _marking(insert: Upsert) -> Upsert:
     fresh = {name: insert.excluded[name] for name in ("value", "at", "actor")}
     return insert.on_conflict_do_update(index_elements=[_CONTROL.c.name], set_=fresh)
 
 
-_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_ADD = {dialect: _adding(insert(_COUNTER)) for dialect, insert in _INSERTS.items()}
-_WRITE_MARKS = {dialect: _marking(insert(_CONTROL)) for dialect, insert in _INSERTS.items()}
+_DIALECTS = ("sqlite", "postgresql")
+_ADD = {dialect: _adding(insert_into(_COUNTER, dialect)) for dialect in _DIALECTS}
+_WRITE_MARKS = {dialect: _marking(insert_into(_CONTROL, dialect)) for dialect in _DIALECTS}
 
 
 @dataclass(frozen=True, slots=True)
