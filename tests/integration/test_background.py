@@ -96,6 +96,7 @@ def test_nobody_stands_behind_who_waits_for_an_answer(live: Runtime) -> None:
     gate.set()
     wait_until(lambda: len(live.index.snapshot.serving) == 3, "all to serve")
     assert (asked("two"), asked_too("one"), behind("$2")) == (2.0, 1.0, 2.0)
+    wait_until(lambda: len(kept) == 2, "both to be written down, which comes after they serve")
     assert [one.state for one in kept] == ["healed", "healed"]
 
 
