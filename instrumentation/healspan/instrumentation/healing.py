@@ -68,7 +68,8 @@ async def heal_async(
     refused: Refused | None = None,
 ) -> Healing | None:
     """Likewise for a call of a coroutine function; its arguments are those of `heal`."""
-    if starts_now():
+    # A call that is cancelled or closed is not healed, and must not wait: closing a coroutine refuses it.
+    if isinstance(error, Exception) and starts_now():
         await start_apart()
     failure = _failure(site, error, call, frame, snapshot, refused)
     if failure is None:
