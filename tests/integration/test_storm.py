@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -25,6 +27,45 @@ def other(text: str) -> float:
     return {}[text] if text == "missing" else float(text)
 
 
+@error_boundary("storm_documents")
+def documents(first: str, second: str) -> tuple[object, object]:
+    return (
+        json.loads(first),
+        json.loads(second),
+    )
+
+
+class Unread(Exception):
+    pass
+
+
+@error_boundary("storm_wrapped")
+def wrapped(text: str) -> float:
+    try:
+        return {}[text] if text == "missing" else float(text)
+    except (KeyError, ValueError) as error:
+        raise Unread from error
+
+
+@error_boundary("storm_total")
+def total(row: Mapping[str, float]) -> float:
+    return row["net"] + row["tax"]
+
+
+class Unhashed(type):
+    def __hash__(cls) -> int:
+        raise AssertionError("the application's own code was run")
+
+
+class Odd(Exception, metaclass=Unhashed):
+    pass
+
+
+@error_boundary("storm_odd")
+def odd() -> None:
+    raise Odd
+
+
 class Clock:
     now = 0.0
 
@@ -37,7 +78,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Time that stands still unless a test lets it pass: ten failures at once, four a second."""
     monkeypatch.setenv("HEALSPAN_SAME_FAILURES_PER_SECOND", "4")
     made = Clock()
-    for bounded in (amount, other):
+    for bounded in (amount, other, documents, wrapped, total, odd):
         monkeypatch.setattr(site_of(bounded), "storm", Storm(made))
     return made
 
@@ -73,6 +114,40 @@ def test_another_place_or_type_is_another_failure(clock: Clock) -> None:
     fail(other, 30)
     fail(other, 1, "missing")
     assert [one.incident.error_type for one in facts(runtime())].count("builtins.KeyError") == 1
+
+
+def test_another_way_to_a_library_s_one_place_is_another_failure(clock: Clock) -> None:
+    for _ in range(30):
+        with pytest.raises(json.JSONDecodeError):
+            documents("{", "{}")
+    assert len(facts(runtime())) == 11
+    with pytest.raises(json.JSONDecodeError):
+        documents("{}", "{")
+    assert len(facts(runtime())) == 12
+
+
+def test_another_cause_is_another_failure(clock: Clock) -> None:
+    for text in ("no number",) * 30 + ("missing",):
+        with pytest.raises(Unread):
+            wrapped(text)
+    assert len(facts(runtime())) == 11 + 1
+
+
+def test_two_failures_of_one_line_do_not_give_each_other_room(clock: Clock) -> None:
+    for _ in range(40):
+        for row in ({"net": 1.0}, {"tax": 1.0}):
+            with pytest.raises(KeyError):
+                total(row)
+    found = facts(runtime())
+    assert len({one.incident.pattern.exact for one in found}) == 2
+    assert len(found) == 11
+
+
+def test_what_the_application_says_of_classes_is_not_asked(clock: Clock) -> None:
+    for _ in range(30):
+        with pytest.raises(Odd):
+            odd()
+    assert len(facts(runtime())) == 11
 
 
 def test_as_soon_as_a_fix_serves_none_is_passed_over(clock: Clock) -> None:

@@ -129,10 +129,10 @@ def _ended(site: Site, failure: Failure, healing: Healing | None, call: tuple[Ar
     """Say how it ended; None if the original exception goes on."""
     with internal_error("end"):
         failure.end(runtime(), healing)
+        site.storm.ended(raised_at(failure.error), failure.incident.pattern)
     tell_of(failure.incident, healing)
     if healing is not None and healing.healed:
         return healing
-    site.storm.ended(raised_at(failure.error), failure.incident.pattern)
     if site.boundary.mode == "background":
         site.background.look(failure, *call)
     return None
