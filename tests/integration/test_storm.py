@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -213,6 +215,28 @@ def test_signals_of_one_place_are_looked_at_as_often_as_a_boundary_s_failures(
     told = len(facts(live))
     assert 10 <= told <= 12, "four a second, and ten at once"
     assert dropped() - before == 2 * (40 - told), "each of its two spans"
+
+
+def test_what_many_threads_leave_out_is_counted_once(live: Runtime) -> None:
+    watcher.after_fork()
+    carried = {"exception.type": "ValueError", "exception.stacktrace": "ValueError: none\n"}
+    each, threads = 4_000, 4
+    before, through, interval = dropped(), [0] * threads, sys.getswitchinterval()
+
+    def storm(number: int) -> None:
+        through[number] = sum(not watcher.passes_over(carried, 0) for _ in range(each))
+
+    raising = [threading.Thread(target=storm, args=(number,)) for number in range(threads)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in raising:
+            thread.start()
+        while any(thread.is_alive() for thread in raising):
+            watcher.flush()
+    finally:
+        sys.setswitchinterval(interval)
+    watcher.flush()
+    assert dropped() - before == each * threads - sum(through)
 
 
 def test_the_exception_is_the_very_one(clock: Clock, live: Runtime) -> None:

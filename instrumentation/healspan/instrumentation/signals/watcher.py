@@ -68,7 +68,7 @@ class Watcher:
         self._allowance, self._repeats = Allowance(), Repeats(self._clock)
         self._captured: dict[int, None] = {}
         """Marks of exceptions that boundaries have captured, or passed over, lately."""
-        self._dropped: dict[str, int] = {}
+        self._dropped = {"storm": 0, "queue": 0}
         self._made: deque[str] = deque(maxlen=_REMEMBERED)
         """Ids of the incidents that boundaries of this process have made lately."""
         self._wake = threading.Event()
@@ -120,7 +120,7 @@ class Watcher:
                 self._tell()
 
     def _drop(self, reason: str) -> None:
-        self._dropped[reason] = self._dropped.get(reason, 0) + 1
+        self._dropped[reason] += 1  # one step, since there is no call in it
 
     def _start(self) -> None:
         with self._lock:
@@ -172,9 +172,10 @@ class Watcher:
             now = self._clock()
             self._look_at = now + _LOOK_SECONDS
             self._ready.extend(self._gathering.ripe(now, all_of_them=all_of_them))
-            dropped, self._dropped = self._dropped, {}
-            for reason, number in dropped.items():
-                runtime().metrics.dropped(reason, number)
+            for reason in self._dropped:
+                number, self._dropped[reason] = self._dropped[reason], 0  # likewise
+                if number:
+                    runtime().metrics.dropped(reason, number)
 
     def _tell(self) -> None:
         """Make an incident of the failure that has been ripe for longest."""
