@@ -14,7 +14,9 @@ from prometheus_client import REGISTRY
 from tests.observe import facts
 
 from healspan.instrumentation import HealspanInstrumentor, error_boundary, pipeline
-from healspan.instrumentation.signals.watcher import watcher
+from healspan.instrumentation.allowance import Allowance
+from healspan.instrumentation.signals.signal import signal_of
+from healspan.instrumentation.signals.watcher import Watcher, watcher
 from healspan.instrumentation.storm import Storm
 from healspan.remediation.runtime import Runtime, runtime
 
@@ -217,26 +219,29 @@ def test_signals_of_one_place_are_looked_at_as_often_as_a_boundary_s_failures(
     assert dropped() - before == 2 * (40 - told), "each of its two spans"
 
 
-def test_what_many_threads_leave_out_is_counted_once(live: Runtime) -> None:
-    watcher.after_fork()
-    carried = {"exception.type": "ValueError", "exception.stacktrace": "ValueError: none\n"}
-    each, threads = 4_000, 4
-    before, through, interval = dropped(), [0] * threads, sys.getswitchinterval()
+def test_what_many_threads_leave_out_is_counted_once(live: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    hearing, signal = Watcher(), signal_of({"exception.type": "ValueError"}, trace_id=0, span_id=0, span=None, at=0.0)
+    assert signal is not None
+    counted: list[int] = []
+    monkeypatch.setattr(live.metrics, "dropped", lambda _, number: counted.append(number))
+    monkeypatch.setattr(Allowance, "take", lambda *_, **__: False)
+    each, interval = 20_000, sys.getswitchinterval()
 
-    def storm(number: int) -> None:
-        through[number] = sum(not watcher.passes_over(carried, 0) for _ in range(each))
+    def storm() -> None:
+        for _ in range(each):
+            hearing.take(signal)
 
-    raising = [threading.Thread(target=storm, args=(number,)) for number in range(threads)]
+    raising = [threading.Thread(target=storm) for _ in range(4)]
     sys.setswitchinterval(1e-6)
     try:
         for thread in raising:
             thread.start()
         while any(thread.is_alive() for thread in raising):
-            watcher.flush()
+            hearing.flush()
     finally:
         sys.setswitchinterval(interval)
-    watcher.flush()
-    assert dropped() - before == each * threads - sum(through)
+    hearing.flush()
+    assert sum(counted) == each * len(raising)
 
 
 def test_the_exception_is_the_very_one(clock: Clock, live: Runtime) -> None:

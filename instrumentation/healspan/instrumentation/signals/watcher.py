@@ -82,7 +82,8 @@ class Watcher:
         settings = current_settings()
         rate = _SAME if settings is None else settings.same_failures_per_second
         error_type, stack = carried.get("exception.type"), carried.get("exception.stacktrace")
-        if not self._repeats.too_many(error_type, stack, trace_id, rate=rate):
+        message = carried.get("exception.message")
+        if not self._repeats.too_many(error_type, stack, trace_id, message=message, rate=rate):
             return False
         if mark_under_way() not in self._captured:
             self._drop("storm")
