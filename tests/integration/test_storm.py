@@ -174,6 +174,21 @@ def test_the_run_of_one_that_is_passed_over_knows_of_it(clock: Clock) -> None:
     assert len(facts(live)) == 11
 
 
+def test_what_cannot_be_passed_over_is_dealt_with_and_not_counted(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> None:
+        raise RecursionError
+
+    fail(other, 30)
+    before = dropped()
+    monkeypatch.setattr(watcher, "active", True)
+    monkeypatch.setattr("healspan.instrumentation.site.marks_of", no_room)
+    fail(other, 5)
+    assert len(facts(runtime())) == 11 + 5
+    assert dropped() == before
+
+
 def test_a_dense_storm_has_its_share_dealt_with(clock: Clock) -> None:
     fail(other, 30)
     for _ in range(1_000):
