@@ -97,6 +97,21 @@ def test_requests_that_fail_alike_are_incidents_of_one_pattern(live: Runtime, se
     assert len({one.incident.pattern.exact for one in ended}) == 1
 
 
+def test_at_the_end_of_a_storm_the_newest_are_told_and_the_others_counted(
+    live: Runtime, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left_out() -> float:
+        labels = {"service": "unknown_service", "reason": "queue"}
+        return REGISTRY.get_sample_value("healspan_dropped_total", labels) or 0.0
+
+    monkeypatch.setattr(module, "LAST", 3)
+    before = left_out()
+    for text in "abcde":
+        request(service, text)
+    assert [one.incident.error_message[-2] for one in heard(live)] == ["c", "d", "e"]
+    assert left_out() - before == 2 * 3, "two failures, each of three spans"
+
+
 def test_a_log_record_alone_is_enough(live: Runtime, service: Service) -> None:
     try:
         read("x")

@@ -18,6 +18,11 @@ async def amount(text: str) -> float:
     return float(text)
 
 
+@error_boundary("starting_wait")
+async def wait(until: asyncio.Event) -> None:
+    await until.wait()
+
+
 async def unhelped(text: str) -> str:
     try:
         return str(await amount(text))
@@ -62,6 +67,41 @@ def test_a_call_that_is_cancelled_meanwhile_is_cancelled(slowly: threading.Event
         slowly.set()
 
     asyncio.run(main())
+
+
+def test_what_is_cancelled_or_closed_itself_waits_for_no_start(slowly: threading.Event) -> None:
+    async def main() -> None:
+        cancelled = asyncio.create_task(wait(asyncio.Event()))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert cancelled.cancelled()
+        closed = wait(asyncio.Event())
+        closed.send(None)
+        closed.close()
+
+    asyncio.run(main())
+    assert module.starts_now()
+
+
+def test_all_that_fail_meanwhile_wait_for_one_thread(slowly: threading.Event) -> None:
+    def starting() -> int:
+        return sum(thread.name == "healspan-start" for thread in threading.enumerate())
+
+    async def main() -> list[float]:
+        before = starting()
+        calls = [asyncio.create_task(amount(f"${number},000")) for number in range(1, 31)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        calls[0].cancel()
+        await asyncio.sleep(0)
+        assert starting() == before + 1
+        assert not any(call.done() for call in calls[1:]), "one that is cancelled wakes none of the others"
+        slowly.set()
+        return await asyncio.gather(*calls[1:])
+
+    assert asyncio.run(main()) == [1_000.0 * number for number in range(2, 31)]
 
 
 def test_a_start_that_fails_is_tried_once_and_the_failure_goes_on(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import threading
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +14,9 @@ from prometheus_client import REGISTRY
 from tests.observe import facts
 
 from healspan.instrumentation import HealspanInstrumentor, error_boundary, pipeline
-from healspan.instrumentation.signals.watcher import watcher
+from healspan.instrumentation.allowance import Allowance
+from healspan.instrumentation.signals.signal import signal_of
+from healspan.instrumentation.signals.watcher import Watcher, watcher
 from healspan.instrumentation.storm import Storm
 from healspan.remediation.runtime import Runtime, runtime
 
@@ -25,6 +31,45 @@ def other(text: str) -> float:
     return {}[text] if text == "missing" else float(text)
 
 
+@error_boundary("storm_documents")
+def documents(first: str, second: str) -> tuple[object, object]:
+    return (
+        json.loads(first),
+        json.loads(second),
+    )
+
+
+class Unread(Exception):
+    pass
+
+
+@error_boundary("storm_wrapped")
+def wrapped(text: str) -> float:
+    try:
+        return {}[text] if text == "missing" else float(text)
+    except (KeyError, ValueError) as error:
+        raise Unread from error
+
+
+@error_boundary("storm_total")
+def total(row: Mapping[str, float]) -> float:
+    return row["net"] + row["tax"]
+
+
+class Unhashed(type):
+    def __hash__(cls) -> int:
+        raise AssertionError("the application's own code was run")
+
+
+class Odd(Exception, metaclass=Unhashed):
+    pass
+
+
+@error_boundary("storm_odd")
+def odd() -> None:
+    raise Odd
+
+
 class Clock:
     now = 0.0
 
@@ -37,7 +82,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Time that stands still unless a test lets it pass: ten failures at once, four a second."""
     monkeypatch.setenv("HEALSPAN_SAME_FAILURES_PER_SECOND", "4")
     made = Clock()
-    for bounded in (amount, other):
+    for bounded in (amount, other, documents, wrapped, total, odd):
         monkeypatch.setattr(site_of(bounded), "storm", Storm(made))
     return made
 
@@ -75,6 +120,40 @@ def test_another_place_or_type_is_another_failure(clock: Clock) -> None:
     assert [one.incident.error_type for one in facts(runtime())].count("builtins.KeyError") == 1
 
 
+def test_another_way_to_a_library_s_one_place_is_another_failure(clock: Clock) -> None:
+    for _ in range(30):
+        with pytest.raises(json.JSONDecodeError):
+            documents("{", "{}")
+    assert len(facts(runtime())) == 11
+    with pytest.raises(json.JSONDecodeError):
+        documents("{}", "{")
+    assert len(facts(runtime())) == 12
+
+
+def test_another_cause_is_another_failure(clock: Clock) -> None:
+    for text in ("no number",) * 30 + ("missing",):
+        with pytest.raises(Unread):
+            wrapped(text)
+    assert len(facts(runtime())) == 11 + 1
+
+
+def test_two_failures_of_one_line_do_not_give_each_other_room(clock: Clock) -> None:
+    for _ in range(40):
+        for row in ({"net": 1.0}, {"tax": 1.0}):
+            with pytest.raises(KeyError):
+                total(row)
+    found = facts(runtime())
+    assert len({one.incident.pattern.exact for one in found}) == 2
+    assert len(found) == 11
+
+
+def test_what_the_application_says_of_classes_is_not_asked(clock: Clock) -> None:
+    for _ in range(30):
+        with pytest.raises(Odd):
+            odd()
+    assert len(facts(runtime())) == 11
+
+
 def test_as_soon_as_a_fix_serves_none_is_passed_over(clock: Clock) -> None:
     fail(amount, 30)
     with pytest.raises(ValueError, match="could not"):
@@ -93,6 +172,21 @@ def test_the_run_of_one_that_is_passed_over_knows_of_it(clock: Clock) -> None:
         fail(other, 1)
     assert [event.boundary for event in run.events()] == ["storm_other"]
     assert len(facts(live)) == 11
+
+
+def test_what_cannot_be_passed_over_is_dealt_with_and_not_counted(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> None:
+        raise RecursionError
+
+    fail(other, 30)
+    before = dropped()
+    monkeypatch.setattr(watcher, "active", True)
+    monkeypatch.setattr("healspan.instrumentation.site.marks_of", no_room)
+    fail(other, 5)
+    assert len(facts(runtime())) == 11 + 5
+    assert dropped() == before
 
 
 def test_a_dense_storm_has_its_share_dealt_with(clock: Clock) -> None:
@@ -138,6 +232,31 @@ def test_signals_of_one_place_are_looked_at_as_often_as_a_boundary_s_failures(
     told = len(facts(live))
     assert 10 <= told <= 12, "four a second, and ten at once"
     assert dropped() - before == 2 * (40 - told), "each of its two spans"
+
+
+def test_what_many_threads_leave_out_is_counted_once(live: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    hearing, signal = Watcher(), signal_of({"exception.type": "ValueError"}, trace_id=0, span_id=0, span=None, at=0.0)
+    assert signal is not None
+    counted: list[int] = []
+    monkeypatch.setattr(live.metrics, "dropped", lambda _, number: counted.append(number))
+    monkeypatch.setattr(Allowance, "take", lambda *_, **__: False)
+    each, interval = 20_000, sys.getswitchinterval()
+
+    def storm() -> None:
+        for _ in range(each):
+            hearing.take(signal)
+
+    raising = [threading.Thread(target=storm) for _ in range(4)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in raising:
+            thread.start()
+        while any(thread.is_alive() for thread in raising):
+            hearing.flush()
+    finally:
+        sys.setswitchinterval(interval)
+    hearing.flush()
+    assert sum(counted) == each * len(raising)
 
 
 def test_the_exception_is_the_very_one(clock: Clock, live: Runtime) -> None:

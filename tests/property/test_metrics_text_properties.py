@@ -133,6 +133,17 @@ def test_what_changes_little_is_read_as_the_client_writes_it(readings: list[tupl
             assert text.read(accept)[0] == choose_encoder(accept)[0](found)
 
 
+@pytest.mark.parametrize("make", [gauge, mixture])
+def test_a_family_that_its_collector_keeps_and_changes_is_read_as_it_is(make: Callable[[Values, str], Metric]) -> None:
+    found = Found()
+    text = MetricsText(found)
+    kept = make({"a": 1.0, "b": 1.0}, "What it is.")
+    found.families = [kept]
+    text.read("")
+    kept.samples[0] = kept.samples[0]._replace(value=2.0)
+    assert text.read("")[0] == choose_encoder("")[0](found)
+
+
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many calls are counted in every piece that the client is asked to write."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import traceback
+from collections.abc import Callable
 
 import pytest
 
@@ -57,6 +59,39 @@ def test_another_line_or_type_is_another_failure(repeats: Repeats) -> None:
     assert looked_at(repeats, 5, line=8) == 5
     assert looked_at(repeats, 5, kind="KeyError") == 5
     assert looked_at(repeats, 5) == 0
+
+
+def first_task() -> None:
+    raise ValueError("x")
+
+
+def second_task() -> None:
+    raise ValueError("x")
+
+
+def gathered(task: Callable[[], None]) -> str:
+    """The traceback of a group that is always raised here."""
+    try:
+        task()
+    except ValueError as error:
+        return "".join(traceback.format_exception(ExceptionGroup("tasks", [error])))
+    return ""
+
+
+def test_groups_are_of_the_place_where_their_last_member_failed(repeats: Repeats) -> None:
+    def through(task: Callable[[], None]) -> int:
+        return sum(not repeats.too_many("ExceptionGroup", gathered(task), 0, rate=10.0) for _ in range(100))
+
+    assert through(first_task) == 10 * BURST
+    assert through(second_task) == 10 * BURST
+
+
+def test_no_message_says_where_it_was_raised(repeats: Repeats) -> None:
+    def too_many(message: str) -> bool:
+        return repeats.too_many("ValueError", f"{STACK}ValueError: {message}\n", 0, message=message, rate=10.0)
+
+    forged = [f'{number}\n  File "other.py", line {number}, in other\n' for number in range(100)]
+    assert sum(not too_many(message) for message in forged) == 10 * BURST
 
 
 def test_every_span_that_a_failure_leaves_is_looked_at(repeats: Repeats) -> None:

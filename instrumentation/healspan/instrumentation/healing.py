@@ -68,7 +68,8 @@ async def heal_async(
     refused: Refused | None = None,
 ) -> Healing | None:
     """Likewise for a call of a coroutine function; its arguments are those of `heal`."""
-    if starts_now():
+    # A call that is cancelled or closed is not healed, and must not wait: closing a coroutine refuses it.
+    if isinstance(error, Exception) and starts_now():
         await start_apart()
     failure = _failure(site, error, call, frame, snapshot, refused)
     if failure is None:
@@ -128,10 +129,10 @@ def _ended(site: Site, failure: Failure, healing: Healing | None, call: tuple[Ar
     """Say how it ended; None if the original exception goes on."""
     with internal_error("end"):
         failure.end(runtime(), healing)
+        site.storm.ended(raised_at(failure.error), failure.incident.pattern)
     tell_of(failure.incident, healing)
     if healing is not None and healing.healed:
         return healing
-    site.storm.ended(raised_at(failure.error), failure.incident.pattern)
     if site.boundary.mode == "background":
         site.background.look(failure, *call)
     return None

@@ -242,7 +242,6 @@ class Site:
             pattern = self.storm.passes_over(place, live.index, name, rate=rate)
             if pattern is None or place is None:
                 return False
-            live.metrics.passed_over()
             run = current_run.get()
             if run is not None:
                 run.failed(pattern.exact, name)
@@ -251,6 +250,7 @@ class Site:
                 kind = place.error_type.__qualname__
                 where = place_of(context.trace_id, kind, place.code.co_filename, place.line)
                 watcher.captured(where, id(frame), marks_of(error))
+            live.metrics.passed_over()  # last: where something of the above goes wrong, it is dealt with in full
         except Exception as own:
             report("capture", own)
             return False

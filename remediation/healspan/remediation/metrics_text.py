@@ -139,6 +139,6 @@ def _groups(family: Metric) -> Sequence[Sequence[Sample]]:
     group_of = {family.name + end: groups[end if end in _GATHERED else ""] for end in (*_IN_ORDER, *_GATHERED)}
     for sample in family.samples:
         if sample.name not in group_of:
-            return [[], family.samples]  # nobody knows where those of that name will stand
+            return [[], [*family.samples]]  # nobody knows where those of that name will stand
         group_of[sample.name].append(sample)
     return [*groups.values()]

@@ -10,6 +10,7 @@ import atexit
 import os
 import threading
 import time
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -229,7 +230,8 @@ _lock = OwnLock()
 _runtime: Runtime | None = None
 _failed_at: float | None = None
 _failure: Exception | None = None
-_starting = False
+_starting: Future[None] | None = None
+"""The start that a thread of its own is at."""
 
 
 def runtime() -> Runtime:
@@ -296,24 +298,38 @@ def serve_again() -> None:
         live.serving.serve(live.index.snapshot)
 
 
-def start_soon() -> None:
-    """Start the runtime from a thread of its own, so that a good call does not wait for it."""
+def start_soon() -> Future[None] | None:
+    """Start the runtime from a thread of its own, so that a good call does not wait for it.
+
+    Returns:
+        What is done when that start has ended, one for all who ask meanwhile; None if there is none to wait for.
+    """
     global _starting
-    if _runtime is not None or _starting:
-        return
-    _starting = True
+    if _runtime is not None:
+        return None
+    if (under_way := _starting) is not None:
+        return under_way
+    ended: Future[None] = Future()
+    ended.set_running_or_notify_cancel()  # nobody who waits for it can cancel it for the others
+    _starting = ended
 
     def start() -> None:
         global _starting
-        with internal_error("start"):
-            runtime()
-        _starting = False
+        try:
+            with internal_error("start"):
+                runtime()
+        finally:
+            _starting = None
+            ended.set_result(None)
 
     try:
         threading.Thread(target=start, name="healspan-start", daemon=True).start()
     except RuntimeError as error:  # no more threads, or the interpreter is going down
-        _starting = False
+        _starting = None
+        ended.set_result(None)
         report("start", error)
+        return None
+    return ended
 
 
 def shut_down() -> None:
@@ -331,7 +347,7 @@ def _after_fork() -> None:
     global _runtime, _lock, _starting, _failed_at, _failure
     parent = _runtime
     _lock = OwnLock()
-    _runtime, _starting, _failed_at, _failure = None, False, None, None
+    _runtime, _starting, _failed_at, _failure = None, None, None, None
     if parent is not None:
         # The child's runtime does not know of the parent's repairs, and its kill switch would not reach them.
         with internal_error("fork"):

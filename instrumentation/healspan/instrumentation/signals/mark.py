@@ -20,7 +20,7 @@ from typing import NamedTuple
 from healspan.instrumentation.beside import Beside, may_hold
 from healspan.instrumentation.notes import incident_ids
 
-__all__ = ["NOT_SEEN", "Seen", "mark_under_way", "marks_of", "seen_in", "seen_under_way"]
+__all__ = ["NOT_SEEN", "Seen", "chain_of", "mark_under_way", "marks_of", "seen_in", "seen_under_way"]
 
 _KEY = "__healspan_mark__"
 _MOST = 16
@@ -49,13 +49,13 @@ os.register_at_fork(after_in_child=_random.seed)
 
 def marks_of(error: BaseException | None) -> tuple[int, ...]:
     """Return the marks of an exception, of those that have led to it, and of those it is a group of; its own first."""
-    found = (_mark(one) for one in _chain(error))
+    found = (_mark(one) for one in chain_of(error))
     return tuple(dict.fromkeys(mark for mark in found if mark is not None))
 
 
 def seen_in(error: BaseException) -> Seen:
     """Return what an exception says."""
-    return Seen(marks_of(error), any(incident_ids(one) for one in _chain(error)))
+    return Seen(marks_of(error), any(incident_ids(one) for one in chain_of(error)))
 
 
 def seen_under_way(error_type: object) -> Seen:
@@ -75,7 +75,8 @@ def mark_under_way() -> int | None:
     return mark if type(mark) is int else _marked.get(error)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception, those that have led to it, and those it is a group of: some, if they are many."""
     visited: set[int] = set()
     pending = [error]
     while pending and len(visited) < _MOST:

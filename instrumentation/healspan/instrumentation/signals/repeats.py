@@ -19,7 +19,9 @@ _MOST_TRACES = 64
 _OF_ONE_FAILURE = 8
 """Signals of one trace that need one allowance: each span that an exception leaves tells of it again."""
 
-_FRAME = '\n  File "'
+_FRAME = '  File "'
+"""Also behind the margin that a group's traceback has: where its last member failed, since the groups of all tasks are
+raised in one line of a library's."""
 
 
 class _Place:
@@ -44,19 +46,21 @@ class Repeats:
         self._clock = clock
         self._places: dict[tuple[object, str], _Place] = {}
 
-    def too_many(self, error_type: object, stack: object, trace_id: int, *, rate: float) -> bool:
+    def too_many(self, error_type: object, stack: object, trace_id: int, *, message: object = "", rate: float) -> bool:
         """Tell whether a signal is one of too many equal ones.
 
         Args:
             error_type: as the signal says it.
             stack: its traceback; one that is none is never too many, here.
+            message: likewise; it ends the traceback, and whatever it holds is no place.
             trace_id: 0 outside a trace.
             rate: failures of one place and type a second that are looked at.
         """
         if type(stack) is not str or type(error_type) is not str:
             return False
-        start = stack.rfind(_FRAME)
-        key = error_type, stack[start : stack.find("\n", start + 1)] if start >= 0 else ""
+        said = len(message) if type(message) is str else 0
+        start = stack.rfind(_FRAME, 0, max(0, len(stack) - said))
+        key = error_type, stack[start : stack.find("\n", start)] if start >= 0 else ""
         place = self._places.get(key)
         if place is None:
             if len(self._places) >= _MOST_PLACES:

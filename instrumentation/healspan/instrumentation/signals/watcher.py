@@ -34,6 +34,8 @@ RATE, BURST = 200.0, 1_000.0
 REST = 9
 """After each bit of work the thread rests this many times the processor time it took, which is a millisecond at most:
 whoever wants the interpreter meanwhile waits for one bit, and not for all that a storm has left."""
+LAST = 300
+"""Failures that incidents are made of when the process ends, which takes milliseconds each: it must not last."""
 _AT_ONCE = 50
 """Captures that are noted in one bit of work."""
 _SAME: float = Settings.model_fields["same_failures_per_second"].default
@@ -68,7 +70,7 @@ class Watcher:
         self._allowance, self._repeats = Allowance(), Repeats(self._clock)
         self._captured: dict[int, None] = {}
         """Marks of exceptions that boundaries have captured, or passed over, lately."""
-        self._dropped: dict[str, int] = {}
+        self._dropped = {"storm": 0, "queue": 0}
         self._made: deque[str] = deque(maxlen=_REMEMBERED)
         """Ids of the incidents that boundaries of this process have made lately."""
         self._wake = threading.Event()
@@ -82,7 +84,8 @@ class Watcher:
         settings = current_settings()
         rate = _SAME if settings is None else settings.same_failures_per_second
         error_type, stack = carried.get("exception.type"), carried.get("exception.stacktrace")
-        if not self._repeats.too_many(error_type, stack, trace_id, rate=rate):
+        message = carried.get("exception.message")
+        if not self._repeats.too_many(error_type, stack, trace_id, message=message, rate=rate):
             return False
         if mark_under_way() not in self._captured:
             self._drop("storm")
@@ -111,16 +114,22 @@ class Watcher:
             self._queue.append((place, call, marks))
 
     def flush(self) -> None:
-        """Make incidents of all there is, without patience; for the end of the process, and for tests."""
+        """Make incidents of what there is, without patience; for the end of the process, and for tests.
+
+        Of too many the oldest are dropped, and counted: the newest one may be what ends the process.
+        """
         with self._lock:
             for _ in range(len(self._queue)):  # what comes meanwhile may wait: in a storm there is always more
                 self._take_in()
             self._look(all_of_them=True)
+            while len(self._ready) > LAST:
+                self._dropped["queue"] += self._ready.popleft().signals
             while self._ready:
                 self._tell()
+            self._publish()
 
     def _drop(self, reason: str) -> None:
-        self._dropped[reason] = self._dropped.get(reason, 0) + 1
+        self._dropped[reason] += 1  # one step, since there is no call in it
 
     def _start(self) -> None:
         with self._lock:
@@ -172,9 +181,15 @@ class Watcher:
             now = self._clock()
             self._look_at = now + _LOOK_SECONDS
             self._ready.extend(self._gathering.ripe(now, all_of_them=all_of_them))
-            dropped, self._dropped = self._dropped, {}
-            for reason, number in dropped.items():
-                runtime().metrics.dropped(reason, number)
+        self._publish()
+
+    def _publish(self) -> None:
+        """Count what was dropped."""
+        with internal_error("signals"):
+            for reason in self._dropped:
+                number, self._dropped[reason] = self._dropped[reason], 0  # likewise
+                if number:
+                    runtime().metrics.dropped(reason, number)
 
     def _tell(self) -> None:
         """Make an incident of the failure that has been ripe for longest."""
