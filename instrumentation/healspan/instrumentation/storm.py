@@ -40,7 +40,7 @@ class Place(NamedTuple):
     way: frozenset[tuple[int, int]]
     """The lines that it has left, and those that its causes and members have, with their types; of a recursion each
     once. By ids: to hash a code object reads all of it, and to hash a class runs the application's code."""
-    held: tuple[object, ...]
+    held: list[object]
     """What has these ids: kept, so that nothing else gets them."""
 
 
@@ -83,7 +83,7 @@ def raised_at(error: BaseException) -> Place | None:
             return None
     if innermost is None:
         return None
-    return Place(type(error), innermost.tb_frame.f_code, innermost.tb_lineno or 0, frozenset(way), tuple(held))
+    return Place(type(error), innermost.tb_frame.f_code, innermost.tb_lineno or 0, frozenset(way), held)
 
 
 class Storm:

@@ -77,6 +77,9 @@ def mark_under_way() -> int | None:
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception, those that have led to it, and those it is a group of: some, if they are many."""
+    if error is not None and _stands_alone(error):
+        yield error
+        return
     visited: set[int] = set()
     pending = [error]
     while pending and len(visited) < _MOST:
@@ -88,6 +91,13 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
         pending += (_CAUSE.__get__(one), _CONTEXT.__get__(one))
         if issubclass(type(one), BaseExceptionGroup):
             pending += _MEMBERS.__get__(one)[:_MOST]
+
+
+def _stands_alone(error: BaseException) -> bool:
+    """Whether nothing has led to an exception; most do."""
+    if _CAUSE.__get__(error) is not None or _CONTEXT.__get__(error) is not None:
+        return False
+    return not issubclass(type(error), BaseExceptionGroup)
 
 
 def _mark(error: BaseException) -> int | None:
