@@ -34,6 +34,11 @@ GOOD_EVERY = 4
 """Of the failing requests, one is followed by a good one."""
 
 
+def number(text: str) -> float:
+    """Read a number; what fails."""
+    return float(text)
+
+
 def serve(way: str, seconds: float, rate: float) -> dict[str, Any]:
     """Be the service, in a process of its own."""
     from opentelemetry.sdk.trace import TracerProvider
@@ -43,9 +48,7 @@ def serve(way: str, seconds: float, rate: float) -> dict[str, Any]:
     provider = TracerProvider()
     tracer = provider.get_tracer("storm")
 
-    def read(text: str) -> float:
-        return float(text)
-
+    read = number
     if way in ("signals", "both"):
         from healspan.instrumentation import HealspanInstrumentor
 
@@ -53,7 +56,7 @@ def serve(way: str, seconds: float, rate: float) -> dict[str, Any]:
     if way in ("boundary", "both"):
         from healspan.instrumentation import error_boundary
 
-        read = error_boundary("storm")(read)
+        read = error_boundary("storm")(number)
 
     def request(text: str) -> None:
         with tracer.start_as_current_span("request"):
@@ -87,7 +90,7 @@ def serve(way: str, seconds: float, rate: float) -> dict[str, Any]:
             failing.extend(failed)
 
     timed("no number", [])
-    time.sleep(2.0)  # what starts with the first failure is no part of a storm
+    time.sleep(5.0)  # what starts with the first failure, or a second after it, is no part of a storm
     before, used = memory_usage_mb() or 0.0, time.process_time()
     threads = [threading.Thread(target=work) for _ in range(THREADS)]
     for thread in threads:

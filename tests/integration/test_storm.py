@@ -183,7 +183,7 @@ def test_what_cannot_be_passed_over_is_dealt_with_and_not_counted(
     fail(other, 30)
     before = dropped()
     monkeypatch.setattr(watcher, "active", True)
-    monkeypatch.setattr("healspan.instrumentation.site.marks_of", no_room)
+    monkeypatch.setattr(watcher.passed, "note", no_room)
     fail(other, 5)
     assert len(facts(runtime())) == 11 + 5
     assert dropped() == before
@@ -210,6 +210,40 @@ def test_nor_do_its_signals_make_it_an_incident_or_count_it_again(clock: Clock) 
         HealspanInstrumentor().uninstrument()
     assert [one.incident.module for one in facts(live)] == ["storm_other"] * 11
     assert dropped() - before == 29
+
+
+def test_what_fails_elsewhere_after_one_was_passed_over_is_heard(clock: Clock) -> None:
+    live = runtime()
+    provider = TracerProvider()
+    tracer = provider.get_tracer("app")
+    HealspanInstrumentor().instrument(tracer_provider=provider, logs=False)
+    fail(other, 30)
+
+    def elsewhere(number: int) -> None:
+        with tracer.start_as_current_span("r"):
+            fail(other, 1)  # and is swallowed: the next exception may get its very place in memory
+            raise ValueError(f"elsewhere {number}")
+
+    def meanwhile() -> None:
+        with tracer.start_as_current_span("r"):
+            try:
+                other("no number")
+            except ValueError:
+                with tracer.start_as_current_span("inner") as span:
+                    span.record_exception(LookupError("of another type"))
+                raise
+
+    try:
+        for number in range(5):
+            with pytest.raises(ValueError, match="elsewhere"):
+                elsewhere(number)
+        with pytest.raises(ValueError, match="could not"):
+            meanwhile()
+        watcher.flush()
+    finally:
+        HealspanInstrumentor().uninstrument()
+    told = [one.incident.error_message for one in facts(live) if one.incident.module != "storm_other"]
+    assert sorted(told) == [*(f"elsewhere {number}" for number in range(5)), "of another type"]
 
 
 def test_signals_of_one_place_are_looked_at_as_often_as_a_boundary_s_failures(

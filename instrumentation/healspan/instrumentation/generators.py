@@ -82,7 +82,7 @@ class _Items:
         uses = self._calls.take(frame)
         if uses:
             self._site.settle(uses, self._args, self._kwargs, result=None)
-        if not self._site.passes_over(error, frame):
+        if not self._site.passes_over(error):
             self._site.failure(error, self._args, self._kwargs, frame, observe=True)
 
     def _call(self) -> tuple[Args, Kwargs]:

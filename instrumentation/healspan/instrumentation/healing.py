@@ -98,7 +98,7 @@ def _failure(
     healed = being_healed.get()
     if healed and any(one.name == site.boundary.name and not one.over for one in healed):
         return None
-    if site.passes_over(error, frame):
+    if site.passes_over(error):
         return None
     failure = site.failure(error, *call(), frame, snapshot)
     if failure is not None and refused is not None:

@@ -13,7 +13,6 @@ import sys
 import time
 from contextvars import ContextVar
 from types import FrameType, TracebackType
-from typing import NamedTuple
 
 from healspan.instrumentation.ending import ends_by_exception
 from healspan.instrumentation.exceptions import drop_frame, mend_end, set_context, set_traceback, traceback_of
@@ -63,14 +62,9 @@ def _is_within(name: str) -> bool:
     return any(one.name == name and one.kept is kept and not one.over for one in _apart.get())
 
 
-class _Taken(NamedTuple):
-    """What was noted of a call that has failed."""
-
-    snapshot: tuple[Args, Kwargs] | None
-    """Copy of its arguments from before it."""
-    refused: Refused | None
-    trace: TracebackType | None
-    """What its exception, a broken contract, has to get back if it goes on."""
+_Taken = tuple[tuple[Args, Kwargs] | None, Refused | None, TracebackType | None]
+"""What was noted of a call that has failed: a copy of its arguments from before it; what repairs have led to; and the
+traceback that its exception, a broken contract, has to get back if it goes on."""
 
 
 class BoundaryHook:
@@ -170,13 +164,13 @@ class BoundaryHook:
         """Heal the exception that is being handled; True if there is a value in the place of the result."""
         frame, error = _frame(1), sys.exception()
         try:
-            taken = self._taken(frame, error)
+            snapshot, refused, trace = self._taken(frame, error)
             healing: Healing | None = None
             if error is not None:
                 call = functools.partial(call_arguments, frame)
-                healing = heal(self._site, error, call, frame, taken.snapshot, taken.refused)
-                if taken.trace is not None:
-                    set_traceback(error, taken.trace)
+                healing = heal(self._site, error, call, frame, snapshot, refused)
+                if trace is not None:
+                    set_traceback(error, trace)
             return self._healed(frame, healing)
         except Exception as own:
             self._failed_at_that(frame, own)
@@ -186,13 +180,13 @@ class BoundaryHook:
         """Likewise for a coroutine function."""
         frame, error = _frame(1), sys.exception()
         try:
-            taken = self._taken(frame, error)
+            snapshot, refused, trace = self._taken(frame, error)
             healing: Healing | None = None
             if error is not None:
                 call = functools.partial(call_arguments, frame)
-                healing = await heal_async(self._site, error, call, frame, taken.snapshot, taken.refused)
-                if taken.trace is not None:
-                    set_traceback(error, taken.trace)
+                healing = await heal_async(self._site, error, call, frame, snapshot, refused)
+                if trace is not None:
+                    set_traceback(error, trace)
             return self._healed(frame, healing)
         except Exception as own:
             self._failed_at_that(frame, own)
@@ -216,13 +210,14 @@ class BoundaryHook:
 
     def _taken(self, frame: FrameType, error: BaseException | None) -> _Taken:
         """Forget what was noted of a call, and make its exception what it was before anything of ours touched it."""
+        key = id(frame)
         self._calls.forget_sample(frame)  # only good calls are sampled
-        self._kept.pop(id(frame), None)
-        self._good.pop(id(frame), None)
-        snapshot = self._snapshots.pop(id(frame), None)
-        refused = self._refused.pop(id(frame), None)
+        self._kept.pop(key, None)
+        self._good.pop(key, None)
+        snapshot = self._snapshots.pop(key, None)
+        refused = self._refused.pop(key, None)
         if error is None:
-            return _Taken(snapshot, refused, None)
+            return snapshot, refused, None
         if issubclass(type(error), RecursionError):
             mend_end(error)
         trace = traceback_of(error)
@@ -238,7 +233,7 @@ class BoundaryHook:
             set_traceback(error, None)
         elif self._wrapping or below in _APART:
             drop_frame(error, frame)
-        return _Taken(snapshot, refused, trace if broken and not self._wrapping else None)
+        return snapshot, refused, trace if broken and not self._wrapping else None
 
     def _healed(self, frame: FrameType, healing: Healing | None) -> bool:
         if healing is None:

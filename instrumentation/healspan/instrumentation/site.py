@@ -13,8 +13,6 @@ from contextvars import ContextVar
 from types import FrameType, FunctionType
 from typing import Any, Literal
 
-from opentelemetry.trace import get_current_span
-
 from healspan.instrumentation.background import Background, BeingHealed, copied
 from healspan.instrumentation.begun import beginning, begun_fallback
 from healspan.instrumentation.contract import Arguments, Check, Contract, compared
@@ -24,8 +22,6 @@ from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
-from healspan.instrumentation.signals.gathering import place_of
-from healspan.instrumentation.signals.mark import marks_of
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.storm import Storm, raised_at
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
@@ -227,10 +223,10 @@ class Site:
         """Return a deep copy of the arguments; None where none is wanted, or they cannot be copied."""
         return copied(args, kwargs) if self.copies else None
 
-    def passes_over(self, error: Exception, frame: FrameType) -> bool:
+    def passes_over(self, error: Exception) -> bool:
         """Tell whether a failure is one of a storm that goes on as it was; asked before anything is made of it.
 
-        Its run learns of it, and so does who would take its signals for another.
+        Its run learns of it, and so does who would take its spans for another failure.
         """
         # Written out where `internal_error` would do: a storm comes here with all its failures.
         try:
@@ -246,10 +242,7 @@ class Site:
             if run is not None:
                 run.failed(pattern.exact, name)
             if watcher.active:
-                context = get_current_span().get_span_context()
-                kind = place.error_type.__qualname__
-                where = place_of(context.trace_id, kind, place.code.co_filename, place.line)
-                watcher.captured(where, id(frame), marks_of(error))
+                watcher.passed.note(error)
             live.metrics.passed_over()  # last: where something of the above goes wrong, it is dealt with in full
         except Exception as own:
             report("capture", own)

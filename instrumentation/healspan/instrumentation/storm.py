@@ -10,7 +10,7 @@ The same place is the same way to it as well, and the same causes: libraries rai
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import CodeType, TracebackType
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ class Place(NamedTuple):
     way: frozenset[tuple[int, int]]
     """The lines that it has left, and those that its causes and members have, with their types; of a recursion each
     once. By ids: to hash a code object reads all of it, and to hash a class runs the application's code."""
-    held: list[object]
+    held: Mapping[tuple[int, int], object]
     """What has these ids: kept, so that nothing else gets them."""
 
 
@@ -64,18 +64,16 @@ class _Known:
 def raised_at(error: BaseException) -> Place | None:
     """Return where an exception was raised; None where that is too deep, or unknown."""
     innermost: TracebackType | None = None
-    way: set[tuple[int, int]] = set()
-    held: list[object] = []
+    way: dict[tuple[int, int], object] = {}
     for one in chain_of(error):
-        held.append(type(one))
-        way.add((id(type(one)), _A_TYPE))
+        kind = type(one)
+        way[id(kind), _A_TYPE] = kind
         trace = traceback_of(one)
         for _ in range(_DEEPEST):
             if trace is None:
                 break
             code = trace.tb_frame.f_code
-            held.append(code)
-            way.add((id(code), trace.tb_lineno or 0))
+            way[id(code), trace.tb_lineno or 0] = code
             if one is error:
                 innermost = trace
             trace = trace.tb_next
@@ -83,7 +81,7 @@ def raised_at(error: BaseException) -> Place | None:
             return None
     if innermost is None:
         return None
-    return Place(type(error), innermost.tb_frame.f_code, innermost.tb_lineno or 0, frozenset(way), held)
+    return Place(type(error), innermost.tb_frame.f_code, innermost.tb_lineno or 0, frozenset(way), way)
 
 
 class Storm:

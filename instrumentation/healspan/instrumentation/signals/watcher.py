@@ -17,6 +17,7 @@ from healspan.instrumentation.allowance import Allowance
 from healspan.instrumentation.signals.gathering import PATIENCE, Gathered, Gathering, Place
 from healspan.instrumentation.signals.mark import mark_under_way
 from healspan.instrumentation.signals.observed import incident_of
+from healspan.instrumentation.signals.passed import Passed
 from healspan.instrumentation.signals.repeats import Repeats
 from healspan.instrumentation.signals.signal import Signal
 from healspan.instrumentation.signals.stack import Stack, read_stack
@@ -69,7 +70,8 @@ class Watcher:
         """When it is to be looked again for those."""
         self._allowance, self._repeats = Allowance(), Repeats(self._clock)
         self._captured: dict[int, None] = {}
-        """Marks of exceptions that boundaries have captured, or passed over, lately."""
+        """Marks of exceptions that boundaries have captured lately."""
+        self.passed = Passed()
         self._dropped = {"storm": 0, "queue": 0}
         self._made: deque[str] = deque(maxlen=_REMEMBERED)
         """Ids of the incidents that boundaries of this process have made lately."""
@@ -79,11 +81,13 @@ class Watcher:
     def passes_over(self, carried: Mapping[str, object], trace_id: int) -> bool:
         """Tell whether what a span or record carries is one of too many equal signals; called before anything else.
 
-        It is counted as dropped, unless a boundary has dealt with its exception, or has counted it itself.
+        It is counted as dropped, unless a boundary has dealt with its exception, or has passed over and counted it.
         """
+        error_type, stack = carried.get("exception.type"), carried.get("exception.stacktrace")
+        if self.passed.under_way(error_type):
+            return True
         settings = current_settings()
         rate = _SAME if settings is None else settings.same_failures_per_second
-        error_type, stack = carried.get("exception.type"), carried.get("exception.stacktrace")
         message = carried.get("exception.message")
         if not self._repeats.too_many(error_type, stack, trace_id, message=message, rate=rate):
             return False
@@ -110,7 +114,7 @@ class Watcher:
         if len(self._captured) >= _REMEMBERED:
             self._captured.clear()
         self._captured.update(dict.fromkeys(marks[:1]))
-        if (self._thread is not None or self._queue) and len(self._queue) < 2 * QUEUE:
+        if self._thread is not None or self._queue:
             self._queue.append((place, call, marks))
 
     def flush(self) -> None:

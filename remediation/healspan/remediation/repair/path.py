@@ -43,6 +43,7 @@ Way = tuple[tuple[Entry, frozenset[int]], ...]
 """A path, each entry with the first lines of the definitions that were looked at: names may be used twice."""
 
 _OWN = ("healspan.remediation", "healspan.instrumentation")
+_BELOW_OWN = tuple(f"{part}." for part in _OWN)
 
 
 class _Registered(NamedTuple):
@@ -122,7 +123,7 @@ def _forget(boundaries: dict[int, _Registered], key: int, reference: weakref.ref
 
 def is_own(module: str) -> bool:
     """Whether frames of this module are healspan's own and belong to no path."""
-    return module in _OWN or module.startswith(tuple(f"{part}." for part in _OWN))
+    return module.startswith(_BELOW_OWN) or module in _OWN
 
 
 def path_entry(module: str, qualname: str, source_line: str) -> Entry:
