@@ -46,8 +46,8 @@ failures = st.tuples(
     hours,
 )
 fixes = (
-    st.tuples(st.just("fix"), boundaries, st.sampled_from([FixState.PROPOSED, FixState.TRIAL, FixState.ACTIVE]))
-    | st.tuples(st.just("change"), places, st.sampled_from([*FixState]))
+    st.tuples(st.just("propose"), boundaries, st.sampled_from([FixState.PROPOSED, FixState.TRIAL, FixState.ACTIVE]))
+    | st.tuples(st.just("move"), places, st.sampled_from([*FixState]))
     | st.tuples(st.just("apply"), places, st.integers(1, 5), st.sampled_from([0, 1, None]))
     | st.tuples(st.just("score"), places, st.sampled_from([0.1, 0.5, 0.95]))
     | st.tuples(st.just("decide"), places, st.sampled_from(["activate", "suspend"]))
@@ -77,7 +77,7 @@ class Site(World):
         self.fixes: list[Fix] = []
         self.collectors = [self.collector(), self.collector()]
         self.texts = [MetricsText(collector) for collector in self.collectors]
-        self.fix("acme orders", FixState.TRIAL)
+        self.propose("acme orders", FixState.TRIAL)
 
     def one(self, place: int) -> Fix:
         return self.fixes[place % len(self.fixes)]
@@ -108,15 +108,15 @@ class Site(World):
         )
         self.incidents.append(incident)
 
-    def fix(self, boundary: str, state: FixState) -> None:  # type: ignore[override] # a deed has no keywords
+    def propose(self, boundary: str, state: FixState) -> None:
         kind = f"KeyError{len(self.fixes)}" if len(self.fixes) % 2 else "KeyError"
-        self.fixes.append(super().fix(boundary, kind=kind, state=state, ago=timedelta(hours=len(self.fixes))))
+        self.fixes.append(self.fix(boundary, kind=kind, state=state, ago=timedelta(hours=len(self.fixes))))
 
-    def change(self, place: int, state: FixState) -> None:  # type: ignore[override] # likewise
+    def move(self, place: int, state: FixState) -> None:
         latest = self.store.fixes.latest(self.one(place).fix_id)
         assert latest is not None
         if state in ALLOWED_CHANGES[latest.state] and latest.state is not FixState.SUSPENDED:
-            super().change(self.one(place), state)
+            self.change(self.one(place), state)
 
     def apply(self, place: int, count: int, reward: int | None) -> None:
         self.application(self.one(place), count=count, reward=reward)

@@ -124,12 +124,7 @@ class FixIndex:
 
     def serves(self, pattern: Pattern, module: str) -> bool:
         """Tell whether there is any fix for a failure, in whatever context."""
-        fixes, disabled = self._snapshot.by_scope, self._snapshot.disabled
-        return not disabled and (
-            (Match.EXACT, module, pattern.exact) in fixes
-            or (Match.LOOSE, module, pattern.loose) in fixes
-            or (Match.BOUNDARY, module, "") in fixes
-        )
+        return self._snapshot.serves(pattern, module)
 
     def latest(self, fix_id: str) -> StateChange | None:
         """Return the latest change of a fix's state that this process knows of, serving or not."""

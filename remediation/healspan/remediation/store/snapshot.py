@@ -52,9 +52,8 @@ class Snapshot:
         if self.disabled:
             return []
         found: list[tuple[Candidate, ...]] = []
-        keys = ((Match.EXACT, pattern.exact), (Match.LOOSE, pattern.loose), (Match.BOUNDARY, ""))
-        for match, value in keys:
-            fixes = self.by_scope.get((match, module, value), ())
+        for key in _keys(pattern, module):
+            fixes = self.by_scope.get(key, ())
             if len(fixes) == 1:
                 found.append(fixes)
                 continue
@@ -63,6 +62,10 @@ class Snapshot:
                 if group:
                     found.append(group)
         return found
+
+    def serves(self, pattern: Pattern, module: str) -> bool:
+        """Tell whether there is any fix for a failure, in whatever context."""
+        return not self.disabled and any(self.by_scope.get(key) for key in _keys(pattern, module))
 
     def changed(self, news: Mapping[str, Candidate | None], *, disabled: bool | None = None) -> Snapshot:
         """Return what serves after a change; this very one if nothing has.
@@ -108,6 +111,11 @@ def scope_of(fix: Fix) -> Key:
 def _rank(candidate: Candidate) -> tuple[float, float, str]:
     score = UNSCORED if candidate.score is None else candidate.score
     return -score, -candidate.fix.confidence, candidate.fix.fix_id
+
+
+def _keys(pattern: Pattern, module: str) -> tuple[Key, ...]:
+    """Return the scopes that a failure is in, the closest first."""
+    return (Match.EXACT, module, pattern.exact), (Match.LOOSE, module, pattern.loose), (Match.BOUNDARY, module, "")
 
 
 def _fits(fix: Fix, context_keys: Mapping[str, str]) -> bool:
