@@ -134,6 +134,35 @@ def test_a_low_risk_adapter_of_a_machine_waits_without_contract_or_confidence(
     assert gate_of(fix, call=failing, preset=preset) == gate
 
 
+@pytest.mark.parametrize("preset", ["guarded", "autonomous"])
+@pytest.mark.parametrize(
+    ("currency", "parameters", "gate"),
+    [
+        ("USD", {}, None),
+        ("USD", {"accept": "none", "currency": "USD", "percent": "decline"}, None),
+        ("EUR", {"currency": "EUR"}, None),
+        ("EUR", {}, "policy"),
+        ("USD", {"currency": "EUR"}, "policy"),
+        ("USD", {"currency": "any"}, "policy"),
+        ("USD", {"currency": None}, "policy"),
+        ("USD", {"percent": "ratio"}, "policy"),
+        ("USD", {"percent": "points"}, "policy"),
+    ],
+)
+def test_what_only_the_owner_of_the_data_can_say_waits_for_a_human_whatever_risk_is_stated(
+    approve: Callable[[StateChange], StateChange],
+    preset: Preset,
+    currency: str,
+    parameters: dict[str, Any],
+    gate: str | None,
+) -> None:
+    failing = make_call()
+    failing.boundary.currency = currency
+    fix = make_fix(make_repair(**parameters))
+    assert gate_of(fix, call=failing, preset=preset) == gate
+    assert gate_of(fix, approve(make_change(fix)), call=failing, preset=preset) is None
+
+
 @pytest.mark.parametrize("state", [FixState.PROPOSED, FixState.SUSPENDED, FixState.RETIRED, FixState.PROMOTED])
 def test_a_fix_that_does_not_serve_is_refused(state: FixState) -> None:
     fix = make_fix()

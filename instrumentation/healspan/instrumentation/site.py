@@ -75,6 +75,7 @@ class Site:
         retry_safe: bool | Literal["snapshot"],
         context: ContextFunction | None,
         tunable: dict[str, Tunable],
+        currency: str,
         fallback: Any,
         mode: BoundaryMode,
         capture_locals: bool,
@@ -105,6 +106,7 @@ class Site:
             has_checks=bool(checks),
             fallback=begun_fallback(fallback, self._begin),
             tunable=tunable,
+            currency=currency,
             doubts=tuple(self._doubts(output, fallback, context)),
             why_unchecked=self.contract.why_unchecked,
         )

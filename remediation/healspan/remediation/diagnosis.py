@@ -13,7 +13,8 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from healspan.remediation.boundary import FailedCall, FailingFrame, OneOf
+from healspan.remediation.boundary import Boundary, FailedCall, FailingFrame, OneOf
+from healspan.remediation.conventions import assumed, declared, questions
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
 from healspan.remediation.parsing import parse_expression
@@ -35,11 +36,6 @@ __all__ = ["Diagnoser", "Playbooks", "Waiting", "assess", "failing_frame"]
 
 _BY_NAME = frozenset({"renamed_key", "moved_key", "renamed_attribute"})
 """Repairers that find something by what it is called."""
-
-
-_LEFT_TO_HUMANS: dict[str, dict[str, JsonValue]] = {"number": {"percent": "decline"}}
-"""Readings of which neither the text nor a check of the result can tell which is meant, by repairer: whether a field of
-``12.5`` means by ``12.5%`` the same or an eighth is for a human to say, who may set it in a fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +132,7 @@ class Playbooks:
         except RepairDeclined:
             return
         seen = failure_at(location, frame.code, call.error)
-        for accept, repairer in fitting(location.kind, call.error):
-            parameters: dict[str, JsonValue] = {"accept": accept.value, **_LEFT_TO_HUMANS.get(repairer.name, {})}
-            given = repairer.parameters.model_validate(parameters)
-            if seen is not None and _declines(repairer, seen._replace(parameters=given)):
-                continue
+        for repairer, parameters in _readings(location.kind, call, seen):
             step = location.step(
                 error_type=call.incident.error_type,
                 repairer=repairer.name,
@@ -158,7 +150,7 @@ class Playbooks:
                     f"When {step.expression} in {step.qualname} raises {call.incident.error_type.rpartition('.')[2]}, "
                     f"{repairer.summary}."
                 ),
-                confidence=0.9 if accept is Loss.NONE else 0.7,
+                confidence=0.9 if parameters["accept"] == Loss.NONE else 0.7,
                 source_hash={f"{step.module}:{step.qualname}": step.source_hash},
             )
 
@@ -208,7 +200,7 @@ class Playbooks:
         source_hash: dict[str, str],
     ) -> FixDraft:
         incident = call.incident
-        risk, assessment = assess(step, has_checks=call.boundary.has_checks)
+        risk, assessment = assess(step, call.boundary)
         return FixDraft(
             pattern=incident.pattern.error_pattern,
             scope=Scope(
@@ -230,16 +222,34 @@ class Playbooks:
         )
 
 
+def _readings(kind: str, call: FailedCall, seen: Failure | None) -> Iterator[tuple[Repairer, dict[str, JsonValue]]]:
+    """Yield how each repairer may read an operand: as its boundary declares it, then as only a human can say."""
+    fit = fitting(kind, call.error)
+    for accept, repairer in fit:
+        parameters = {"accept": accept.value, **declared(repairer.name, call.boundary)}
+        if seen is None or not _declines(repairer, seen, parameters):
+            yield repairer, parameters
+    if seen is None:
+        return
+    for repairer in dict.fromkeys(repairer for _, repairer in fit):
+        given = declared(repairer.name, call.boundary)
+        for answer in questions(repairer.name, seen):
+            ways = ({"accept": loss.value, **given, **answer} for loss in repairer.losses)
+            if (way := next((one for one in ways if not _declines(repairer, seen, one)), None)) is not None:
+                yield repairer, way
+
+
 def fitting(kind: str, error: BaseException) -> list[tuple[Loss, Repairer]]:
     """Return the repairers that may help an expression of this form, and what each may cost, the least loss first."""
     applying = [one for one in catalogue().values() if one.applies(kind, error)]
     return [(loss, one) for loss in (Loss.NONE, Loss.NORMALISED) for one in applying if loss in one.losses]
 
 
-def _declines(repairer: Repairer, failure: Failure) -> bool:
+def _declines(repairer: Repairer, seen: Failure, parameters: dict[str, JsonValue]) -> bool:
     """Whether a repairer says no, seeing the operands; one that fails at it is tried, where the guard copes with it."""
+    given = repairer.parameters.model_validate(parameters)
     try:
-        return repairer.repair(failure) is None
+        return repairer.repair(seen._replace(parameters=given)) is None
     except Exception:
         return False
 
@@ -255,8 +265,10 @@ def failing_frame(frames: tuple[FailingFrame, ...]) -> FailingFrame | None:
     return next((frame for frame in reversed(frames) if frame.in_app), None)
 
 
-def assess(step: Step, *, has_checks: bool) -> tuple[RiskLevel, str]:
-    """Return the risk of a step and the sentence that says why."""
+def assess(step: Step, boundary: Boundary) -> tuple[RiskLevel, str]:
+    """Return the risk of a step at a boundary, and the sentence that says why."""
+    if (assumption := assumed(step, boundary)) is not None:
+        return RiskLevel.HIGH, f"Acts only where the expression raises, but {assumption}."
     if isinstance(step, RepairStep):
         if step.repairer in _BY_NAME and not _has_literal_name(step.expression):
             return RiskLevel.MEDIUM, (
@@ -268,14 +280,14 @@ def assess(step: Step, *, has_checks: bool) -> tuple[RiskLevel, str]:
                 RiskLevel.LOW,
                 "Acts only where the expression raises; reads another notation of the same value.",
             )
-        if has_checks:
+        if boundary.has_checks:
             return RiskLevel.LOW, (
                 "Acts only where the expression raises; a convention decides the reading, and the boundary's "
                 "checks look at the result."
             )
         return RiskLevel.MEDIUM, (
-            "Acts only where the expression raises, but a convention decides the reading (a dash is zero, 12% is "
-            "0.12) and no check of the boundary looks at the result."
+            "Acts only where the expression raises, but a convention decides the reading (a dash is zero, (12) "
+            "is -12) and no check of the boundary looks at the result."
         )
     if isinstance(step, RetryStep):
         return RiskLevel.LOW, "Makes the same call again, a bounded number of times; the boundary is retry_safe."

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from healspan.remediation.boundary import is_withdrawn
+from healspan.remediation.boundary import boundaries, is_withdrawn
+from healspan.remediation.conventions import assumed
 from healspan.remediation.fix import Match
 from healspan.remediation.repair import ActiveRepair, InstallReport, InstallStatus, Repairs, active_repairs
 from healspan.remediation.step import RepairStep
@@ -34,10 +35,7 @@ class Serving:
     def serve(self, snapshot: Snapshot) -> None:
         """Take out what no longer serves and put in what does."""
         wanted = [
-            repair
-            for candidate in snapshot.serving
-            if not is_withdrawn(candidate.fix.scope.module)
-            for repair in ahead_of_failure(candidate)
+            repair for candidate in snapshot.serving if _may_serve(candidate) for repair in ahead_of_failure(candidate)
         ]
         self._say(self._repairs.install_exactly(wanted))
 
@@ -53,6 +51,17 @@ class Serving:
             if said not in self._said:
                 self._said.add(said)
                 logger.warning("fix %s is not installed (%s): %s", said[0][:12], report.status, said[1])
+
+
+def _may_serve(candidate: Candidate) -> bool:
+    """Whether its boundary still has it so: it is there, and declares what a machine has taken the data to mean."""
+    name = candidate.fix.scope.module
+    if is_withdrawn(name):
+        return False
+    boundary = boundaries().get(name)
+    if boundary is None or candidate.change.by_human:
+        return True
+    return not any(assumed(step, boundary) for step in candidate.fix.steps)
 
 
 def ahead_of_failure(candidate: Candidate) -> list[ActiveRepair]:

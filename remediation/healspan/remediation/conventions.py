@@ -1,0 +1,60 @@
+"""What an operand means where neither its text nor any check of the result could tell: the owner of the data says so.
+
+An amount with the sign of another currency, and a number with a percent sign, can be read; whether the number is what
+the code behind reckons with stands nowhere. So a fix says in its parameters how it reads them. What the boundary
+declares a machine may assume; everything else is a question, which a human answers by approving a fix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import JsonValue
+
+from healspan.remediation.boundary import Boundary
+from healspan.remediation.currency import DEFAULT, named, signs_in
+from healspan.remediation.repairers import Failure
+from healspan.remediation.repairers.contract import exact_text
+from healspan.remediation.step import RepairStep, Step
+
+__all__ = ["assumed", "declared", "questions"]
+
+_NUMBER = "number"
+_MOST = 64
+"""Characters of a number."""
+
+
+def declared(repairer: str, boundary: Boundary) -> dict[str, JsonValue]:
+    """Return the parameters of a repairer that follow from what a boundary declares."""
+    return {"currency": boundary.currency} if repairer == _NUMBER else {}
+
+
+def questions(repairer: str, failure: Failure) -> Iterator[dict[str, JsonValue]]:
+    """Yield the parameters with which a repairer could read an operand, each an answer that only a human can give."""
+    text = exact_text(failure.argument, _MOST) if repairer == _NUMBER else None
+    if text is None:
+        return
+    signs = signs_in(text)
+    if signs:
+        yield {"currency": named(signs)}
+    elif "%" in text:
+        yield {"percent": "ratio"}
+        yield {"percent": "points"}
+
+
+def assumed(step: Step, boundary: Boundary) -> str | None:
+    """Say what a step takes the data to mean that its boundary does not declare; None if nothing."""
+    if not isinstance(step, RepairStep) or step.repairer != _NUMBER:
+        return None
+    currency = step.parameters.get("currency", DEFAULT)
+    if currency != boundary.currency:
+        return (
+            f"it reads amounts in {currency}, and boundary {boundary.name!r} reckons in {boundary.currency}: approve "
+            "it if the numbers are right as they stand, or declare the boundary's currency"
+        )
+    match step.parameters.get("percent", "decline"):
+        case "ratio":
+            return "it reads 12% as 0.12, and only the owner of the data knows whether 12 is meant: approve it if not"
+        case "points":
+            return "it reads 12% as 12, and only the owner of the data knows whether 0.12 is meant: approve it if not"
+    return None

@@ -1,0 +1,136 @@
+"""What only the owner of the data can say: a currency, a percent sign. The boundary declares it, or a human answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from tests.observe import drained, wait_until
+
+from healspan.instrumentation import error_boundary
+from healspan.remediation import review
+from healspan.remediation.boundary import boundaries
+from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.fix import Fix, RiskLevel
+from healspan.remediation.runtime import Runtime, runtime
+from healspan.remediation.signing import Reviewer
+from healspan.remediation.step import RepairStep
+from healspan.remediation.store.repository import Store
+
+Reads = Callable[[str], Decimal]
+
+
+def reads(name: str, currency: str | None = None) -> Reads:
+    """A boundary that reads amounts; each has an expression of its own."""
+
+    @error_boundary(name, checks=[lambda result, _: result.is_finite()], retry_safe=True, currency=currency)
+    def read(text: str) -> Decimal:
+        return Decimal(text)
+
+    return read
+
+
+def fails(read: Reads, *texts: str) -> None:
+    for text in texts:
+        with pytest.raises(ArithmeticError):
+            read(text)
+
+
+def proposed(live: Runtime) -> list[Fix]:
+    drained(live)
+    with Store.open(live.settings) as store:
+        return [view.fix for view in reversed(store.fixes.proposed()) if view.fix is not None]
+
+
+def parameters(fix: Fix) -> dict[str, object]:
+    [step] = fix.steps
+    assert isinstance(step, RepairStep)
+    return dict(step.parameters)
+
+
+def approve(live: Runtime, fix: Fix, reviewer: Reviewer) -> None:
+    with Store.open(live.settings) as store:
+        review.approve(store.database, fix.fix_id, reviewer, live.settings.keys_dir, reason="asked the producer")
+
+    def serves() -> bool:
+        held = live.index.snapshot.candidates.get(fix.fix_id)
+        return held is not None and held.change.by_human
+
+    wait_until(serves, "the approved fix to serve")
+
+
+@pytest.mark.parametrize("preset", ["guarded", "autonomous"])
+def test_the_sign_of_another_currency_waits_for_a_human(
+    reviewer: Reviewer, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    monkeypatch.setenv("HEALSPAN_POLICY", preset)
+    read = reads(f"dollars, {preset}")
+    live = runtime()
+    assert read("$1,234") == 1234
+    fails(read, "€1,234", "€1,234", "1,234 EUR")
+    [fix] = proposed(live)
+    assert fix.risk_level is RiskLevel.HIGH
+    assert "reads amounts in EUR" in fix.risk_assessment
+    assert parameters(fix) == {"accept": "none", "currency": "EUR"}
+    approve(live, fix, reviewer)
+    assert [read(text) for text in ("€1,235", "1,236 EUR", "$1,237", "1,238")] == [1235, 1236, 1237, 1238]
+    fails(read, "£1,234", "C$1,234")
+
+
+def test_whichever_comes_first_and_whatever_comes_between(live: Runtime) -> None:
+    read = reads("first the other")
+    fails(read, "¥1,234", "CHF 1,234")
+    assert read("1,234") == 1234
+    fails(read, "¥1,234", "CHF 1,234")
+    assert read("$1,234") == 1234
+    assert [parameters(fix)["currency"] for fix in proposed(live)] == ["¥", "CHF"]
+
+
+def test_a_boundary_declares_its_currency() -> None:
+    read = reads("euros", "EUR")
+    assert [read(text) for text in ("€1,234", "1.234,50 EUR", "1,234")] == [1234, Decimal("1234.50"), 1234]
+    fails(read, "$1,234", "£1,234")
+
+
+def test_the_currency_of_the_service_is_that_of_its_boundaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_CURRENCY", "GBP")
+    pounds, euros = reads("pounds"), reads("euros of a British service", "EUR")
+    assert (pounds("£1,234"), euros("€1,234")) == (1234, 1234)
+    fails(pounds, "€1,234", "$1,234")
+    fails(euros, "£1,234")
+
+
+def test_an_unfit_currency_of_the_service_changes_nothing_but_that_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_CURRENCY", "euro")
+    fails(reads("an unfit currency"), "€1,234")
+
+
+@pytest.mark.parametrize("currency", ["eur", "€", "any", "", 978])
+def test_an_unfit_currency_is_refused_where_it_is_declared(currency: object) -> None:
+    with pytest.raises(ConfigurationError, match="currency must be a code"):
+        error_boundary("unfit", currency=currency)  # type: ignore[arg-type]
+
+
+def test_what_a_machine_had_taken_for_granted_ends_where_the_boundary_is_declared_anew(live: Runtime) -> None:
+    read = reads("dollars once")
+    assert read("$1,234") == 1234
+    wait_until(live.repairs.installed, "the repair to be installed")
+    boundaries()["dollars once"].currency = "EUR"
+    live.serving.serve(live.index.snapshot)
+    assert not live.repairs.installed()
+    fails(read, "$1,234")
+    assert read("€1,234") == 1234
+
+
+@pytest.mark.parametrize(("reading", "value"), [("ratio", Decimal("0.125")), ("points", Decimal("12.5"))])
+def test_a_percent_sign_is_a_question_with_two_answers(
+    live: Runtime, reviewer: Reviewer, reading: str, value: Decimal
+) -> None:
+    read = reads(f"share as {reading}")
+    fails(read, "12.5%", "12.5%")
+    asked = {str(parameters(fix)["percent"]): fix for fix in proposed(live)}
+    assert list(asked) == ["ratio", "points"]
+    assert {fix.risk_level for fix in asked.values()} == {RiskLevel.HIGH}
+    approve(live, asked[reading], reviewer)
+    assert read("12.5%") == value
