@@ -72,6 +72,7 @@ def test_the_sign_of_another_currency_waits_for_a_human(
     [fix] = proposed(live)
     assert fix.risk_level is RiskLevel.HIGH
     assert "reads amounts in EUR" in fix.risk_assessment
+    assert fix.fix_instruction.endswith(", taking amounts in EUR as they stand.")
     assert parameters(fix) == {"accept": "none", "currency": "EUR"}
     approve(live, fix, reviewer)
     assert [read(text) for text in ("€1,235", "1,236 EUR", "$1,237", "1,238")] == [1235, 1236, 1237, 1238]

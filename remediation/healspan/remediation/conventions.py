@@ -17,7 +17,7 @@ from healspan.remediation.repairers import Failure
 from healspan.remediation.repairers.contract import exact_text
 from healspan.remediation.step import RepairStep, Step
 
-__all__ = ["assumed", "declared", "questions"]
+__all__ = ["assumed", "assumption", "declared", "questions"]
 
 _NUMBER = "number"
 _MOST = 64
@@ -42,19 +42,27 @@ def questions(repairer: str, failure: Failure) -> Iterator[dict[str, JsonValue]]
         yield {"percent": "points"}
 
 
-def assumed(step: Step, boundary: Boundary) -> str | None:
-    """Say what a step takes the data to mean that its boundary does not declare; None if nothing."""
+def assumption(step: Step, boundary: Boundary) -> str | None:
+    """Return in a few words what a step reads as only the owner of the data can say; None if nothing."""
     if not isinstance(step, RepairStep) or step.repairer != _NUMBER:
         return None
     currency = step.parameters.get("currency", DEFAULT)
     if currency != boundary.currency:
-        return (
-            f"it reads amounts in {currency}, and boundary {boundary.name!r} reckons in {boundary.currency}: approve "
-            "it if the numbers are right as they stand, or declare the boundary's currency"
-        )
+        return f"amounts in {currency} as they stand"
     match step.parameters.get("percent", "decline"):
         case "ratio":
-            return "it reads 12% as 0.12, and only the owner of the data knows whether 12 is meant: approve it if not"
+            return "12% as 0.12"
         case "points":
-            return "it reads 12% as 12, and only the owner of the data knows whether 0.12 is meant: approve it if not"
+            return "12% as 12"
     return None
+
+
+def assumed(step: Step, boundary: Boundary) -> str | None:
+    """Say what a step takes the data to mean that its boundary does not declare; None if nothing."""
+    what = assumption(step, boundary)
+    if what is None:
+        return None
+    return (
+        f"it reads {what}, and boundary {boundary.name!r}, which reckons in {boundary.currency}, does not say that this "
+        "is meant: approve it if it is"
+    )

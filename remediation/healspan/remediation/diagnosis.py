@@ -14,7 +14,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from healspan.remediation.boundary import Boundary, FailedCall, FailingFrame, OneOf
-from healspan.remediation.conventions import assumed, declared, questions
+from healspan.remediation.conventions import assumed, assumption, declared, questions
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
 from healspan.remediation.parsing import parse_expression
@@ -138,6 +138,7 @@ class Playbooks:
                 repairer=repairer.name,
                 parameters=parameters,
             )
+            assuming = assumption(step, call.boundary)
             yield self._draft(
                 call,
                 step,
@@ -148,7 +149,7 @@ class Playbooks:
                 ),
                 instruction=(
                     f"When {step.expression} in {step.qualname} raises {call.incident.error_type.rpartition('.')[2]}, "
-                    f"{repairer.summary}."
+                    f"{repairer.summary}{f', taking {assuming}' if assuming else ''}."
                 ),
                 confidence=0.9 if parameters["accept"] == Loss.NONE else 0.7,
                 source_hash={f"{step.module}:{step.qualname}": step.source_hash},
