@@ -63,6 +63,6 @@ def assumed(step: Step, boundary: Boundary) -> str | None:
     if what is None:
         return None
     return (
-        f"it reads {what}, and boundary {boundary.name!r}, which reckons in {boundary.currency}, does not say that this "
-        "is meant: approve it if it is"
+        f"it reads {what}, and boundary {boundary.name!r}, which reckons in {boundary.currency}, does not say that "
+        "this is meant: approve it if it is"
     )
