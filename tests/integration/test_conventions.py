@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from decimal import Decimal
+from types import ModuleType
 
 import pytest
 from tests.observe import drained, wait_until
@@ -13,12 +16,20 @@ from healspan.remediation import review
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.fix import Fix, RiskLevel
-from healspan.remediation.runtime import Runtime, runtime
+from healspan.remediation.runtime import Runtime, runtime, shut_down
 from healspan.remediation.signing import Reviewer
 from healspan.remediation.step import RepairStep
 from healspan.remediation.store.repository import Store
 
 Reads = Callable[[str], Decimal]
+
+LATE = """
+from decimal import Decimal
+
+@boundary("", checks=[lambda result, _: result.is_finite()], retry_safe=True)
+def read(text: str) -> Decimal:
+    return Decimal(text)
+"""
 
 
 def reads(name: str, currency: str | None = None) -> Reads:
@@ -117,11 +128,39 @@ def test_what_a_machine_had_taken_for_granted_ends_where_the_boundary_is_declare
     read = reads("dollars once")
     assert read("$1,234") == 1234
     wait_until(live.repairs.installed, "the repair to be installed")
-    boundaries()["dollars once"].currency = "EUR"
+    anew = reads("dollars once", "EUR")
+    fails(anew, "$1,234")
+    assert anew("€1,234") == 1234
     live.serving.serve(live.index.snapshot)
-    assert not live.repairs.installed()
-    fails(read, "$1,234")
-    assert read("€1,234") == 1234
+    fails(anew, "$1,234")
+
+
+def test_two_calls_of_one_boundary_may_reckon_in_two_currencies(live: Runtime) -> None:
+    euros, dollars = reads("a source each", "EUR"), reads("a source each", "USD")
+    assert dollars("$1,234") == 1234
+    wait_until(live.repairs.installed, "the repair to be installed")
+    fails(euros, "$1,234")
+    assert [euros("€1,234"), dollars("$1,235")] == [1234, 1235]
+    fails(dollars, "€1,234")
+
+
+def test_a_module_that_is_imported_late_may_reckon_in_another_currency_by_now(
+    live: Runtime, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = module(LATE)
+    assert made.read("$1,234") == 1234
+    wait_until(live.repairs.installed, "the repair to be installed")
+    drained(live)
+    shut_down()
+    boundaries().pop(made.__name__)
+    del sys.modules[made.__name__]
+    again = runtime()
+    monkeypatch.setenv("HEALSPAN_CURRENCY", "EUR")
+    late = importlib.import_module(made.__name__)
+    again.serving.retry()
+    assert again.repairs.installed()
+    fails(late.read, "$1,234")
+    assert late.read("€1,234") == 1234
 
 
 @pytest.mark.parametrize(("reading", "value"), [("ratio", Decimal("0.125")), ("points", Decimal("12.5"))])

@@ -17,7 +17,7 @@ from healspan.remediation.repairers import Failure
 from healspan.remediation.repairers.contract import exact_text
 from healspan.remediation.step import RepairStep, Step
 
-__all__ = ["assumed", "assumption", "declared", "questions"]
+__all__ = ["assumed", "assumption", "declared", "percent_read", "questions", "reckoned_in"]
 
 _NUMBER = "number"
 _MOST = 64
@@ -42,19 +42,30 @@ def questions(repairer: str, failure: Failure) -> Iterator[dict[str, JsonValue]]
         yield {"percent": "points"}
 
 
-def assumption(step: Step, boundary: Boundary) -> str | None:
-    """Return in a few words what a step reads as only the owner of the data can say; None if nothing."""
+def reckoned_in(step: Step) -> str | None:
+    """Return the currency that a step takes amounts to be in; None if it reads none."""
     if not isinstance(step, RepairStep) or step.repairer != _NUMBER:
         return None
-    currency = step.parameters.get("currency", DEFAULT)
-    if currency != boundary.currency:
-        return f"amounts in {currency} as they stand"
-    match step.parameters.get("percent", "decline"):
-        case "ratio":
-            return "12% as 0.12"
-        case "points":
-            return "12% as 12"
+    return str(step.parameters.get("currency", DEFAULT))
+
+
+def percent_read(step: Step) -> str | None:
+    """Return in a few words how a step reads a percent sign; None if it does not."""
+    if isinstance(step, RepairStep) and step.repairer == _NUMBER:
+        match step.parameters.get("percent", "decline"):
+            case "ratio":
+                return "12% as 0.12"
+            case "points":
+                return "12% as 12"
     return None
+
+
+def assumption(step: Step, boundary: Boundary) -> str | None:
+    """Return in a few words what a step reads as only the owner of the data can say; None if nothing."""
+    currency = reckoned_in(step)
+    if currency is not None and currency != boundary.currency:
+        return f"amounts in {currency} as they stand"
+    return percent_read(step)
 
 
 def assumed(step: Step, boundary: Boundary) -> str | None:
