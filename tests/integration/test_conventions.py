@@ -32,10 +32,11 @@ def read(text: str) -> Decimal:
 """
 
 
-def reads(name: str, currency: str | None = None) -> Reads:
+def reads(name: str, currency: str | None = None, *, checked: bool = True) -> Reads:
     """A boundary that reads amounts; each has an expression of its own."""
+    checks = [lambda result, _: result.is_finite()] if checked else []
 
-    @error_boundary(name, checks=[lambda result, _: result.is_finite()], retry_safe=True, currency=currency)
+    @error_boundary(name, checks=checks, retry_safe=True, currency=currency)
     def read(text: str) -> Decimal:
         return Decimal(text)
 
@@ -116,6 +117,28 @@ def test_the_currency_of_the_service_is_that_of_its_boundaries(monkeypatch: pyte
 def test_an_unfit_currency_of_the_service_changes_nothing_but_that_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEALSPAN_CURRENCY", "euro")
     fails(reads("an unfit currency"), "€1,234")
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("â‚¬1,234", ["EUR"]),
+        ("C\u200b$1,234", ["CAD"]),
+        ("₨1,234", ["₨"]),
+        ("Rs. 1,234", ["Rs"]),
+        ("12.5％", [None, None]),
+        ("12.5٪", [None, None]),
+    ],
+)
+def test_what_is_asked_is_what_the_repairer_sees(live: Runtime, text: str, asked: list[str | None]) -> None:
+    fails(reads(f"unclear {text}"), text)
+    said = [parameters(fix) for fix in proposed(live)]
+    assert [one.get("currency") if "percent" not in one else None for one in said] == asked
+
+
+def test_what_can_be_read_as_declared_is_no_question(live: Runtime) -> None:
+    fails(reads("nil in euros", checked=False), "€—")
+    assert [parameters(fix)["currency"] for fix in proposed(live)] == ["USD"]
 
 
 @pytest.mark.parametrize("currency", ["eur", "€", "any", "", 978])

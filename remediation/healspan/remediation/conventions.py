@@ -15,13 +15,12 @@ from healspan.remediation.boundary import Boundary
 from healspan.remediation.currency import DEFAULT, named, signs_in
 from healspan.remediation.repairers import Failure
 from healspan.remediation.repairers.contract import exact_text
+from healspan.remediation.repairers.number import MAX_LENGTH, as_read
 from healspan.remediation.step import RepairStep, Step
 
 __all__ = ["assumed", "assumption", "declared", "percent_read", "questions", "reckoned_in"]
 
 _NUMBER = "number"
-_MOST = 64
-"""Characters of a number."""
 
 
 def declared(repairer: str, boundary: Boundary) -> dict[str, JsonValue]:
@@ -31,9 +30,10 @@ def declared(repairer: str, boundary: Boundary) -> dict[str, JsonValue]:
 
 def questions(repairer: str, failure: Failure) -> Iterator[dict[str, JsonValue]]:
     """Yield the parameters with which a repairer could read an operand, each an answer that only a human can give."""
-    text = exact_text(failure.argument, _MOST) if repairer == _NUMBER else None
-    if text is None:
+    shown = exact_text(failure.argument, MAX_LENGTH) if repairer == _NUMBER else None
+    if shown is None:
         return
+    text, _ = as_read(shown)
     signs = signs_in(text)
     if signs:
         yield {"currency": named(signs)}

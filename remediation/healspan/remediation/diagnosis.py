@@ -224,15 +224,16 @@ class Playbooks:
 
 
 def _readings(kind: str, call: FailedCall, seen: Failure | None) -> Iterator[tuple[Repairer, dict[str, JsonValue]]]:
-    """Yield how each repairer may read an operand: as its boundary declares it, then as only a human can say."""
-    fit = fitting(kind, call.error)
+    """Yield how each repairer may read an operand: as its boundary declares it, else as only a human can say."""
+    fit, answered = fitting(kind, call.error), set[str]()
     for accept, repairer in fit:
         parameters = {"accept": accept.value, **declared(repairer.name, call.boundary)}
         if seen is None or not _declines(repairer, seen, parameters):
+            answered.add(repairer.name)
             yield repairer, parameters
     if seen is None:
         return
-    for repairer in dict.fromkeys(repairer for _, repairer in fit):
+    for repairer in dict.fromkeys(repairer for _, repairer in fit if repairer.name not in answered):
         given = declared(repairer.name, call.boundary)
         for answer in questions(repairer.name, seen):
             ways = ({"accept": loss.value, **given, **answer} for loss in repairer.losses)
