@@ -9,6 +9,7 @@ from decimal import Decimal
 from types import ModuleType
 
 import pytest
+from tests.consulting import Told, adapter, answer, consult
 from tests.observe import drained, wait_until
 
 from healspan.instrumentation import error_boundary
@@ -18,10 +19,12 @@ from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.fix import Fix, RiskLevel
 from healspan.remediation.runtime import Runtime, runtime, shut_down
 from healspan.remediation.signing import Reviewer
-from healspan.remediation.step import RepairStep
+from healspan.remediation.step import AdapterStep, RepairStep
 from healspan.remediation.store.repository import Store
 
 Reads = Callable[[str], Decimal]
+
+STRIPS = 'return float("".join(one for one in arguments["text"] if one in "0123456789."))'
 
 LATE = """
 from decimal import Decimal
@@ -139,6 +142,36 @@ def test_what_is_asked_is_what_the_repairer_sees(live: Runtime, text: str, asked
 def test_what_can_be_read_as_declared_is_no_question(live: Runtime) -> None:
     fails(reads("nil in euros", checked=False), "€—")
     assert [parameters(fix)["currency"] for fix in proposed(live)] == ["USD"]
+
+
+@pytest.mark.parametrize("text", ["€1,234", "1,234 eur", "12.5%", "£ 5 million", "â‚¬7"])
+def test_a_text_that_a_model_has_written_strips_no_sign_without_a_human(
+    live: Runtime, reviewer: Reviewer, text: str
+) -> None:
+    @error_boundary("stripped", output=float, retry_safe=True)
+    def read(text: str) -> float:
+        return float(text)
+
+    consult(live, Told([answer(adapter(STRIPS))]))
+    with pytest.raises(ValueError, match="could not convert"):
+        read(text)
+    [waiting] = [fix for fix in proposed(live) if isinstance(fix.steps[0], AdapterStep)]
+    approve(live, waiting, reviewer)
+    assert read(text) > 0
+
+
+def test_a_text_that_serves_for_others_strips_no_sign(live: Runtime) -> None:
+    @error_boundary("stripped once", output=float, retry_safe=True)
+    def read(text: str) -> float:
+        return float(text)
+
+    consult(live, Told([answer(adapter(STRIPS))]))
+    assert read("5 apples") == 5
+    assert read("6 pears") == 6
+    for text in ("€1,234 in all", "7 %"):
+        with pytest.raises(ValueError, match="could not convert"):
+            read(text)
+    assert read("$8 in all") == 8
 
 
 @pytest.mark.parametrize("currency", ["eur", "€", "any", "", 978])

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from healspan.remediation.boundary import Boundary
-from healspan.remediation.currency import DEFAULT, named, signs_in
+from healspan.remediation.currency import DEFAULT, fits, named, signs_in
 from healspan.remediation.repairers import Failure
 from healspan.remediation.repairers.contract import exact_text
 from healspan.remediation.repairers.number import MAX_LENGTH, as_read
 from healspan.remediation.step import RepairStep, Step
 
-__all__ = ["assumed", "assumption", "declared", "percent_read", "questions", "reckoned_in"]
+__all__ = ["assumed", "assumption", "declared", "open_in", "percent_read", "questions", "reckoned_in"]
 
 _NUMBER = "number"
 
@@ -30,16 +30,34 @@ def declared(repairer: str, boundary: Boundary) -> dict[str, JsonValue]:
 
 def questions(repairer: str, failure: Failure) -> Iterator[dict[str, JsonValue]]:
     """Yield the parameters with which a repairer could read an operand, each an answer that only a human can give."""
-    shown = exact_text(failure.argument, MAX_LENGTH) if repairer == _NUMBER else None
-    if shown is None:
+    text = _shown(failure.argument) if repairer == _NUMBER else None
+    if text is None:
         return
-    text, _ = as_read(shown)
     signs = signs_in(text)
     if signs:
         yield {"currency": named(signs)}
     elif "%" in text:
         yield {"percent": "ratio"}
         yield {"percent": "points"}
+
+
+def open_in(value: object, boundary: Boundary) -> str | None:
+    """Say what a number in a text leaves open, whoever reads it; None if nothing is seen, or it is no text.
+
+    For what reads it by a text of its own, as an adapter does: what that takes it to mean stands nowhere.
+    """
+    text = _shown(value)
+    if text is None:
+        return None
+    signs = [*signs_in(text), *signs_in(text.upper())]
+    if not fits(signs, boundary.currency):
+        return f"an amount in {named(signs)}, where boundary {boundary.name!r} reckons in {boundary.currency}"
+    return "a percentage" if "%" in text else None
+
+
+def _shown(value: object) -> str | None:
+    text = exact_text(value, MAX_LENGTH)
+    return None if text is None else as_read(text)[0]
 
 
 def reckoned_in(step: Step) -> str | None:
