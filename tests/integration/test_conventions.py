@@ -139,6 +139,25 @@ def test_what_is_asked_is_what_the_repairer_sees(live: Runtime, text: str, asked
     assert [one.get("currency") if "percent" not in one else None for one in said] == asked
 
 
+def read_row(name: str) -> Callable[[dict[str, str]], Decimal]:
+    @error_boundary(name, checks=[lambda result, _: result.is_finite()], retry_safe=True)
+    def read(row: dict[str, str]) -> Decimal:
+        return Decimal(row["amount"].strip())
+
+    return read
+
+
+def test_the_field_of_a_row_is_asked_about(live: Runtime) -> None:
+    read = read_row("rows")
+    assert read({"amount": "$1,234"}) == 1234
+    for text in (" €1,234", "12.5%"):
+        with pytest.raises(ArithmeticError):
+            read({"amount": text})
+    assert [set(parameters(fix)) - {"accept"} for fix in proposed(live)] == [{"currency"}] + [
+        {"currency", "percent"}
+    ] * 2
+
+
 def test_what_can_be_read_as_declared_is_no_question(live: Runtime) -> None:
     fails(reads("nil in euros", checked=False), "€—")
     assert [parameters(fix)["currency"] for fix in proposed(live)] == ["USD"]
