@@ -15,7 +15,7 @@ from tests.observe import drained, wait_until
 from healspan.instrumentation import error_boundary
 from healspan.remediation import review
 from healspan.remediation.boundary import boundaries
-from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.errors import ConfigurationError, StateConflict
 from healspan.remediation.fix import Fix, RiskLevel
 from healspan.remediation.runtime import Runtime, runtime, shut_down
 from healspan.remediation.signing import Reviewer
@@ -249,3 +249,10 @@ def test_a_percent_sign_is_a_question_with_two_answers(
     assert {fix.risk_level for fix in asked.values()} == {RiskLevel.HIGH}
     approve(live, asked[reading], reviewer)
     assert read("12.5%") == value
+    other = next(fix for name, fix in asked.items() if name != reading)
+    with pytest.raises(StateConflict, match="at the same expression; reject one of them"):
+        approve(live, other, reviewer)
+    assert read("12.5%") == value
+    with Store.open(live.settings) as store:
+        review.reject(store.database, asked[reading].fix_id, reviewer, reason="was wrong")
+    approve(live, other, reviewer)

@@ -7,7 +7,8 @@ declares a machine may assume; everything else is a question, which a human answ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue
 
@@ -18,7 +19,7 @@ from healspan.remediation.repairers.contract import exact_text
 from healspan.remediation.repairers.number import MAX_LENGTH, as_read
 from healspan.remediation.step import RepairStep, Step
 
-__all__ = ["assumed", "assumption", "declared", "open_in", "percent_read", "questions", "reckoned_in"]
+__all__ = ["assumed", "assumption", "contradiction", "declared", "open_in", "percent_read", "questions", "reckoned_in"]
 
 _NUMBER = "number"
 
@@ -78,6 +79,19 @@ def percent_read(step: Step) -> str | None:
     return None
 
 
+def contradiction(steps: Iterable[Step], others: Iterable[Step]) -> tuple[str, str] | None:
+    """Return how steps and others read the same text at the same expression, where that is not the same."""
+    for step, other in itertools.product(steps, others):
+        mine, theirs = percent_read(step), percent_read(other)
+        if mine and theirs and mine != theirs and _place(step) == _place(other):
+            return mine, theirs
+    return None
+
+
+def _place(step: Step) -> Step:
+    return step.model_copy(update={"parameters": {}})
+
+
 def assumption(step: Step, boundary: Boundary) -> str | None:
     """Return in a few words what a step reads as only the owner of the data can say; None if nothing."""
     currency = reckoned_in(step)
@@ -91,7 +105,9 @@ def assumed(step: Step, boundary: Boundary) -> str | None:
     what = assumption(step, boundary)
     if what is None:
         return None
+    if what == percent_read(step):
+        return f"it reads {what}, and nothing but its owner says what the data mean by it: approve it if this is meant"
     return (
         f"it reads {what}, and boundary {boundary.name!r}, which reckons in {boundary.currency}, does not say that "
-        "this is meant: approve it if it is"
+        "this is meant: approve it if it is, or declare the boundary's currency"
     )
