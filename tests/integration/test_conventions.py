@@ -15,8 +15,9 @@ from tests.observe import drained, wait_until
 from healspan.instrumentation import error_boundary
 from healspan.remediation import review
 from healspan.remediation.boundary import boundaries
+from healspan.remediation.drafts import complete_draft
 from healspan.remediation.errors import ConfigurationError, StateConflict
-from healspan.remediation.fix import Fix, RiskLevel
+from healspan.remediation.fix import Fix, FixDraft, RiskLevel
 from healspan.remediation.runtime import Runtime, runtime, shut_down
 from healspan.remediation.signing import Reviewer
 from healspan.remediation.step import AdapterStep, RepairStep
@@ -236,6 +237,20 @@ def test_a_module_that_is_imported_late_may_reckon_in_another_currency_by_now(
     assert again.repairs.installed()
     fails(late.read, "$1,234")
     assert late.read("€1,234") == 1234
+
+
+def test_a_draft_of_a_reading_is_of_high_risk_whatever_its_file_says(live: Runtime) -> None:
+    dollars, euros = reads("imported"), reads("imported in euros", "EUR")
+    fails(dollars, "€1,234")
+    [fix] = proposed(live)
+    body = fix.model_dump(include=set(FixDraft.model_fields)) | {"risk_level": "low", "risk_assessment": "None."}
+    draft = FixDraft.model_validate(body)
+    completed = complete_draft(draft)
+    assert completed.risk_level is RiskLevel.HIGH
+    assert completed.risk_assessment.startswith("None. But it reads amounts in EUR")
+    elsewhere = draft.model_copy(update={"scope": fix.scope.model_copy(update={"module": "imported in euros"})})
+    assert euros("€1,234") == 1234
+    assert complete_draft(elsewhere).risk_level is RiskLevel.LOW
 
 
 @pytest.mark.parametrize(("reading", "value"), [("ratio", Decimal("0.125")), ("points", Decimal("12.5"))])
