@@ -19,6 +19,7 @@ from healspan.remediation.drafts import complete_draft
 from healspan.remediation.errors import ConfigurationError, StateConflict
 from healspan.remediation.fix import Fix, FixDraft, RiskLevel
 from healspan.remediation.runtime import Runtime, runtime, shut_down
+from healspan.remediation.settings import load_settings
 from healspan.remediation.signing import Reviewer
 from healspan.remediation.step import AdapterStep, RepairStep
 from healspan.remediation.store.repository import Store
@@ -118,9 +119,14 @@ def test_the_currency_of_the_service_is_that_of_its_boundaries(monkeypatch: pyte
     fails(euros, "£1,234")
 
 
-def test_an_unfit_currency_of_the_service_changes_nothing_but_that_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEALSPAN_CURRENCY", "euro")
+@pytest.mark.parametrize("currency", ["euro", "eur", "€", " EUR", ""])
+def test_an_unfit_currency_of_the_service_changes_nothing_but_that_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, currency: str
+) -> None:
+    monkeypatch.setenv("HEALSPAN_CURRENCY", currency)
     fails(reads("an unfit currency"), "€1,234")
+    with pytest.raises(ConfigurationError, match=r"HEALSPAN_CURRENCY=.*no code of three capital letters, such as EUR"):
+        load_settings()
 
 
 @pytest.mark.parametrize(
