@@ -305,7 +305,7 @@ class Engine:
     # One candidate
 
     def _refusal(self, call: FailedCall, fix: Fix, change: StateChange | None) -> Refusal | None:
-        asked = left_open(call, fix.steps)
+        asked = None if change is not None and change.by_human else left_open(call, fix.steps)
         return first_refusal(Request(fix, change, call, self._preset, self._now(), asked))
 
     def _try(
