@@ -8,6 +8,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from healspan.remediation.boundary import Boundary
+from healspan.remediation.conventions import open_in
 from healspan.remediation.repairers import Failure, Loss, Repaired, repairer
 from healspan.remediation.repairers.number import NumberParameters
 
@@ -129,6 +131,13 @@ def test_every_currency_reads_as_the_same_number(magnitude: Decimal, currency: s
 def test_a_currency_only_ever_makes_it_decline(text: str, target: Any, currency: str) -> None:
     repaired = read(text, target, OPEN.model_copy(update={"currency": currency}))
     assert repaired is None or repaired == read(text, target)
+
+
+@given(texts, st.sampled_from(TARGETS), st.sampled_from(["USD", "EUR", "CAD", "JPY"]))
+def test_what_is_declined_for_its_sign_is_seen_to_be_open(text: str, target: Any, currency: str) -> None:
+    boundary = Boundary("amounts", None, "app:read", currency=currency)
+    if read(text, target) != read(text, target, NumberParameters(currency=currency)):
+        assert open_in(text, boundary) is not None
 
 
 @given(decimals, st.sampled_from(["€", "£", "¥", "₹", "C$", "EUR", "Rs. ", "CHF "]))
