@@ -133,9 +133,7 @@ def test_a_currency_only_ever_makes_it_decline(text: str, target: Any, currency:
     assert repaired is None or repaired == read(text, target)
 
 
-signs = st.sampled_from(
-    ["", "$", "US$", "C$", "€", "â‚¬", "￡", "¥", "₨", "Rs. ", "CHF", "C\u200b$", "(€", "-¥"]
-)
+signs = st.sampled_from(["", "$", "US$", "C$", "€", "â‚¬", "￡", "¥", "₨", "Rs. ", "CHF", "C\u200b$", "(€", "-¥"])
 
 
 @given(signs, decimals, st.sampled_from(["", "%", " ％", "٪", " €", "USD", " CAD", ")", " *"]))
