@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from decimal import Decimal
+from types import ModuleType
 
 import pytest
+from tests.consulting import Told, adapter, answer, consult
 from tests.observe import drained, wait_until
 
 from healspan.instrumentation import error_boundary
 from healspan.remediation import review
 from healspan.remediation.boundary import boundaries
-from healspan.remediation.errors import ConfigurationError
-from healspan.remediation.fix import Fix, RiskLevel
-from healspan.remediation.runtime import Runtime, runtime
+from healspan.remediation.drafts import complete_draft
+from healspan.remediation.errors import ConfigurationError, StateConflict
+from healspan.remediation.fix import Fix, FixDraft, RiskLevel
+from healspan.remediation.runtime import Runtime, runtime, shut_down
+from healspan.remediation.settings import load_settings
 from healspan.remediation.signing import Reviewer
-from healspan.remediation.step import RepairStep
+from healspan.remediation.step import AdapterStep, RepairStep
 from healspan.remediation.store.repository import Store
 
 Reads = Callable[[str], Decimal]
 
+STRIPS = 'return float("".join(one for one in arguments["text"] if one in "0123456789."))'
 
-def reads(name: str, currency: str | None = None) -> Reads:
+LATE = """
+from decimal import Decimal
+
+@boundary("", checks=[lambda result, _: result.is_finite()], retry_safe=True)
+def read(text: str) -> Decimal:
+    return Decimal(text)
+"""
+
+
+def reads(name: str, currency: str | None = None, *, checked: bool = True) -> Reads:
     """A boundary that reads amounts; each has an expression of its own."""
+    checks = [lambda result, _: result.is_finite()] if checked else []
 
-    @error_boundary(name, checks=[lambda result, _: result.is_finite()], retry_safe=True, currency=currency)
+    @error_boundary(name, checks=checks, retry_safe=True, currency=currency)
     def read(text: str) -> Decimal:
         return Decimal(text)
 
@@ -102,9 +119,85 @@ def test_the_currency_of_the_service_is_that_of_its_boundaries(monkeypatch: pyte
     fails(euros, "£1,234")
 
 
-def test_an_unfit_currency_of_the_service_changes_nothing_but_that_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEALSPAN_CURRENCY", "euro")
+@pytest.mark.parametrize("currency", ["euro", "eur", "€", " EUR", ""])
+def test_an_unfit_currency_of_the_service_changes_nothing_but_that_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, currency: str
+) -> None:
+    monkeypatch.setenv("HEALSPAN_CURRENCY", currency)
     fails(reads("an unfit currency"), "€1,234")
+    with pytest.raises(ConfigurationError, match=r"HEALSPAN_CURRENCY=.*no code of three capital letters, such as EUR"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("â‚¬1,234", ["EUR"]),
+        ("C\u200b$1,234", ["CAD"]),
+        ("₨1,234", ["₨"]),
+        ("Rs. 1,234", ["Rs"]),
+        ("12.5％", [None, None]),
+        ("12.5٪", [None, None]),
+    ],
+)
+def test_what_is_asked_is_what_the_repairer_sees(live: Runtime, text: str, asked: list[str | None]) -> None:
+    fails(reads(f"unclear {text}"), text)
+    said = [parameters(fix) for fix in proposed(live)]
+    assert [one.get("currency") if "percent" not in one else None for one in said] == asked
+
+
+def read_row(name: str) -> Callable[[dict[str, str]], Decimal]:
+    @error_boundary(name, checks=[lambda result, _: result.is_finite()], retry_safe=True)
+    def read(row: dict[str, str]) -> Decimal:
+        return Decimal(row["amount"].strip())
+
+    return read
+
+
+def test_the_field_of_a_row_is_asked_about(live: Runtime) -> None:
+    read = read_row("rows")
+    assert read({"amount": "$1,234"}) == 1234
+    for text in (" €1,234", "12.5%"):
+        with pytest.raises(ArithmeticError):
+            read({"amount": text})
+    assert [set(parameters(fix)) - {"accept"} for fix in proposed(live)] == [{"currency"}] + [
+        {"currency", "percent"}
+    ] * 2
+
+
+def test_what_can_be_read_as_declared_is_no_question(live: Runtime) -> None:
+    fails(reads("nil in euros", checked=False), "€—")
+    assert [parameters(fix)["currency"] for fix in proposed(live)] == ["USD"]
+
+
+@pytest.mark.parametrize("text", ["€1,234", "1,234 eur", "12.5%", "£ 5 million", "â‚¬7"])
+def test_a_text_that_a_model_has_written_strips_no_sign_without_a_human(
+    live: Runtime, reviewer: Reviewer, text: str
+) -> None:
+    @error_boundary("stripped", output=float, retry_safe=True)
+    def read(text: str) -> float:
+        return float(text)
+
+    consult(live, Told([answer(adapter(STRIPS))]))
+    with pytest.raises(ValueError, match="could not convert"):
+        read(text)
+    [waiting] = [fix for fix in proposed(live) if isinstance(fix.steps[0], AdapterStep)]
+    approve(live, waiting, reviewer)
+    assert read(text) > 0
+
+
+def test_a_text_that_serves_for_others_strips_no_sign(live: Runtime) -> None:
+    @error_boundary("stripped once", output=float, retry_safe=True)
+    def read(text: str) -> float:
+        return float(text)
+
+    consult(live, Told([answer(adapter(STRIPS))]))
+    assert read("5 apples") == 5
+    assert read("6 pears") == 6
+    for text in ("€1,234 in all", "7 %"):
+        with pytest.raises(ValueError, match="could not convert"):
+            read(text)
+    assert read("$8 in all") == 8
 
 
 @pytest.mark.parametrize("currency", ["eur", "€", "any", "", 978])
@@ -117,11 +210,53 @@ def test_what_a_machine_had_taken_for_granted_ends_where_the_boundary_is_declare
     read = reads("dollars once")
     assert read("$1,234") == 1234
     wait_until(live.repairs.installed, "the repair to be installed")
-    boundaries()["dollars once"].currency = "EUR"
+    anew = reads("dollars once", "EUR")
+    fails(anew, "$1,234")
+    assert anew("€1,234") == 1234
     live.serving.serve(live.index.snapshot)
-    assert not live.repairs.installed()
-    fails(read, "$1,234")
-    assert read("€1,234") == 1234
+    fails(anew, "$1,234")
+
+
+def test_two_calls_of_one_boundary_may_reckon_in_two_currencies(live: Runtime) -> None:
+    euros, dollars = reads("a source each", "EUR"), reads("a source each", "USD")
+    assert dollars("$1,234") == 1234
+    wait_until(live.repairs.installed, "the repair to be installed")
+    fails(euros, "$1,234")
+    assert [euros("€1,234"), dollars("$1,235")] == [1234, 1235]
+    fails(dollars, "€1,234")
+
+
+def test_a_module_that_is_imported_late_may_reckon_in_another_currency_by_now(
+    live: Runtime, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = module(LATE)
+    assert made.read("$1,234") == 1234
+    wait_until(live.repairs.installed, "the repair to be installed")
+    drained(live)
+    shut_down()
+    boundaries().pop(made.__name__)
+    del sys.modules[made.__name__]
+    again = runtime()
+    monkeypatch.setenv("HEALSPAN_CURRENCY", "EUR")
+    late = importlib.import_module(made.__name__)
+    again.serving.retry()
+    assert again.repairs.installed()
+    fails(late.read, "$1,234")
+    assert late.read("€1,234") == 1234
+
+
+def test_a_draft_of_a_reading_is_of_high_risk_whatever_its_file_says(live: Runtime) -> None:
+    dollars, euros = reads("imported"), reads("imported in euros", "EUR")
+    fails(dollars, "€1,234")
+    [fix] = proposed(live)
+    body = fix.model_dump(include=set(FixDraft.model_fields)) | {"risk_level": "low", "risk_assessment": "None."}
+    draft = FixDraft.model_validate(body)
+    completed = complete_draft(draft)
+    assert completed.risk_level is RiskLevel.HIGH
+    assert completed.risk_assessment.startswith("None. But it reads amounts in EUR")
+    elsewhere = draft.model_copy(update={"scope": fix.scope.model_copy(update={"module": "imported in euros"})})
+    assert euros("€1,234") == 1234
+    assert complete_draft(elsewhere).risk_level is RiskLevel.LOW
 
 
 @pytest.mark.parametrize(("reading", "value"), [("ratio", Decimal("0.125")), ("points", Decimal("12.5"))])
@@ -135,3 +270,10 @@ def test_a_percent_sign_is_a_question_with_two_answers(
     assert {fix.risk_level for fix in asked.values()} == {RiskLevel.HIGH}
     approve(live, asked[reading], reviewer)
     assert read("12.5%") == value
+    other = next(fix for name, fix in asked.items() if name != reading)
+    with pytest.raises(StateConflict, match="at the same expression; reject one of them"):
+        approve(live, other, reviewer)
+    assert read("12.5%") == value
+    with Store.open(live.settings) as store:
+        review.reject(store.database, asked[reading].fix_id, reviewer, reason="was wrong")
+    approve(live, other, reviewer)

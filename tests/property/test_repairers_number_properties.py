@@ -8,6 +8,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from healspan.remediation.boundary import Boundary
+from healspan.remediation.conventions import open_in
 from healspan.remediation.repairers import Failure, Loss, Repaired, repairer
 from healspan.remediation.repairers.number import NumberParameters
 
@@ -129,6 +131,18 @@ def test_every_currency_reads_as_the_same_number(magnitude: Decimal, currency: s
 def test_a_currency_only_ever_makes_it_decline(text: str, target: Any, currency: str) -> None:
     repaired = read(text, target, OPEN.model_copy(update={"currency": currency}))
     assert repaired is None or repaired == read(text, target)
+
+
+signs = st.sampled_from(["", "$", "US$", "C$", "€", "â‚¬", "￡", "¥", "₨", "Rs. ", "CHF", "C\u200b$", "(€", "-¥"])
+
+
+@given(signs, decimals, st.sampled_from(["", "%", " ％", "٪", " €", "USD", " CAD", ")", " *"]))
+def test_what_is_declined_for_its_sign_is_seen_to_be_open(before: str, magnitude: Decimal, behind: str) -> None:
+    text = f"{before}{grouped(magnitude)}{behind}"
+    for currency in ("USD", "EUR", "CAD", "JPY", "INR"):
+        boundary = Boundary("amounts", None, "app:read", currency=currency)
+        declined = read(text) != read(text, given=NumberParameters(currency=currency))
+        assert not declined or open_in(text, boundary) is not None
 
 
 @given(decimals, st.sampled_from(["€", "£", "¥", "₹", "C$", "EUR", "Rs. ", "CHF "]))

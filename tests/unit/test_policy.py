@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -161,6 +162,18 @@ def test_what_only_the_owner_of_the_data_can_say_waits_for_a_human_whatever_risk
     fix = make_fix(make_repair(**parameters))
     assert gate_of(fix, call=failing, preset=preset) == gate
     assert gate_of(fix, approve(make_change(fix)), call=failing, preset=preset) is None
+
+
+@pytest.mark.parametrize("preset", ["guarded", "autonomous"])
+def test_a_reading_of_its_own_waits_where_the_operand_leaves_something_open(
+    approve: Callable[[StateChange], StateChange], preset: Preset
+) -> None:
+    fix, call = make_fix(), make_call()
+    asked = Request(fix, None, call, preset, NOW, "a percentage")
+    refusal = first_refusal(asked)
+    assert refusal is not None
+    assert (refusal.gate, "a percentage" in refusal.reason) == ("policy", True)
+    assert first_refusal(replace(asked, change=approve(make_change(fix)))) is None
 
 
 @pytest.mark.parametrize("state", [FixState.PROPOSED, FixState.SUSPENDED, FixState.RETIRED, FixState.PROMOTED])

@@ -127,7 +127,7 @@ class Site:
                 "boundary around the function that consumes it",
             )
         self.golden = GoldenSamples(self.boundary, function, self._signature, self.contract, golden)
-        self.background = Background(name, function, self._signature, being_healed)
+        self.background = Background(name, currency, function, self._signature, being_healed)
         self._context = context
         self.has_context, self.has_checks = context is not None, bool(checks)
         self._capture_locals = capture_locals

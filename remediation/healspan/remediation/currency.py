@@ -7,7 +7,6 @@ where each of its signs may stand for it; which of them is meant, only the owner
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 
 __all__ = ["ANY", "CURRENCY", "DEFAULT", "fits", "is_code", "is_known", "named", "one_currency", "signs_in"]
@@ -52,15 +51,20 @@ def is_known(currency: str) -> bool:
     return currency == ANY or is_code(currency) or _SIGN.fullmatch(currency) is not None
 
 
+def _bare(sign: str) -> str:
+    """Return a sign without the point of an abbreviation: ``Rs.`` is ``Rs``."""
+    return sign.rstrip(".")
+
+
 def _stands_for(sign: str) -> frozenset[str]:
     """Return the codes that a sign or code may stand for; what is in no list stands for itself."""
-    sign = sign.rstrip(".")
     return _STANDS_FOR.get(sign) or frozenset((sign,))
 
 
 def fits(signs: Iterable[str], currency: str) -> bool:
     """Whether an amount with these signs may be of a currency: a code, a sign that is taken as it stands, or `ANY`."""
-    return currency == ANY or all(sign == currency or currency in _stands_for(sign) for sign in signs)
+    currency = _bare(currency)
+    return currency == ANY or all(sign == currency or currency in _stands_for(sign) for sign in map(_bare, signs))
 
 
 def one_currency(signs: list[str]) -> bool:
@@ -69,11 +73,12 @@ def one_currency(signs: list[str]) -> bool:
 
 
 def signs_in(text: str) -> list[str]:
-    """Return the signs and codes of a short text, wide forms as narrow ones."""
-    return _SIGN.findall(unicodedata.normalize("NFKC", text))
+    """Return the signs and codes of a short text."""
+    return _SIGN.findall(text)
 
 
 def named(signs: list[str]) -> str:
     """Return the currency of an amount with one or more signs: its code, or where they leave it open the first sign."""
-    codes = frozenset[str].intersection(*map(_stands_for, signs))
-    return min(codes) if len(codes) == 1 else signs[0]
+    bare = [*map(_bare, signs)]
+    codes = frozenset[str].intersection(*map(_stands_for, bare))
+    return min(codes) if len(codes) == 1 else bare[0]

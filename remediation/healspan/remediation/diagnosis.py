@@ -6,22 +6,24 @@ The playbooks are the deterministic diagnoser. Others join through the `Diagnose
 from __future__ import annotations
 
 import ast
+import itertools
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from pydantic import JsonValue
 
 from healspan.remediation.boundary import Boundary, FailedCall, FailingFrame, OneOf
-from healspan.remediation.conventions import assumed, assumption, declared, questions
+from healspan.remediation.conventions import assumed, assumption, declared, open_in, questions
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
 from healspan.remediation.parsing import parse_expression
 from healspan.remediation.playbooks import Answer, playbook_for
 from healspan.remediation.progress import Progress
-from healspan.remediation.repair import failure_at, function_hash, locate
+from healspan.remediation.repair import Location, failure_at, function_hash, locate
 from healspan.remediation.repairers import Failure, Loss, Repairer, catalogue
+from healspan.remediation.repairers.number import ERRORS
 from healspan.remediation.step import (
     AdapterStep,
     FallbackStep,
@@ -32,10 +34,13 @@ from healspan.remediation.step import (
     StrategyStep,
 )
 
-__all__ = ["Diagnoser", "Playbooks", "Waiting", "assess", "failing_frame"]
+__all__ = ["Diagnoser", "Playbooks", "Waiting", "assess", "failing_frame", "left_open"]
 
 _BY_NAME = frozenset({"renamed_key", "moved_key", "renamed_attribute"})
 """Repairers that find something by what it is called."""
+
+_MOST_VALUES = 100
+"""Looked at for a text that an expression may have failed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +129,10 @@ class Playbooks:
         )
 
     def _repairs(self, call: FailedCall) -> Iterator[FixDraft]:
-        frame = failing_frame(call.frames)
-        if frame is None or frame.position is None:
+        found = _failing_expression(call)
+        if found is None:
             return
-        try:
-            location = locate(frame.code, frame.module, frame.position)
-        except RepairDeclined:
-            return
-        seen = failure_at(location, frame.code, call.error)
+        location, seen = found
         for repairer, parameters in _readings(location.kind, call, seen):
             step = location.step(
                 error_type=call.incident.error_type,
@@ -224,15 +225,16 @@ class Playbooks:
 
 
 def _readings(kind: str, call: FailedCall, seen: Failure | None) -> Iterator[tuple[Repairer, dict[str, JsonValue]]]:
-    """Yield how each repairer may read an operand: as its boundary declares it, then as only a human can say."""
-    fit = fitting(kind, call.error)
+    """Yield how each repairer may read an operand: as its boundary declares it, else as only a human can say."""
+    fit, answered = fitting(kind, call.error), set[str]()
     for accept, repairer in fit:
         parameters = {"accept": accept.value, **declared(repairer.name, call.boundary)}
         if seen is None or not _declines(repairer, seen, parameters):
+            answered.add(repairer.name)
             yield repairer, parameters
     if seen is None:
         return
-    for repairer in dict.fromkeys(repairer for _, repairer in fit):
+    for repairer in dict.fromkeys(repairer for _, repairer in fit if repairer.name not in answered):
         given = declared(repairer.name, call.boundary)
         for answer in questions(repairer.name, seen):
             ways = ({"accept": loss.value, **given, **answer} for loss in repairer.losses)
@@ -264,6 +266,40 @@ def failing_frame(frames: tuple[FailingFrame, ...]) -> FailingFrame | None:
     which a repair must not undo.
     """
     return next((frame for frame in reversed(frames) if frame.in_app), None)
+
+
+def _failing_expression(call: FailedCall) -> tuple[Location, Failure | None] | None:
+    """Return where a call failed, and with which operands as far as they can be read; None if no step can act there."""
+    frame = failing_frame(call.frames)
+    if frame is None or frame.position is None:
+        return None
+    try:
+        location = locate(frame.code, frame.module, frame.position)
+    except RepairDeclined:
+        return None
+    return location, failure_at(location, frame.code, call.error)
+
+
+def left_open(call: FailedCall, steps: Iterable[Step]) -> str | None:
+    """Say what of a failing operand only the owner of the data can say, where steps read it in a way of their own.
+
+    Where the operand cannot be read from the failing frame, it is looked for in the arguments of the call.
+    """
+    if type(call.error) not in ERRORS or not any(isinstance(step, AdapterStep) for step in steps):
+        return None
+    found = _failing_expression(call)
+    seen = None if found is None else found[1]
+    values = _inside(call.arguments.values()) if seen is None else [seen.argument]
+    return next(filter(None, (open_in(value, call.boundary) for value in values)), None)
+
+
+def _inside(values: Iterable[object]) -> Iterator[object]:
+    """Yield values, and what the plain containers among them hold; no more of each than a row has."""
+    for value in itertools.islice(values, _MOST_VALUES):
+        yield value
+        if type(value) in (list, tuple, dict):
+            held = value.values() if type(value) is dict else value
+            yield from itertools.islice(cast("Iterable[object]", held), _MOST_VALUES)
 
 
 def assess(step: Step, boundary: Boundary) -> tuple[RiskLevel, str]:

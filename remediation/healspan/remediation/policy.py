@@ -69,6 +69,8 @@ class Request:
     call: GatedCall
     preset: Preset
     now: datetime
+    left_open: str | None = None
+    """What of the failing operand only the owner of the data can say, where the fix reads it in a way of its own."""
 
     @property
     def approved(self) -> bool:
@@ -117,6 +119,8 @@ def _adapter_preset(request: Request) -> str | None:
 
 def _unsaid(request: Request) -> str | None:
     """Say what a fix takes the data to mean that its boundary does not declare and no check could tell."""
+    if request.left_open is not None:
+        return f"it would read {request.left_open}, and only a human can say what is meant: approve it if it does"
     boundary = request.call.boundary
     return next(filter(None, (assumed(step, boundary) for step in request.fix.steps)), None)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
-from healspan.remediation.boundary import boundaries, is_withdrawn
-from healspan.remediation.conventions import assumed
+from healspan.remediation.boundary import is_withdrawn
+from healspan.remediation.conventions import percent_read, reckoned_in
 from healspan.remediation.fix import Match
 from healspan.remediation.repair import ActiveRepair, InstallReport, InstallStatus, Repairs, active_repairs
 from healspan.remediation.step import RepairStep
@@ -54,14 +55,10 @@ class Serving:
 
 
 def _may_serve(candidate: Candidate) -> bool:
-    """Whether its boundary still has it so: it is there, and declares what a machine has taken the data to mean."""
-    name = candidate.fix.scope.module
-    if is_withdrawn(name):
+    """Whether its boundary is there, and no machine has said what a percent sign means, which no boundary declares."""
+    if is_withdrawn(candidate.fix.scope.module):
         return False
-    boundary = boundaries().get(name)
-    if boundary is None or candidate.change.by_human:
-        return True
-    return not any(assumed(step, boundary) for step in candidate.fix.steps)
+    return candidate.change.by_human or not any(percent_read(step) for step in candidate.fix.steps)
 
 
 def ahead_of_failure(candidate: Candidate) -> list[ActiveRepair]:
@@ -70,10 +67,15 @@ def ahead_of_failure(candidate: Candidate) -> list[ActiveRepair]:
     steps = [step for step in fix.steps if isinstance(step, RepairStep)]
     if len(steps) != len(fix.steps) or fix.scope.context_keys or not candidate.change.paths:
         return []
-    return active_repairs(
+    repairs = active_repairs(
         fix.fix_id,
         steps,
         fix.scope.module,
         candidate.change.paths,
         in_order=fix.scope.match is not Match.BOUNDARY,
     )
+    if candidate.change.by_human:
+        return repairs
+    # What a machine has taken for granted holds below a boundary that declares it, which may be there later than this,
+    # be declared anew, or be there twice: it is looked at when the repair is to act.
+    return [replace(each, currency=reckoned_in(each.step)) for each in repairs]

@@ -43,13 +43,13 @@ from healspan.remediation.repairers.contract import (
 )
 from healspan.remediation.repairers.mojibake import read_again
 
-__all__ = ["NumberParameters", "NumberRepairer"]
+__all__ = ["ERRORS", "MAX_LENGTH", "NumberParameters", "NumberRepairer", "as_read"]
 
 MAX_LENGTH = 64
 # By identity, as `in` would call `__eq__` of an unknown callee; these types live as long as the interpreter.
 _CALLEES: tuple[Callable[[str], object], ...] = (float, int, Decimal, Fraction)
 _TARGETS = {id(callee): callee for callee in _CALLEES}
-_ERRORS = (ValueError, InvalidOperation)
+ERRORS = (ValueError, InvalidOperation)
 
 _HARD_SPACE = "\u00a0"
 _GLYPHS = {
@@ -152,7 +152,7 @@ class NumberRepairer:
 
     def applies(self, kind: str, error: BaseException) -> bool:
         """Whether a call raised what the callees raise for text that they cannot read."""
-        return kind == "call" and type(error) in _ERRORS
+        return kind == "call" and type(error) in ERRORS
 
     def repair(self, failure: Failure) -> Repaired | None:
         """Return the plain notation of the text as a string that the callee reads, or None."""
@@ -165,9 +165,7 @@ class NumberRepairer:
         text = exact_text(failure.argument, MAX_LENGTH)
         if text is None:
             return None
-        written = text
-        meant = read_again(text)
-        text = _in_plain_signs(text if meant is None else meant)
+        written, text, again = text, *as_read(text)
         shown = _SHOWN.fullmatch(text)
         if shown is None:
             if parameters.dash == "decline" or _NIL.fullmatch(text) is None:
@@ -175,7 +173,13 @@ class NumberRepairer:
             return within(parameters, "0", Loss.NORMALISED)
         if _reads(callee, written):
             return None
-        return _number(shown, parameters, whole_only=target is int, again=meant is not None)
+        return _number(shown, parameters, whole_only=target is int, again=again)
+
+
+def as_read(text: str) -> tuple[str, bool]:
+    """Return a text as the repairer reads it, in the signs of ASCII, and whether it had been decoded wrongly."""
+    meant = read_again(text)
+    return _in_plain_signs(text if meant is None else meant), meant is not None
 
 
 def _in_plain_signs(text: str) -> str:
@@ -189,7 +193,7 @@ def _reads(callee: Callable[[str], object], text: str) -> bool:
     """Whether a known callee reads a text without exponent, which takes bounded time."""
     try:
         callee(text)
-    except _ERRORS:
+    except ERRORS:
         return False
     return True
 
