@@ -119,7 +119,13 @@ def test_the_currency_of_the_service_is_that_of_its_boundaries(monkeypatch: pyte
     fails(euros, "£1,234")
 
 
-@pytest.mark.parametrize("currency", ["euro", "eur", "€", " EUR", ""])
+def test_an_empty_currency_of_the_service_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALSPAN_CURRENCY", "")
+    assert load_settings().currency == "USD"
+    assert reads("an empty currency")("$1,234") == 1234
+
+
+@pytest.mark.parametrize("currency", ["euro", "eur", "€", " EUR"])
 def test_an_unfit_currency_of_the_service_changes_nothing_but_that_it_is_said(
     monkeypatch: pytest.MonkeyPatch, currency: str
 ) -> None:

@@ -148,6 +148,9 @@ def test_a_low_risk_adapter_of_a_machine_waits_without_contract_or_confidence(
         ("USD", {"currency": None}, "policy"),
         ("USD", {"percent": "ratio"}, "policy"),
         ("USD", {"percent": "points"}, "policy"),
+        ("USD", {"decimal_mark": ","}, "policy"),
+        ("USD", {"decimal_mark": "."}, "policy"),
+        ("USD", {"decimal_mark": None}, None),
     ],
 )
 def test_what_only_the_owner_of_the_data_can_say_waits_for_a_human_whatever_risk_is_stated(

@@ -1,14 +1,15 @@
 """What an operand means where neither its text nor any check of the result could tell: the owner of the data says so.
 
 An amount with the sign of another currency, and a number with a percent sign, can be read; whether the number is what
-the code behind reckons with stands nowhere. So a fix says in its parameters how it reads them. What the boundary
-declares a machine may assume; everything else is a question, which a human answers by approving a fix.
+the code behind reckons with stands nowhere. Nor does a decimal mark, or the order of day and month. So a fix says in its
+parameters how it reads them. What the boundary declares a machine may assume; everything else is a question, which a
+human answers by approving a fix.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import JsonValue
 
@@ -19,9 +20,18 @@ from healspan.remediation.repairers.contract import exact_text
 from healspan.remediation.repairers.number import MAX_LENGTH, as_read
 from healspan.remediation.step import RepairStep, Step
 
-__all__ = ["assumed", "assumption", "contradiction", "declared", "open_in", "percent_read", "questions", "reckoned_in"]
+__all__ = ["assumed", "assumption", "contradiction", "declared", "open_in", "questions", "reckoned_in", "settled"]
 
 _NUMBER = "number"
+
+_TWO_WAYS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    _NUMBER: {
+        "percent": {"ratio": "12% as 0.12", "points": "12% as 12"},
+        "decimal_mark": {",": "1,234 as 1.234", ".": "1.234 as 1.234, money too"},
+    },
+    "date": {"order": {"day first": "05/09 as the fifth of September", "month first": "05/09 as the ninth of May"}},
+}
+"""What repairers read in one of two ways as their parameters say, in words, by repairer, parameter and value."""
 
 
 def declared(repairer: str, boundary: Boundary) -> dict[str, JsonValue]:
@@ -68,23 +78,21 @@ def reckoned_in(step: Step) -> str | None:
     return str(step.parameters.get("currency", DEFAULT))
 
 
-def percent_read(step: Step) -> str | None:
-    """Return in a few words how a step reads a percent sign; None if it does not."""
-    if isinstance(step, RepairStep) and step.repairer == _NUMBER:
-        match step.parameters.get("percent", "decline"):
-            case "ratio":
-                return "12% as 0.12"
-            case "points":
-                return "12% as 12"
-    return None
+def settled(step: Step) -> Mapping[str, str]:
+    """Return how a step reads what may be read in two ways, in a few words by the parameter that says so."""
+    if not isinstance(step, RepairStep):
+        return {}
+    given, both = step.parameters, _TWO_WAYS.get(step.repairer, {})
+    return {name: words[str(given.get(name))] for name, words in both.items() if str(given.get(name)) in words}
 
 
 def contradiction(steps: Iterable[Step], others: Iterable[Step]) -> tuple[str, str] | None:
     """Return how steps and others read the same text at the same expression, where that is not the same."""
     for step, other in itertools.product(steps, others):
-        mine, theirs = percent_read(step), percent_read(other)
-        if mine and theirs and mine != theirs and _place(step) == _place(other):
-            return mine, theirs
+        mine, theirs = settled(step), settled(other)
+        for name in mine.keys() & theirs.keys():
+            if mine[name] != theirs[name] and _place(step) == _place(other):
+                return mine[name], theirs[name]
     return None
 
 
@@ -97,7 +105,7 @@ def assumption(step: Step, boundary: Boundary) -> str | None:
     currency = reckoned_in(step)
     if currency is not None and currency != boundary.currency:
         return f"amounts in {currency} as they stand"
-    return percent_read(step)
+    return next(iter(settled(step).values()), None)
 
 
 def assumed(step: Step, boundary: Boundary) -> str | None:
@@ -105,7 +113,7 @@ def assumed(step: Step, boundary: Boundary) -> str | None:
     what = assumption(step, boundary)
     if what is None:
         return None
-    if what == percent_read(step):
+    if what in settled(step).values():
         return f"it reads {what}, and nothing but its owner says what the data mean by it: approve it if this is meant"
     return (
         f"it reads {what}, and boundary {boundary.name!r}, which reckons in {boundary.currency}, does not say that "

@@ -34,7 +34,7 @@ _CODE = re.compile(r"[A-Z]{3}")
 _TABLE = """
     $ USD AUD CAD HKD NZD SGD TWD ARS CLP COP MXN UYU
     US$ USD|CA$ CAD|C$ CAD|AU$ AUD|A$ AUD|NZ$ NZD|HK$ HKD|NT$ TWD|S$ SGD|R$ BRL
-    €  EUR|£ GBP|₤ GBP|¥ JPY CNY CNH|RMB CNY CNH|Rs INR PKR LKR|₨ INR PKR LKR|₹ INR
+    € EUR|£ GBP|¥ JPY CNY CNH|RMB CNY CNH|Rs INR PKR LKR|₨ INR PKR LKR|₹ INR
     ₦ NGN|₩ KRW|₪ ILS|₫ VND|₱ PHP|₴ UAH|₵ GHS|₸ KZT|₺ TRY|₽ RUB|฿ THB
 """
 _STANDS_FOR = {sign: frozenset(codes) for sign, *codes in map(str.split, re.split(r"[|\n]", _TABLE.strip()))}

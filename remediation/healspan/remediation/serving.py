@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from healspan.remediation.boundary import is_withdrawn
-from healspan.remediation.conventions import percent_read, reckoned_in
+from healspan.remediation.conventions import reckoned_in, settled
 from healspan.remediation.fix import Match
 from healspan.remediation.repair import ActiveRepair, InstallReport, InstallStatus, Repairs, active_repairs
 from healspan.remediation.step import RepairStep
@@ -55,10 +55,10 @@ class Serving:
 
 
 def _may_serve(candidate: Candidate) -> bool:
-    """Whether its boundary is there, and no machine has said what a percent sign means, which no boundary declares."""
+    """Whether its boundary is there, and no machine has settled what may be read in two ways."""
     if is_withdrawn(candidate.fix.scope.module):
         return False
-    return candidate.change.by_human or not any(percent_read(step) for step in candidate.fix.steps)
+    return candidate.change.by_human or not any(settled(step) for step in candidate.fix.steps)
 
 
 def ahead_of_failure(candidate: Candidate) -> list[ActiveRepair]:

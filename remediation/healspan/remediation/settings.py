@@ -357,9 +357,9 @@ class Settings(BaseSettings):
     @field_validator("currency")
     @classmethod
     def _is_code(cls, value: str) -> str:
-        if not is_code(value):
+        if value and not is_code(value):
             raise ValueError("it is no code of three capital letters, such as EUR")
-        return value
+        return value or DEFAULT
 
     @field_validator("trace_url")
     @classmethod
