@@ -1,9 +1,9 @@
 """What an operand means where neither its text nor any check of the result could tell: the owner of the data says so.
 
 An amount with the sign of another currency, and a number with a percent sign, can be read; whether the number is what
-the code behind reckons with stands nowhere. Nor does a decimal mark, or the order of day and month. So a fix says in its
-parameters how it reads them. What the boundary declares a machine may assume; everything else is a question, which a
-human answers by approving a fix.
+the code behind reckons with stands nowhere. Nor does a decimal mark, or the order of day and month. So a fix says in
+its parameters how it reads them. What the boundary declares a machine may assume; everything else is a question, which
+a human answers by approving a fix.
 """
 
 from __future__ import annotations
