@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.facts import make_incident
-from tests.observe import drained, uninstall_for_good, wait_until
+from tests.observe import PATIENCE, drained, uninstall_for_good, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.instrumentation.contract import Contract
@@ -193,7 +193,7 @@ def test_one_pipeline_object_may_be_entered_again_and_by_two_threads(live: Runti
     def work() -> None:
         try:
             with block:
-                both.wait(5)
+                both.wait(PATIENCE)
         except BaseException as error:
             errors.append(error)
 

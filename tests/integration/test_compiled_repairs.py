@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.bounded import HEALED, bare, only_compiled, outcome
-from tests.observe import facts, uninstall_for_good, wait_until
+from tests.observe import PATIENCE, facts, uninstall_for_good, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation.incident import IncidentStatus
@@ -65,6 +65,7 @@ def test_a_repaired_function_keeps_its_boundary_and_gets_its_code_back(
     assert bare(amount).__code__ is not bare_code
     amount("$2")
     wait_until(lambda: live.index.snapshot.serving, "the fix to serve")
+    live.index.stop(PATIENCE)  # which would put the repair in again behind the back of this test
     assert outcome(amount, "word") == outcome(bare(amount), "word")
     assert len(facts(live)) == 2
     assert live.repairs.verify_uninstalled() == [f"{app.__name__}:amount"]

@@ -42,6 +42,7 @@ class AppError(Exception):
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     made = Service()
     monkeypatch.setattr(module, "BURST", 1e6)  # what is too much has a test of its own
+    monkeypatch.setattr(watcher, "_patience", 3_600.0)  # so that a pause makes no two failures of one
     watcher.after_fork()  # as a process that has heard of nothing yet
     # What nobody catches is printed by nobody, and heard.
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
@@ -49,6 +50,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     yield made
     HealspanInstrumentor().uninstrument()
     watcher.flush()
+    watcher._wake.set()  # ends its thread
+    watcher.after_fork()
 
 
 def heard(live: Runtime) -> list[Ended]:

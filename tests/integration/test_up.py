@@ -82,7 +82,7 @@ def test_up_serves_everything_and_ends_it_all_on_a_signal(number):
         found = urls(process, "analytics", "metrics", "console")
         assert 'healspan_fixes{state="proposed"} 1.0' in get(found["metrics"])
         assert "ok" in get(found["console"] + "/_stcore/health")
-        wait_until(world.store.projections.scores, "the first run of analytics")
+        wait_until(world.store.projections.scores, "the first run of analytics", PATIENCE)
         assert ended(process, number) == 0
     assert not listens(found["metrics"])
     assert not listens(found["console"])
