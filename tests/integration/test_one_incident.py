@@ -237,7 +237,9 @@ def test_one_failure_is_one_incident(live: Runtime, service: Service, ways: tupl
     assert len(heard(live)) == 2, "and two are two"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(st.sampled_from(WAYS), max_size=6), st.integers(-1, 6))
 @example([raise_from, span, thread, raise_during, log], 2)
 def test_so_it_is_whatever_the_way(live: Runtime, service: Service, chosen: list[Way], place: int) -> None:

@@ -224,7 +224,7 @@ class TestItsEnd:
             _ = server.url
         host, port = url.removeprefix("http://").split(":")
         with pytest.raises(OSError, match="refused"):
-            http.client.HTTPConnection(host, int(port), timeout=5).connect()
+            http.client.HTTPConnection(host, int(port), timeout=60).connect()
 
     def test_no_thread_stays(self) -> None:
         with FakeClaude(Says(text="x")) as server:
