@@ -269,10 +269,10 @@ def test_a_process_without_threads_to_spare_runs_its_block(monkeypatch: pytest.M
     def none_left(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", none_left)
-    with error_boundary("attacked_block"):
-        pass
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        with error_boundary("attacked_block"):
+            pass
     with error_boundary("attacked_block"):
         pass
     wait_until(lambda: runtime_module._runtime is not None, "the runtime")

@@ -77,7 +77,7 @@ def run_and_kill(script: Path, after: float) -> list[tuple[str, str]]:
     time.sleep(after)
     process.kill()
     rest = process.stdout.read()
-    process.wait(30)
+    process.wait(90)
     lines = (first + rest).splitlines()
     # The last line may have been cut by the kill.
     complete = lines if (first + rest).endswith("\n") else lines[:-1]

@@ -54,7 +54,7 @@ def other(tmp_path: Path) -> Iterator[Callable[[], list[tuple[float, str, int]]]
         yield said
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(90)
 
 
 def test_a_fix_learned_here_serves_there_and_the_switch_takes_it_out_again(

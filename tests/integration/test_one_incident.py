@@ -320,7 +320,7 @@ def test_equal_failures_of_requests_at_once_are_failures_of_their_own(live: Runt
     ready = threading.Barrier(6)
 
     def bottom() -> None:
-        ready.wait(20)
+        ready.wait(60)
         raise LookupError("equal")
 
     threads = [threading.Thread(target=caught, args=(goes(service, (span, log, span), bottom),)) for _ in range(6)]

@@ -343,7 +343,7 @@ def test_while_threads_call(live: Runtime, package: str, providers: Providers) -
         HealspanInstrumentor().uninstrument()
     stop.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert wrong == []
     same(before, snapshot(package))
 
