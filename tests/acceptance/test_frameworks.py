@@ -7,9 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,7 +15,8 @@ from typing import Any
 
 import pytest
 from tests.observe import left_behind, wait_until
-from tests.prefork import eventually, free_port
+from tests.ports import free_port
+from tests.prefork import eventually
 from tests.receiver import Protocol, Receiver, Seen
 
 from healspan.remediation.incident import IncidentStatus
@@ -65,11 +64,12 @@ def running(receiver: Receiver, *command: str, **environment: str) -> Iterator[s
 
 
 def answer(port: int, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{urllib.parse.quote(path)}", timeout=60) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, ""
+    """Ask, and wait until the service has closed the connection: an interrupt amid what it still does may be lost."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(f"GET {urllib.parse.quote(path)} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        said = connection.makefile("rb").read().decode()
+    head, _, body = said.partition("\r\n\r\n")
+    return int(head.split()[1]), body
 
 
 def answers(port: int) -> bool:

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 from tests import graphs
+from tests.ports import free_port
 from tests.prefork import (
     BIN,
     EXAMPLES,
     Samples,
     Server,
     eventually,
-    free_port,
     gunicorn,
     listens,
     published,

@@ -24,7 +24,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 from tests.facts import make_incident
 from tests.observe import PATIENCE, drained, wait_until
-from tests.prefork import free_port
+from tests.ports import free_port
 
 from healspan.remediation import metrics, shared_directory
 from healspan.remediation.exposition import Exposition, siblings

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 from tests.observe import wait_until
+from tests.ports import free_port
 from tests.world import World
 
 from healspan.dashboards.server import ConsoleServer
@@ -20,12 +21,6 @@ from healspan.remediation.errors import ConfigurationError
 
 PATIENCE = 90.0
 RUN = [sys.executable, "-m", "healspan.remediation.cli"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
