@@ -315,7 +315,7 @@ class TestDoctor:
 
 class TestPurge:
     def test_a_subject_is_erased(self, run: Run, store: Store) -> None:
-        ran = run("purge", "--subject", "USD", "--yes", "--json")
+        ran = run("purge", "--subject", "USD 13", "--yes", "--json")
         assert ran.code == 0
         assert ran.json["incidents"] == 1
         assert store.incidents.count() == 3

@@ -26,7 +26,7 @@ import json5
 from dateutil import parser as dateutil
 from tests.fuzz.hostile import armed
 
-from healspan.remediation.repairers import ABSENT, Failure, Kind, Loss, Repaired, catalogue
+from healspan.remediation.repairers import ABSENT, Failure, Kind, Loss, Repaired, RepairerParameters, catalogue
 
 __all__ = ["ORACLES", "Operation", "check", "shape"]
 
@@ -56,7 +56,7 @@ class Operation:
         try:
             self.run()
         except Exception as error:
-            parameters = catalogue()["number"].parameters()
+            parameters = asked_of("number")
             return Failure(self.kind, self.target, self.argument, error, parameters, self.rest)
         return None
 
@@ -64,6 +64,12 @@ class Operation:
         """Return it with the operands of a repair, as the guard makes it."""
         owner = self.target if by.owner is ABSENT else by.owner
         return replace(self, target=owner, argument=by.value)
+
+
+def asked_of(name: str, **given: object) -> RepairerParameters:
+    """Return the parameters of a fix that leaves open what only the owner of the data can say."""
+    said = {"currency": "any", "percent": "ratio"} if name == "number" else {}
+    return catalogue()[name].parameters.model_validate({**said, **given})
 
 
 def check(name: str, failure: Failure) -> Repaired | None:
@@ -75,7 +81,7 @@ def check(name: str, failure: Failure) -> Repaired | None:
     before = shape((failure.target, failure.argument, failure.rest, failure.error.args))
     found = {}
     for accept in (Loss.NONE, Loss.NORMALISED):
-        asked = failure._replace(parameters=chosen.parameters(accept=accept))
+        asked = failure._replace(parameters=asked_of(name, accept=accept))
         with armed():
             found[accept], again = chosen.repair(asked), chosen.repair(asked)
         assert shape(found[accept]) == shape(again), "it answers otherwise the second time"

@@ -146,6 +146,7 @@ def test_all_that_can_be_said_in_the_code_can_be_said_in_the_file(
         partial_output = "row"
         in_app = ["somewhere"]
         golden = 0.5
+        currency = "EUR"
         tunable = { strict = { one_of = [true, false] } }
         """
     )
@@ -158,6 +159,7 @@ def test_all_that_can_be_said_in_the_code_can_be_said_in_the_file(
         1.0,
     )
     assert boundary.tunable["strict"].holds(True)
+    assert boundary.currency == "EUR"
     assert module.read_row(module.Row("10-K", {"net": "n/a"})) == 1.0
     [one] = facts(live)
     assert one.incident.context_keys == {"kind": "10-K", "net": "n/a", "strict": "False"}

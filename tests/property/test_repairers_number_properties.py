@@ -8,16 +8,21 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from healspan.remediation.boundary import Boundary
+from healspan.remediation.conventions import open_in
 from healspan.remediation.repairers import Failure, Loss, Repaired, repairer
 from healspan.remediation.repairers.number import NumberParameters
 
 NUMBER = repairer("number")
+OPEN = NumberParameters(currency="any", percent="ratio")
+"""Leaves open what only the owner of the data can say."""
 TARGETS: list[Any] = [float, int, Decimal, Fraction]
 
 parameters = st.builds(
     NumberParameters,
     accept=st.sampled_from([Loss.NONE, Loss.NORMALISED]),
     decimal_mark=st.sampled_from([None, ".", ","]),
+    currency=st.sampled_from(["USD", "EUR", "CAD", "¥", "any"]),
     percent=st.sampled_from(["ratio", "points", "decline"]),
     dash=st.sampled_from(["zero", "decline"]),
 )
@@ -31,7 +36,7 @@ signed = st.tuples(st.booleans(), decimals)
 
 
 def read(text: object, target: object = Decimal, given: NumberParameters | None = None) -> Repaired | None:
-    return NUMBER.repair(Failure("call", target, text, ValueError(), given or NumberParameters()))
+    return NUMBER.repair(Failure("call", target, text, ValueError(), given or OPEN))
 
 
 def number(repaired: Repaired | None) -> Decimal:
@@ -120,6 +125,31 @@ def test_every_currency_reads_as_the_same_number(magnitude: Decimal, currency: s
     shown = grouped(magnitude)
     assert number(read(f"{currency}{shown}")) == magnitude
     assert number(read(f"{shown} {currency.strip()}")) == magnitude
+
+
+@given(texts, st.sampled_from(TARGETS), st.sampled_from(["USD", "EUR", "CAD", "JPY", "¥"]))
+def test_a_currency_only_ever_makes_it_decline(text: str, target: Any, currency: str) -> None:
+    repaired = read(text, target, OPEN.model_copy(update={"currency": currency}))
+    assert repaired is None or repaired == read(text, target)
+
+
+signs = st.sampled_from(["", "$", "US$", "C$", "€", "â‚¬", "￡", "¥", "₨", "Rs. ", "CHF", "C\u200b$", "(€", "-¥"])
+
+
+@given(signs, decimals, st.sampled_from(["", "%", " ％", "٪", " €", "USD", " CAD", ")", " *"]))
+def test_what_is_declined_for_its_sign_is_seen_to_be_open(before: str, magnitude: Decimal, behind: str) -> None:
+    text = f"{before}{grouped(magnitude)}{behind}"
+    for currency in ("USD", "EUR", "CAD", "JPY", "INR"):
+        boundary = Boundary("amounts", None, "app:read", currency=currency)
+        declined = read(text) != read(text, given=NumberParameters(currency=currency))
+        assert not declined or open_in(text, boundary) is not None
+
+
+@given(decimals, st.sampled_from(["€", "£", "¥", "₹", "C$", "EUR", "Rs. ", "CHF "]))
+def test_another_currency_than_the_fix_was_made_for_is_never_read(magnitude: Decimal, currency: str) -> None:
+    shown, dollars = grouped(magnitude), NumberParameters()
+    for text in (f"{currency}{shown}", f"({currency}{shown})", f"-{currency}{shown}", f"{shown} {currency.strip()}"):
+        assert read(text, given=dollars) is None
 
 
 @given(decimals, st.sampled_from(["*", "**", " †", "(1)", "[12]", "(a)", " (b)", "(1)(2)"]))

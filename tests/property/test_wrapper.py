@@ -87,6 +87,7 @@ def site(function: FunctionType, name: str, **declared: Any) -> Site:
         "retry_safe": False,
         "context": None,
         "tunable": {},
+        "currency": "USD",
         "fallback": UNSET,
         "mode": "heal",
         "capture_locals": False,

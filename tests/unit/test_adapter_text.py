@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.adapters import HEAD, body
 
 from healspan.remediation.adapter import MODULES, read_text
+from healspan.remediation.boundary import Boundary
 from healspan.remediation.cli.steps import step_words
 from healspan.remediation.diagnosis import assess
 from healspan.remediation.errors import InvalidFix
@@ -67,6 +68,6 @@ def test_a_step_says_what_it_is() -> None:
 
 
 def test_an_adapter_is_of_medium_risk() -> None:
-    risk, words = assess(AdapterStep(text=body("return 1")), has_checks=True)
+    risk, words = assess(AdapterStep(text=body("return 1")), Boundary("m", None, "app:read", has_checks=True))
     assert risk is RiskLevel.MEDIUM
     assert words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,6 +133,47 @@ def test_a_low_risk_adapter_of_a_machine_waits_without_contract_or_confidence(
     step = AdapterStep(text=body("return 1.0"))
     fix = make_fix(step, risk).model_copy(update={"confidence": confidence})
     assert gate_of(fix, call=failing, preset=preset) == gate
+
+
+@pytest.mark.parametrize("preset", ["guarded", "autonomous"])
+@pytest.mark.parametrize(
+    ("currency", "parameters", "gate"),
+    [
+        ("USD", {}, None),
+        ("USD", {"accept": "none", "currency": "USD", "percent": "decline"}, None),
+        ("EUR", {"currency": "EUR"}, None),
+        ("EUR", {}, "policy"),
+        ("USD", {"currency": "EUR"}, "policy"),
+        ("USD", {"currency": "any"}, "policy"),
+        ("USD", {"currency": None}, "policy"),
+        ("USD", {"percent": "ratio"}, "policy"),
+        ("USD", {"percent": "points"}, "policy"),
+    ],
+)
+def test_what_only_the_owner_of_the_data_can_say_waits_for_a_human_whatever_risk_is_stated(
+    approve: Callable[[StateChange], StateChange],
+    preset: Preset,
+    currency: str,
+    parameters: dict[str, Any],
+    gate: str | None,
+) -> None:
+    failing = make_call()
+    failing.boundary.currency = currency
+    fix = make_fix(make_repair(**parameters))
+    assert gate_of(fix, call=failing, preset=preset) == gate
+    assert gate_of(fix, approve(make_change(fix)), call=failing, preset=preset) is None
+
+
+@pytest.mark.parametrize("preset", ["guarded", "autonomous"])
+def test_a_reading_of_its_own_waits_where_the_operand_leaves_something_open(
+    approve: Callable[[StateChange], StateChange], preset: Preset
+) -> None:
+    fix, call = make_fix(), make_call()
+    asked = Request(fix, None, call, preset, NOW, "a percentage")
+    refusal = first_refusal(asked)
+    assert refusal is not None
+    assert (refusal.gate, "a percentage" in refusal.reason) == ("policy", True)
+    assert first_refusal(replace(asked, change=approve(make_change(fix)))) is None
 
 
 @pytest.mark.parametrize("state", [FixState.PROPOSED, FixState.SUSPENDED, FixState.RETIRED, FixState.PROMOTED])

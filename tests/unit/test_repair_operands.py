@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import UserDict, defaultdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,6 +74,45 @@ class Counting:
     def rows(self) -> list[int]:
         type(self).asked += 1
         return []
+
+
+@pytest.mark.parametrize(
+    ("expression", "given"),
+    [
+        ("a['amount']", {"amount": "x"}),
+        ("a[1]", ["", "x"]),
+        ("a[0]['amount']", ({"amount": "x"},)),
+        ("a.strip()", " x "),
+        ("a['amount'].strip()", {"amount": " x"}),
+    ],
+)
+def test_items_of_built_in_containers_are_read(app: Application, expression: str, given: Any) -> None:
+    found = read(app, f"def run(a): return float({expression})", given)
+    assert found is not None
+    assert (found.target, found.argument) == (float, "x")
+
+
+class Key(str):
+    """Could do anything when it is compared."""
+
+
+class Text(str):
+    """Could do anything when it is asked for."""
+
+
+@pytest.mark.parametrize(
+    ("expression", "given"),
+    [
+        ("a['amount']", {"amount": "x", Key("other"): 1}),
+        ("a['amount']", UserDict(amount="x")),
+        ("a['amount']", defaultdict(str, amount="x")),
+        ("a.strip()", Text(" x ")),
+        ("a.strip('y')", "x"),
+        ("a['amount'].lower()", {"amount": "x"}),
+    ],
+)
+def test_what_another_class_could_have_a_say_in_is_not_read(app: Application, expression: str, given: Any) -> None:
+    assert read(app, f"def run(a): return float({expression})", given) is None
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ NUMBER = repairer("number")
 
 
 def read(text: object, target: object = float, rest: tuple[object, ...] = (), **parameters: Any) -> Repaired | None:
-    return NUMBER.repair(
-        Failure("call", target, text, ValueError(), NumberParameters(**parameters), rest=rest),
-    )
+    """Read a text by a fix that leaves open what only the owner of the data can say, unless told otherwise."""
+    given = NumberParameters(**{"currency": "any", "percent": "ratio", **parameters})
+    return NUMBER.repair(Failure("call", target, text, ValueError(), given, rest=rest))
 
 
 @pytest.mark.parametrize(
@@ -232,6 +232,68 @@ def test_an_integer_declines_a_ratio_even_where_it_is_whole() -> None:
     assert read("85%", int) is None
     assert read("100%", int) is None
     assert read("85%", int, percent="points") == Repaired("85", Loss.NORMALISED)
+
+
+def test_a_fix_that_does_not_say_what_a_percent_sign_means_declines_it() -> None:
+    assert NUMBER.repair(Failure("call", float, "12%", ValueError(), NumberParameters())) is None
+
+
+@pytest.mark.parametrize("text", ["1,234", "$1,234", "US$ (1,234)", "USD 1,234", "1,234 $", "$1,234 USD", "＄1,234"])
+def test_a_fix_that_says_no_currency_reads_dollars(text: str) -> None:
+    repaired = NUMBER.repair(Failure("call", float, text, ValueError(), NumberParameters()))
+    assert repaired is not None
+    assert str(repaired.value).lstrip("-") == "1234"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "€1,234",
+        "1,234 €",
+        "EUR 1,234",
+        "£1,234",
+        "¥1,234",
+        "1,234 CHF",
+        "C$1,234",
+        "$1,234 CAD",
+        "(€1,234)",
+        "Rs. 1,234",
+    ],
+)
+def test_a_fix_that_says_no_currency_declines_what_is_no_dollar(text: str) -> None:
+    assert read(text) is not None
+    assert NUMBER.repair(Failure("call", float, text, ValueError(), NumberParameters())) is None
+
+
+@pytest.mark.parametrize(
+    ("currency", "fitting", "other"),
+    [
+        ("EUR", ["€1,234", "1.234,50 EUR", "1,234"], ["$1,234", "£1,234", "CHF 1,234"]),
+        ("CAD", ["$1,234", "C$1,234", "CA$1,234", "CAD 1,234", "$1,234 CAD"], ["US$1,234", "A$1,234", "$1,234 USD"]),
+        ("JPY", ["¥1,234", "￥1,234", "JPY 1,234"], ["CNY 1,234", "RMB 1,234", "$1,234"]),
+        ("CNY", ["¥1,234", "RMB 1,234", "CNY 1,234"], ["JPY 1,234", "CNH 1,234"]),
+        ("Rs", ["Rs 1,234", "Rs. 1,234"], ["₹1,234", "$1,234"]),
+        ("Rs.", ["Rs 1,234", "Rs. 1,234"], ["₹1,234", "$1,234"]),
+        ("INR", ["₹1,234", "Rs 1,234", "Rs. 1,234"], ["PKR 1,234", "$1,234"]),
+        ("¥", ["¥1,234", "1,234 ¥"], ["JPY 1,234", "€1,234", "$1,234"]),
+        ("₿", ["₿1,234"], ["$1,234", "฿1,234"]),
+    ],
+)
+def test_an_amount_is_read_where_its_sign_may_stand_for_the_currency(
+    currency: str, fitting: list[str], other: list[str]
+) -> None:
+    assert [text for text in fitting if read(text, currency=currency) is None] == []
+    assert [text for text in other if read(text, currency=currency) is not None] == []
+
+
+def test_nil_is_nil_in_every_currency() -> None:
+    assert read("— €", currency="USD") == Repaired("0", Loss.NORMALISED)
+
+
+@pytest.mark.parametrize("currency", ["", "euro", "EURO", "eur", "1", "$$", "any "])
+def test_a_currency_that_is_none_is_refused(currency: str) -> None:
+    with pytest.raises(ValueError, match="names no currency"):
+        NumberParameters(currency=currency)
 
 
 def test_declines_a_call_with_further_arguments_as_they_change_the_notation() -> None:

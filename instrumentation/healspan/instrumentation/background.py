@@ -54,6 +54,7 @@ class Background:
 
     Args:
         name: of the boundary.
+        currency: that it reckons in.
         function: of the boundary.
         signature: of the boundary's function.
         healing: the boundaries whose failures are being healed in a context, and so are left alone in it.
@@ -62,12 +63,13 @@ class Background:
     def __init__(
         self,
         name: str,
+        currency: str,
         function: Callable[..., Any],
         signature: inspect.Signature,
         healing: ContextVar[tuple[BeingHealed, ...]],
     ) -> None:
         self._name = name
-        self._calls = RunningCalls()
+        self._calls = RunningCalls(currency=currency)
         self._through = _below(function)
         # The guard knows the boundary on a stack by a code object that is the boundary's alone.
         self._through.__code__ = self._through.__code__.replace(co_name=f"boundary {name}")

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, get_args
 
 from healspan.instrumentation.contract import Check
-from healspan.instrumentation.declared import fit_checks, refuse_unfit
+from healspan.instrumentation.declared import fit_checks, reckoned_in, refuse_unfit
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.form import with_boundary
 from healspan.instrumentation.site import ContextFunction, Site
@@ -77,6 +77,8 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         context: low-cardinality context keys from the call's arguments, e.g. ``document_type``.
         tunable: arguments for which a fix may choose other values, each `Between` two numbers or `OneOf` some
             values.
+        currency: code of the currency that amounts are in; default: ``HEALSPAN_CURRENCY``, else ``USD``. An amount with
+            the sign of another one is read by no fix that a human has not approved.
         fallback: a value, or a function without parameters, to return degraded when nothing else is left.
         mode: ``heal``; ``background``, where a call for which no fix is known yet fails as it would have, and the fix
             is looked for afterwards, for the next one; or ``observe`` to capture only.
@@ -96,6 +98,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         retry_safe: bool | Literal["snapshot"] = False,
         context: ContextFunction | None = None,
         tunable: Mapping[str, Tunable] | None = None,
+        currency: str | None = None,
         fallback: Any = UNSET,
         mode: BoundaryMode = "heal",
         capture_locals: bool = False,
@@ -128,6 +131,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
         self.retry_safe = retry_safe
         self.context = context
         self.tunable = dict(tunable or {})
+        self.currency = reckoned_in(name, currency)
         self.fallback = fallback
         self.mode = mode
         self.capture_locals = capture_locals
@@ -148,6 +152,7 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
             retry_safe=self.retry_safe,
             context=self.context,
             tunable=self.tunable,
+            currency=self.currency,
             fallback=self.fallback,
             mode=self.mode,
             capture_locals=self.capture_locals,

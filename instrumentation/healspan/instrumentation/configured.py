@@ -383,6 +383,7 @@ def _options(declaration: Declaration, function: FunctionType) -> dict[str, Any]
         "partial_output": declaration.partial_output,
         "in_app": declaration.in_app,
         "golden": declaration.golden,
+        "currency": declaration.currency,
         "checks": [_resolve(one) for one in declaration.checks],
         "output": UNSET if declaration.output is None else _resolve(declaration.output),
         "fallback": UNSET if declaration.fallback is None else _resolve(declaration.fallback),

@@ -8,19 +8,44 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from healspan.instrumentation.contract import Check, Contract
 from healspan.remediation.boundary import UNSET, Between, OneOf
+from healspan.remediation.currency import DEFAULT, is_code
 from healspan.remediation.errors import ConfigurationError
 
-__all__ = ["broken_fallback", "fit_checks", "refuse_unfit", "refuse_unfit_strategy", "why_unfit"]
+__all__ = ["broken_fallback", "fit_checks", "reckoned_in", "refuse_unfit", "refuse_unfit_strategy", "why_unfit"]
 
 _NO_TYPES = (bool, int, float, complex, bytes, list, tuple, dict, set, frozenset)
 """Values of these, given for a type, pydantic takes for no restriction at all."""
 
 _VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+
+
+def reckoned_in(name: str, currency: object, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the currency of a boundary: what it declares, else what the service reckons in.
+
+    Args:
+        name: of the boundary.
+        currency: what it declares; None for nothing.
+        environment: ``HEALSPAN_CURRENCY``. Read here, as no settings are loaded before the first failure; where they
+            refuse it, they say so.
+
+    Raises:
+        ConfigurationError: what is declared is no code.
+    """
+    if currency is None:
+        served = environment.get("HEALSPAN_CURRENCY", "")
+        return served if is_code(served) else DEFAULT
+    if not isinstance(currency, str) or not is_code(currency):
+        raise ConfigurationError(
+            f"boundary {name!r}: currency must be a code of three capital letters, not {currency!r:.40}; write "
+            "currency='EUR'"
+        )
+    return currency
 
 
 def refuse_unfit(

@@ -78,7 +78,7 @@ class BoundaryHook:
     def __init__(self, site: Site, *, wrapping: bool) -> None:
         self._site = site
         self._wrapping = wrapping
-        self._calls = RunningCalls(self._left, verified=site.contract.declared)
+        self._calls = RunningCalls(self._left, verified=site.contract.declared, currency=site.boundary.currency)
         # What a sampled call needs, at one step's reach.
         self._count, self._begin, self._take = site.counter.look, self._calls.sampled, self._calls.take_all
         self._sample, self._has_context = site.sample, site.has_context

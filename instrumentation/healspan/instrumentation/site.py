@@ -75,6 +75,7 @@ class Site:
         retry_safe: bool | Literal["snapshot"],
         context: ContextFunction | None,
         tunable: dict[str, Tunable],
+        currency: str,
         fallback: Any,
         mode: BoundaryMode,
         capture_locals: bool,
@@ -105,6 +106,7 @@ class Site:
             has_checks=bool(checks),
             fallback=begun_fallback(fallback, self._begin),
             tunable=tunable,
+            currency=currency,
             doubts=tuple(self._doubts(output, fallback, context)),
             why_unchecked=self.contract.why_unchecked,
         )
@@ -125,7 +127,7 @@ class Site:
                 "boundary around the function that consumes it",
             )
         self.golden = GoldenSamples(self.boundary, function, self._signature, self.contract, golden)
-        self.background = Background(name, function, self._signature, being_healed)
+        self.background = Background(name, currency, function, self._signature, being_healed)
         self._context = context
         self.has_context, self.has_checks = context is not None, bool(checks)
         self._capture_locals = capture_locals

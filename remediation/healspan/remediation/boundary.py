@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, get_type_hints
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from healspan.remediation.currency import DEFAULT
 from healspan.remediation.errors import ConfigurationError, StepInapplicable
 from healspan.remediation.incident import Incident
 from healspan.remediation.reservoir import GoodCall, Reservoir
@@ -173,6 +174,8 @@ class Boundary:
     strategies: dict[str, Strategy] = field(default_factory=dict)
     tunable: dict[str, Tunable] = field(default_factory=dict)
     """Arguments for which a fix may choose other values."""
+    currency: str = DEFAULT
+    """Code of the currency that it reckons in; no machine's fix reads an amount with the sign of another one."""
     golden: Reservoir | None = None
     """Good calls; None where the boundary did not ask for any."""
     form: BoundaryForm = "wrapper"

@@ -103,6 +103,8 @@ class Declaration(Record):
     context: dict[str, str] = Field(default_factory=dict)
     """Expressions over the parameters; see `ValuePath`."""
     tunable: dict[str, TunedArgument] = Field(default_factory=dict)
+    currency: str | None = None
+    """Code of the currency that amounts are in; default: that of the service."""
     fallback: str | None = None
     """A value, or a function without parameters, by its dotted name."""
     mode: BoundaryMode = "heal"

@@ -6,21 +6,24 @@ The playbooks are the deterministic diagnoser. Others join through the `Diagnose
 from __future__ import annotations
 
 import ast
+import itertools
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from pydantic import JsonValue
 
-from healspan.remediation.boundary import FailedCall, FailingFrame, OneOf
+from healspan.remediation.boundary import Boundary, FailedCall, FailingFrame, OneOf
+from healspan.remediation.conventions import assumed, assumption, declared, open_in, questions
 from healspan.remediation.errors import RepairDeclined
 from healspan.remediation.fix import FixDraft, Match, RiskLevel, Scope
 from healspan.remediation.parsing import parse_expression
 from healspan.remediation.playbooks import Answer, playbook_for
 from healspan.remediation.progress import Progress
-from healspan.remediation.repair import failure_at, function_hash, locate
+from healspan.remediation.repair import Location, failure_at, function_hash, locate
 from healspan.remediation.repairers import Failure, Loss, Repairer, catalogue
+from healspan.remediation.repairers.number import ERRORS
 from healspan.remediation.step import (
     AdapterStep,
     FallbackStep,
@@ -31,15 +34,13 @@ from healspan.remediation.step import (
     StrategyStep,
 )
 
-__all__ = ["Diagnoser", "Playbooks", "Waiting", "assess", "failing_frame"]
+__all__ = ["Diagnoser", "Playbooks", "Waiting", "assess", "failing_frame", "left_open"]
 
 _BY_NAME = frozenset({"renamed_key", "moved_key", "renamed_attribute"})
 """Repairers that find something by what it is called."""
 
-
-_LEFT_TO_HUMANS: dict[str, dict[str, JsonValue]] = {"number": {"percent": "decline"}}
-"""Readings of which neither the text nor a check of the result can tell which is meant, by repairer: whether a field of
-``12.5`` means by ``12.5%`` the same or an eighth is for a human to say, who may set it in a fix."""
+_MOST_VALUES = 100
+"""Looked at for a text that an expression may have failed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,24 +129,17 @@ class Playbooks:
         )
 
     def _repairs(self, call: FailedCall) -> Iterator[FixDraft]:
-        frame = failing_frame(call.frames)
-        if frame is None or frame.position is None:
+        found = _failing_expression(call)
+        if found is None:
             return
-        try:
-            location = locate(frame.code, frame.module, frame.position)
-        except RepairDeclined:
-            return
-        seen = failure_at(location, frame.code, call.error)
-        for accept, repairer in fitting(location.kind, call.error):
-            parameters: dict[str, JsonValue] = {"accept": accept.value, **_LEFT_TO_HUMANS.get(repairer.name, {})}
-            given = repairer.parameters.model_validate(parameters)
-            if seen is not None and _declines(repairer, seen._replace(parameters=given)):
-                continue
+        location, seen = found
+        for repairer, parameters in _readings(location.kind, call, seen):
             step = location.step(
                 error_type=call.incident.error_type,
                 repairer=repairer.name,
                 parameters=parameters,
             )
+            assuming = assumption(step, call.boundary)
             yield self._draft(
                 call,
                 step,
@@ -156,9 +150,9 @@ class Playbooks:
                 ),
                 instruction=(
                     f"When {step.expression} in {step.qualname} raises {call.incident.error_type.rpartition('.')[2]}, "
-                    f"{repairer.summary}."
+                    f"{repairer.summary}{f', taking {assuming}' if assuming else ''}."
                 ),
-                confidence=0.9 if accept is Loss.NONE else 0.7,
+                confidence=0.9 if parameters["accept"] == Loss.NONE else 0.7,
                 source_hash={f"{step.module}:{step.qualname}": step.source_hash},
             )
 
@@ -208,7 +202,7 @@ class Playbooks:
         source_hash: dict[str, str],
     ) -> FixDraft:
         incident = call.incident
-        risk, assessment = assess(step, has_checks=call.boundary.has_checks)
+        risk, assessment = assess(step, call.boundary)
         return FixDraft(
             pattern=incident.pattern.error_pattern,
             scope=Scope(
@@ -230,16 +224,35 @@ class Playbooks:
         )
 
 
+def _readings(kind: str, call: FailedCall, seen: Failure | None) -> Iterator[tuple[Repairer, dict[str, JsonValue]]]:
+    """Yield how each repairer may read an operand: as its boundary declares it, else as only a human can say."""
+    fit, answered = fitting(kind, call.error), set[str]()
+    for accept, repairer in fit:
+        parameters = {"accept": accept.value, **declared(repairer.name, call.boundary)}
+        if seen is None or not _declines(repairer, seen, parameters):
+            answered.add(repairer.name)
+            yield repairer, parameters
+    if seen is None:
+        return
+    for repairer in dict.fromkeys(repairer for _, repairer in fit if repairer.name not in answered):
+        given = declared(repairer.name, call.boundary)
+        for answer in questions(repairer.name, seen):
+            ways = ({"accept": loss.value, **given, **answer} for loss in repairer.losses)
+            if (way := next((one for one in ways if not _declines(repairer, seen, one)), None)) is not None:
+                yield repairer, way
+
+
 def fitting(kind: str, error: BaseException) -> list[tuple[Loss, Repairer]]:
     """Return the repairers that may help an expression of this form, and what each may cost, the least loss first."""
     applying = [one for one in catalogue().values() if one.applies(kind, error)]
     return [(loss, one) for loss in (Loss.NONE, Loss.NORMALISED) for one in applying if loss in one.losses]
 
 
-def _declines(repairer: Repairer, failure: Failure) -> bool:
+def _declines(repairer: Repairer, seen: Failure, parameters: dict[str, JsonValue]) -> bool:
     """Whether a repairer says no, seeing the operands; one that fails at it is tried, where the guard copes with it."""
+    given = repairer.parameters.model_validate(parameters)
     try:
-        return repairer.repair(failure) is None
+        return repairer.repair(seen._replace(parameters=given)) is None
     except Exception:
         return False
 
@@ -255,8 +268,44 @@ def failing_frame(frames: tuple[FailingFrame, ...]) -> FailingFrame | None:
     return next((frame for frame in reversed(frames) if frame.in_app), None)
 
 
-def assess(step: Step, *, has_checks: bool) -> tuple[RiskLevel, str]:
-    """Return the risk of a step and the sentence that says why."""
+def _failing_expression(call: FailedCall) -> tuple[Location, Failure | None] | None:
+    """Return where a call failed, and with which operands as far as they can be read; None if no step can act there."""
+    frame = failing_frame(call.frames)
+    if frame is None or frame.position is None:
+        return None
+    try:
+        location = locate(frame.code, frame.module, frame.position)
+    except RepairDeclined:
+        return None
+    return location, failure_at(location, frame.code, call.error)
+
+
+def left_open(call: FailedCall, steps: Iterable[Step]) -> str | None:
+    """Say what of a failing operand only the owner of the data can say, where steps read it in a way of their own.
+
+    Where the operand cannot be read from the failing frame, it is looked for in the arguments of the call.
+    """
+    if type(call.error) not in ERRORS or not any(isinstance(step, AdapterStep) for step in steps):
+        return None
+    found = _failing_expression(call)
+    seen = None if found is None else found[1]
+    values = _inside(call.arguments.values()) if seen is None else [seen.argument]
+    return next(filter(None, (open_in(value, call.boundary) for value in values)), None)
+
+
+def _inside(values: Iterable[object]) -> Iterator[object]:
+    """Yield values, and what the plain containers among them hold; no more of each than a row has."""
+    for value in itertools.islice(values, _MOST_VALUES):
+        yield value
+        if type(value) in (list, tuple, dict):
+            held = value.values() if type(value) is dict else value
+            yield from itertools.islice(cast("Iterable[object]", held), _MOST_VALUES)
+
+
+def assess(step: Step, boundary: Boundary) -> tuple[RiskLevel, str]:
+    """Return the risk of a step at a boundary, and the sentence that says why."""
+    if (assumption := assumed(step, boundary)) is not None:
+        return RiskLevel.HIGH, f"Acts only where the expression raises, but {assumption}."
     if isinstance(step, RepairStep):
         if step.repairer in _BY_NAME and not _has_literal_name(step.expression):
             return RiskLevel.MEDIUM, (
@@ -268,14 +317,14 @@ def assess(step: Step, *, has_checks: bool) -> tuple[RiskLevel, str]:
                 RiskLevel.LOW,
                 "Acts only where the expression raises; reads another notation of the same value.",
             )
-        if has_checks:
+        if boundary.has_checks:
             return RiskLevel.LOW, (
                 "Acts only where the expression raises; a convention decides the reading, and the boundary's "
                 "checks look at the result."
             )
         return RiskLevel.MEDIUM, (
-            "Acts only where the expression raises, but a convention decides the reading (a dash is zero, 12% is "
-            "0.12) and no check of the boundary looks at the result."
+            "Acts only where the expression raises, but a convention decides the reading (a dash is zero, (12) "
+            "is -12) and no check of the boundary looks at the result."
         )
     if isinstance(step, RetryStep):
         return RiskLevel.LOW, "Makes the same call again, a bounded number of times; the boundary is retry_safe."

@@ -16,8 +16,9 @@ from typing import Literal, assert_never, get_args
 from pydantic import ValidationError
 
 from healspan.remediation.boundary import Boundary, boundaries
+from healspan.remediation.conventions import assumed
 from healspan.remediation.errors import ConfigurationError, HealspanError, InvalidFix, StaleFix
-from healspan.remediation.fix import FixDraft, Scope
+from healspan.remediation.fix import FixDraft, RiskLevel, Scope
 from healspan.remediation.repair.handled import exception_class
 from healspan.remediation.repairers import repairer
 from healspan.remediation.sandbox import Sandbox
@@ -166,7 +167,16 @@ def complete_draft(
     for target, digest in draft.source_hash.items():
         if live.get(target, digest) != digest:
             raise StaleFix(f"{target} changed since the draft was written; review it, then leave source_hash out")
-    return draft.model_copy(update={"source_hash": live})
+    return _as_risky_as_it_is(draft, boundary).model_copy(update={"source_hash": live})
+
+
+def _as_risky_as_it_is(draft: FixDraft, boundary: Boundary) -> FixDraft:
+    """Return a draft as one of high risk, whatever it says, if it reads what its boundary does not declare."""
+    said = next(filter(None, (assumed(step, boundary) for step in draft.steps)), None)
+    if said is None or draft.risk_level is RiskLevel.HIGH:
+        return draft
+    words = f"{draft.risk_assessment} But {said}."
+    return draft.model_copy(update={"risk_level": RiskLevel.HIGH, "risk_assessment": words})
 
 
 def _check_types(scope: Scope, steps: Iterable[Step]) -> None:

@@ -18,14 +18,14 @@ from typing import Any, Protocol
 from healspan.remediation.adoption import Adoption
 from healspan.remediation.attempt import Attempt, Invocation
 from healspan.remediation.boundary import FailedCall
-from healspan.remediation.diagnosis import Diagnoser
+from healspan.remediation.diagnosis import Diagnoser, left_open
 from healspan.remediation.errors import AdapterFailed, FixError, RepairDeclined, StepInapplicable
 from healspan.remediation.fix import Fix, Match, RiskLevel, StateChange
 from healspan.remediation.flight import Flights
 from healspan.remediation.incident import IncidentStatus, Resolution, Severity, Tier
 from healspan.remediation.ladder import Ladder
 from healspan.remediation.lessons import Lessons
-from healspan.remediation.policy import Preset, Request, first_refusal
+from healspan.remediation.policy import Preset, Refusal, Request, first_refusal
 from healspan.remediation.probation import Probation
 from healspan.remediation.progress import Progress, Success
 from healspan.remediation.proving import Prover
@@ -233,7 +233,7 @@ class Engine:
             return left
         eligible = []
         for candidate in left:
-            refusal = first_refusal(Request(candidate.fix, candidate.change, call, self._preset, self._now()))
+            refusal = self._refusal(call, candidate.fix, candidate.change)
             if refusal is None:
                 eligible.append(candidate)
             else:
@@ -304,6 +304,10 @@ class Engine:
 
     # One candidate
 
+    def _refusal(self, call: FailedCall, fix: Fix, change: StateChange | None) -> Refusal | None:
+        asked = None if change is not None and change.by_human else left_open(call, fix.steps)
+        return first_refusal(Request(fix, change, call, self._preset, self._now(), asked))
+
     def _try(
         self,
         call: FailedCall,
@@ -311,7 +315,7 @@ class Engine:
         fix: Fix,
         change: StateChange | None,
     ) -> Generator[Invocation, Any, Success | None]:
-        refusal = first_refusal(Request(fix, change, call, self._preset, self._now()))
+        refusal = self._refusal(call, fix, change)
         if refusal is not None:
             progress.decide(fix, refusal.gate, refusal.reason)
             return None

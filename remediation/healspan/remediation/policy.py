@@ -13,6 +13,7 @@ from typing import Literal, Protocol, assert_never
 from healspan.remediation.adapter import read_text
 from healspan.remediation.boundary import Boundary
 from healspan.remediation.cascade import conflict, stopped
+from healspan.remediation.conventions import assumed
 from healspan.remediation.errors import InvalidFix, StepInapplicable
 from healspan.remediation.fix import SERVING_STATES, Fix, Match, RiskLevel, StateChange
 from healspan.remediation.incident import Incident
@@ -68,6 +69,8 @@ class Request:
     call: GatedCall
     preset: Preset
     now: datetime
+    left_open: str | None = None
+    """What of the failing operand only the owner of the data can say, where the fix reads it in a way of its own."""
 
     @property
     def approved(self) -> bool:
@@ -92,10 +95,12 @@ def _preset(request: Request) -> str | None:
             if risk is not RiskLevel.LOW and not request.approved:
                 return f"risk is {risk}: 'healspan review approve' it to let it act"
             if not request.approved:
-                return _adapter_preset(request)
+                return _adapter_preset(request) or _unsaid(request)
         case "autonomous":
             if risk is RiskLevel.HIGH and not request.approved:
                 return "risk is high: a human must approve it"
+            if not request.approved:
+                return _unsaid(request)
         case _:
             assert_never(request.preset)
     return None
@@ -110,6 +115,14 @@ def _adapter_preset(request: Request) -> str | None:
     if request.fix.confidence < ADAPTER_CONFIDENCE:
         return f"it has an adapter and a confidence of {request.fix.confidence:.2f}, below {ADAPTER_CONFIDENCE}"
     return None
+
+
+def _unsaid(request: Request) -> str | None:
+    """Say what a fix takes the data to mean that its boundary does not declare and no check could tell."""
+    if request.left_open is not None:
+        return f"it would read {request.left_open}, and only a human can say what is meant: approve it if it does"
+    boundary = request.call.boundary
+    return next(filter(None, (assumed(step, boundary) for step in request.fix.steps)), None)
 
 
 def _state(request: Request) -> str | None:

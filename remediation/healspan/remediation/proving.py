@@ -15,7 +15,7 @@ from healspan.remediation.adoption import Adoption, Facts
 from healspan.remediation.attempt import Invocation
 from healspan.remediation.boundary import FailedCall
 from healspan.remediation.composition import Composer, Lead
-from healspan.remediation.diagnosis import Diagnoser, Waiting
+from healspan.remediation.diagnosis import Diagnoser, Waiting, left_open
 from healspan.remediation.fix import Fix, FixDraft, FixState, RiskLevel, StateChange
 from healspan.remediation.ladder import Climbed, Ladder
 from healspan.remediation.lessons import Lessons
@@ -116,7 +116,8 @@ class Prover:
             known = self._index.latest(fix.fix_id)
             if not self._may_be_tried(call, progress, fix, known, turned_down):
                 return None
-            refusal = first_refusal(Request(fix, None, call, self._preset, self._now()))
+            asked = left_open(call, fix.steps)
+            refusal = first_refusal(Request(fix, None, call, self._preset, self._now(), asked))
             if refusal is not None:
                 climbed = (yield from self._show(call, progress, fix, lead)) if refusal.gate == "policy" else None
                 failed = None if climbed is None else climbed.validation.failed

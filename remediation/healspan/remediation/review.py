@@ -13,15 +13,17 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
+from healspan.remediation.conventions import contradiction
 from healspan.remediation.drafts import CheckedDraft, DraftFile, check_drafts
 from healspan.remediation.errors import (
     ConfigurationError,
     HealspanError,
+    InvalidFix,
     SignatureRefused,
     StateConflict,
     StoreError,
 )
-from healspan.remediation.fix import Fix, FixState, RiskLevel, StateChange, parse_fix
+from healspan.remediation.fix import SERVING_STATES, Fix, FixState, RiskLevel, StateChange, parse_fix
 from healspan.remediation.ids import uuid7
 from healspan.remediation.policy import Preset
 from healspan.remediation.record import Record
@@ -177,6 +179,7 @@ def _activate(
             f"fix {fix.fix_id[:12]} is active already, approved by {latest.actor} on {latest.at:%Y-%m-%d %H:%M} UTC; "
             "there is nothing left to decide",
         )
+    _refuse_contradiction(connection, fix)
     fix = _vouched(connection, fix, reviewer, ring)
     change = _next(
         latest,
@@ -192,6 +195,23 @@ def _activate(
     ring.trust(fix, change)
     _commit(connection, change, "approve")
     return change
+
+
+def _refuse_contradiction(connection: Connection, fix: Fix) -> None:
+    """Refuse what would have one text read in two ways, whichever fix is drawn for it."""
+    rivals = select(_FIX.c.body).where(_FIX.c.module == fix.scope.module, _FIX.c.fix_id != fix.fix_id)
+    for body in connection.execute(rivals).scalars():
+        try:
+            other = parse_fix(body)
+        except InvalidFix:
+            continue  # of another version, which nothing here would run
+        readings = contradiction(fix.steps, other.steps)
+        latest = None if readings is None else latest_change(connection, other.fix_id)
+        if readings is not None and latest is not None and latest.state in SERVING_STATES:
+            raise StateConflict(
+                f"fix {fix.fix_id[:12]} reads {readings[0]}, and fix {other.fix_id[:12]}, which is {latest.state}, "
+                f"reads {readings[1]} at the same expression; reject one of them",
+            )
 
 
 def _latest(connection: Connection, fix_id: str, seen: int | None) -> StateChange:

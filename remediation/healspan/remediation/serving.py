@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 
 from healspan.remediation.boundary import is_withdrawn
+from healspan.remediation.conventions import percent_read, reckoned_in
 from healspan.remediation.fix import Match
 from healspan.remediation.repair import ActiveRepair, InstallReport, InstallStatus, Repairs, active_repairs
 from healspan.remediation.step import RepairStep
@@ -41,7 +43,7 @@ class Serving:
             wanted = [
                 repair
                 for candidate in snapshot.serving
-                if not is_withdrawn(candidate.fix.scope.module)
+                if _may_serve(candidate)
                 for repair in ahead_of_failure(candidate)
             ]
             self._say(self._repairs.install_exactly(wanted))
@@ -60,16 +62,28 @@ class Serving:
                 logger.warning("fix %s is not installed (%s): %s", said[0][:12], report.status, said[1])
 
 
+def _may_serve(candidate: Candidate) -> bool:
+    """Whether its boundary is there, and no machine has said what a percent sign means, which no boundary declares."""
+    if is_withdrawn(candidate.fix.scope.module):
+        return False
+    return candidate.change.by_human or not any(percent_read(step) for step in candidate.fix.steps)
+
+
 def ahead_of_failure(candidate: Candidate) -> list[ActiveRepair]:
     """Return the repairs of a fix that may act before any exception leaves the function."""
     fix = candidate.fix
     steps = [step for step in fix.steps if isinstance(step, RepairStep)]
     if len(steps) != len(fix.steps) or fix.scope.context_keys or not candidate.change.paths:
         return []
-    return active_repairs(
+    repairs = active_repairs(
         fix.fix_id,
         steps,
         fix.scope.module,
         candidate.change.paths,
         in_order=fix.scope.match is not Match.BOUNDARY,
     )
+    if candidate.change.by_human:
+        return repairs
+    # What a machine has taken for granted holds below a boundary that declares it, which may be there later than this,
+    # be declared anew, or be there twice: it is looked at when the repair is to act.
+    return [replace(each, currency=reckoned_in(each.step)) for each in repairs]

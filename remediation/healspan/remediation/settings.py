@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from healspan.remediation.currency import DEFAULT, is_code
 from healspan.remediation.errors import ConfigurationError, StoreUnavailable
 from healspan.remediation.resource import resource_attributes
 
@@ -134,6 +135,10 @@ class Settings(BaseSettings):
     compiled_boundaries: bool = True
     """Whether boundaries are compiled into their functions where that is safe; read where the application declares
     them, so it has to be in the environment by then. ``healspan doctor`` says which form each one has, and why."""
+
+    currency: str = DEFAULT
+    """Code of the currency that the service reckons in, where a boundary names no other; read where the application
+    declares its boundaries. An amount with the sign of another one waits for a human."""
 
     config: str = ""
     """File that declares boundaries; default: ``healspan.toml``, or ``pyproject.toml``, of the working directory."""
@@ -347,6 +352,13 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("currency")
+    @classmethod
+    def _is_code(cls, value: str) -> str:
+        if not is_code(value):
+            raise ValueError("it is no code of three capital letters, such as EUR")
         return value
 
     @field_validator("trace_url")

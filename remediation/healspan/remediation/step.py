@@ -134,8 +134,9 @@ def in_words(step: RetryStep | RepairStep | AdapterStep | ParametersStep | Strat
         case ParametersStep():
             return "parameters " + ", ".join(f"{name}={value!r}" for name, value in step.arguments.items())
         case RepairStep():
-            accept = step.parameters.get("accept")
-            return f"repair {step.repairer}{f' ({accept})' if accept else ''} at {step.expression}"
+            said = (f"{value}" if name == "accept" else f"{name} {value}" for name, value in step.parameters.items())
+            how = ", ".join(said)
+            return f"repair {step.repairer}{f' ({how})' if how else ''} at {step.expression}"
         case AdapterStep():
             return f"adapter of {len(step.text.splitlines())} lines"
         case StrategyStep():

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue, ValidationError
 
-from healspan.remediation.boundary import FailedCall
+from healspan.remediation.boundary import Boundary, FailedCall
 from healspan.remediation.claude.answer import (
     Answer,
     ProposedAdapter,
@@ -88,7 +88,7 @@ def draft_of(answer: Answer, call: FailedCall, *, origin: str, sandbox: Sandbox 
         (isinstance(s, RepairStep) for s in steps), reverse=True
     ):
         raise InvalidFix("steps are ordered from the innermost outwards: a 'repair' comes before all others")
-    risk, assessment = _risk(answer, steps, has_checks=call.boundary.has_checks)
+    risk, assessment = _risk(answer, steps, call.boundary)
     incident = call.incident
     repaired = [step.module for step in steps if isinstance(step, RepairStep)]
     draft = FixDraft(
@@ -139,12 +139,12 @@ def _settings(settings: Sequence[Setting]) -> dict[str, JsonValue]:
     return named
 
 
-def _risk(answer: Answer, steps: Sequence[Step], *, has_checks: bool) -> tuple[RiskLevel, str]:
+def _risk(answer: Answer, steps: Sequence[Step], boundary: Boundary) -> tuple[RiskLevel, str]:
     """Return the higher of what is stated and what we say of such steps; of an adapter only its author can tell."""
     stated = RiskLevel(answer.risk_level)
     levels, words = [stated], [answer.risk_assessment[:_MOST_TEXT]]
     for step in steps:
-        level, why = assess(step, has_checks=has_checks)
+        level, why = assess(step, boundary)
         words.append(why)
         if not isinstance(step, AdapterStep):
             levels.append(level)

@@ -196,6 +196,7 @@ def _boundary(call: FailedCall) -> JsonValue:
         "why_not_retry_safe": call.repeatable,
         "has_fallback": boundary.has_fallback,
         "has_checks": boundary.has_checks,
+        "currency": boundary.currency,
         "strategies": [
             {
                 "name": one.name,

@@ -22,6 +22,8 @@ class ActiveRepair:
     paths: frozenset[FramePath]
     after: RepairStep | None = None
     """The step of the same fix that must have acted before it, in the same call of the boundary."""
+    currency: str | None = None
+    """Code of the one that a boundary reckons in below which alone it acts; None if it does not matter."""
 
 
 def active_repairs(

@@ -278,6 +278,7 @@ class Guard:
             frame = boundary_frame(failing, repair.tree, repair.boundary)
             if (
                 frame is not None
+                and repair.is_declared(frame)
                 and (repair.after is None or repair.is_its_turn(frame, repair.after))
                 and repair.repairer.applies(self.kind, error)
             ):

@@ -47,6 +47,15 @@ class LiveRepair:
     probe: Probe | None = None
     after: RepairStep | None = None
     """The step of the same fix that must have acted before, in the same call of the boundary."""
+    currency: str | None = None
+    """What the boundary must reckon in; None if it does not matter."""
+
+    def is_declared(self, frame: FrameType) -> bool:
+        """Whether the boundary of this frame reckons as the step takes it to."""
+        if self.currency is None:
+            return True
+        calls = calls_of(frame)
+        return calls is not None and calls.currency == self.currency
 
     def is_its_turn(self, frame: FrameType, after: RepairStep) -> bool:
         """Whether what must come before has acted below this boundary frame."""

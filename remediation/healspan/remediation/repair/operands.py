@@ -1,21 +1,27 @@
 """Reads the operands of a failing expression from its frame, where that takes no code of the application's.
 
 A diagnosis asks repairers about them before it makes a call again: most failures are nobody's business, and then none
-is made. Only names and constants can be read, and attributes of modules; all else would have to be evaluated again.
+is made. Only names and constants can be read, attributes of modules, items of built-in containers by a constant, and a
+text without the white space around it; all else would have to be evaluated again.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from types import CodeType, FrameType, ModuleType
+from typing import cast
 
 from healspan.remediation.parsing import parse_expression
 from healspan.remediation.repair.expression import Location
 from healspan.remediation.repairers import ABSENT, Failure, RepairerParameters
 
 __all__ = ["failure_at"]
+
+_MOST_KEYS = 1_000
+"""Of a row whose items are read."""
 
 _traceback = BaseException.__dict__["__traceback__"]  # past whatever the exception's class overrides
 
@@ -72,6 +78,22 @@ def _value(node: ast.expr, frame: FrameType) -> object:
             module = _value(owner, frame)
             if type(module) is ModuleType and name in vars(module):
                 return vars(module)[name]
+        case ast.Subscript(value=owner, slice=ast.Constant(value=key)):
+            return _item(_value(owner, frame), key)
+        case ast.Call(func=ast.Attribute(value=owner, attr="strip"), args=[], keywords=[]):
+            text = _value(owner, frame)
+            if type(text) is str:
+                return text.strip()
+    raise _Unreadable
+
+
+def _item(owner: object, key: object) -> object:
+    """Return what a built-in container holds, as far as no key of another class could have a say in it."""
+    if type(owner) is dict and len(owner) <= _MOST_KEYS and all(type(one) is str for one in owner) and key in owner:
+        return owner[key]
+    if type(owner) in (list, tuple) and type(key) is int:
+        with contextlib.suppress(IndexError):
+            return cast("Sequence[object]", owner)[key]
     raise _Unreadable
 
 

@@ -288,7 +288,9 @@ class Repairs:
         if patched is not None and (known := patched.repairs.get(_key(repair, probe))) is not None:
             ways = {**known.ways, **ways}
         tree = PathTree.of(ways.values())
-        live = LiveRepair(repair.fix_id, step, repair.boundary, tree, chosen, parameters, probe, repair.after)
+        live = LiveRepair(
+            repair.fix_id, step, repair.boundary, tree, chosen, parameters, probe, repair.after, repair.currency
+        )
         return _Prepared(
             repair=replace(repair, paths=frozenset(ways)),
             ways=ways,

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
+from healspan.remediation.currency import DEFAULT
 from healspan.remediation.repairers import Loss
 from healspan.remediation.step import RepairStep
 
@@ -75,9 +76,17 @@ class RunningCalls:
         tell: called with its frame when a call ends while there is something to tell, of it or of another one;
             must not raise.
         verified: whether a contract is held against what calls return.
+        currency: code of the one that the boundary reckons in.
     """
 
-    def __init__(self, tell: Callable[[FrameType], None] | None = None, *, verified: bool = False) -> None:
+    def __init__(
+        self,
+        tell: Callable[[FrameType], None] | None = None,
+        *,
+        verified: bool = False,
+        currency: str = DEFAULT,
+    ) -> None:
+        self.currency = currency
         self._verified = verified
         self._nothing = _Nothing()
         self._something = self._nothing if tell is None else _Something(tell)

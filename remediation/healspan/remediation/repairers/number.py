@@ -10,8 +10,10 @@ The repairer hands the plain notation to the original callee; it never computes 
 * A hard or thin space and an apostrophe group thousands; a plain space does not: it also parts two numbers.
 * ``(1,234)`` is negative; a bare ``(1)`` or ``(12)`` likewise, but as normalised: it may be a footnote mark.
   ``(9`` is what remains of ``(9)`` where a table puts the parenthesis into its own cell.
-* ``12%`` is 0.12: what the sign means, what spreadsheets and ``format(0.12, "%")`` mean by it, and what
-  filers tag. A source that writes points with a sign needs ``percent="points"``. `int` declines ratios.
+* ``12%`` may be 0.12, what spreadsheets and ``format(0.12, "%")`` mean by it, and what filers tag; or 12, where a
+  source writes points with a sign. It declines unless `NumberParameters.percent` says which. `int` declines ratios.
+* ``€1,234`` is no 1234 where a service reckons in dollars, and nothing would tell: an amount declines unless its
+  sign fits `NumberParameters.currency`. Nil is nil in every currency.
 * ``1,234.50-`` is negative, as ledgers print it: normalised, and only behind a fraction or a grouped number.
 * ``â‚¬1,234`` is ``€1,234`` that was decoded wrongly: normalised, and only if it is a number then.
 * A lone dash is zero, as in accounts. Words (``n/a``, ``nil``, ``million``) and empty text decline.
@@ -26,6 +28,9 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Literal
 
+from pydantic import field_validator
+
+from healspan.remediation.currency import CURRENCY, DEFAULT, fits, is_known, one_currency
 from healspan.remediation.repairers.characters import HARD_SPACES, INVISIBLE, SOFT_SPACES
 from healspan.remediation.repairers.contract import (
     EITHER,
@@ -38,13 +43,13 @@ from healspan.remediation.repairers.contract import (
 )
 from healspan.remediation.repairers.mojibake import read_again
 
-__all__ = ["NumberParameters", "NumberRepairer"]
+__all__ = ["ERRORS", "MAX_LENGTH", "NumberParameters", "NumberRepairer", "as_read"]
 
 MAX_LENGTH = 64
 # By identity, as `in` would call `__eq__` of an unknown callee; these types live as long as the interpreter.
 _CALLEES: tuple[Callable[[str], object], ...] = (float, int, Decimal, Fraction)
 _TARGETS = {id(callee): callee for callee in _CALLEES}
-_ERRORS = (ValueError, InvalidOperation)
+ERRORS = (ValueError, InvalidOperation)
 
 _HARD_SPACE = "\u00a0"
 _GLYPHS = {
@@ -58,16 +63,6 @@ _GLYPHS = {
     **{ord(a): b for a, b in zip("，．（）％＄￡￥＋＊٫٬٪", ",.()%$£¥+*.,%", strict=True)},
 }
 
-_CODES = (
-    "AED|ARS|AUD|BGN|BHD|BRL|CAD|CHF|CLP|CNH|CNY|COP|CZK|DKK|EGP|EUR|GBP|GHS|HKD|HUF|IDR|ILS|INR|ISK|JOD|JPY|"
-    "KES|KRW|KWD|KZT|LKR|MAD|MXN|MYR|NGN|NOK|NZD|OMR|PEN|PHP|PKR|PLN|QAR|RMB|RON|RSD|RUB|SAR|SEK|SGD|THB|TND|"
-    "TRY|TWD|UAH|USD|UYU|VND|ZAR"
-)
-_DOLLARS = frozenset(("USD", "AUD", "CAD", "HKD", "NZD", "SGD", "TWD"))
-_CURRENCY = (
-    r"(?:(?:US|CA|AU|NZ|HK|NT|[ACSR])?\$|[£¥\u058f\u060b\u09f3\u0e3f\u20a1-\u20bf]|Rs\.?"
-    rf"|(?=[A-Z])(?:{_CODES})(?![A-Za-z]))"  # one look spares sixty where there is no letter
-)
 _SPACE = r"\s*+"
 _MARKS = (
     rf"(?:{_SPACE}[*†‡§]{{1,3}}+"
@@ -79,18 +74,18 @@ _MARKS = (
 _SHOWN = re.compile(
     rf"""
     {_SPACE}
-    (?:(?P<outer>[-+–])(?={_CURRENCY}))?
-    (?P<before>{_CURRENCY})?+ {_SPACE}
+    (?:(?P<outer>[-+–])(?={CURRENCY}))?
+    (?P<before>{CURRENCY})?+ {_SPACE}
     (?P<open>\()?+ {_SPACE}
-    (?P<inside>{_CURRENCY})?+ {_SPACE}
+    (?P<inside>{CURRENCY})?+ {_SPACE}
     (?P<inner>[-+–])?+
     (?P<digits>\.?+[0-9]++(?:[.,'{_HARD_SPACE}][0-9]++)*+)
     (?P<trailing>-)?+
     {_SPACE} (?P<percent>%)?+
-    {_SPACE} (?P<behind>{_CURRENCY})?+
+    {_SPACE} (?P<behind>{CURRENCY})?+
     {_SPACE} (?P<close>\))?+
     {_SPACE} (?P<percent_outside>%)?+
-    {_SPACE} (?P<after>{_CURRENCY})?+
+    {_SPACE} (?P<after>{CURRENCY})?+
     (?P<marks>{_MARKS})
     {_SPACE}
     """,
@@ -99,8 +94,8 @@ _SHOWN = re.compile(
 # No marks of digits behind a dash, as "-(5)" is more than nil; no currency right behind a hyphen, as "-$" is
 # what remains of "-$5".
 _NIL = re.compile(
-    rf"{_SPACE}(?:{_CURRENCY})?+{_SPACE}(?:-{{1,3}}+(?!{_CURRENCY})|–{{1,2}}+|—{{1,2}}+)"
-    rf"{_SPACE}(?:%|{_CURRENCY})?+{_SPACE}[*†‡§]{{0,3}}+{_SPACE}"
+    rf"{_SPACE}(?:{CURRENCY})?+{_SPACE}(?:-{{1,3}}+(?!{CURRENCY})|–{{1,2}}+|—{{1,2}}+)"
+    rf"{_SPACE}(?:%|{CURRENCY})?+{_SPACE}[*†‡§]{{0,3}}+{_SPACE}"
 )
 _ENGLISH = re.compile(
     rf"""
@@ -128,10 +123,21 @@ class NumberParameters(RepairerParameters):
 
     decimal_mark: Literal[".", ","] | None = None
     """The decimal mark of the source; None reads what is unambiguous by the rules of the module."""
-    percent: Literal["ratio", "points", "decline"] = "ratio"
+    currency: str = DEFAULT
+    """Of the amounts that the callee reckons with, as a code, or as a sign that is taken as it stands: an amount with a
+    sign of another one declines. ``any`` takes the number of each, which no check of a result can tell from the truth.
+    """
+    percent: Literal["ratio", "points", "decline"] = "decline"
     """``12%`` is 0.12, or 12, or declines."""
     dash: Literal["zero", "decline"] = "zero"
     """A lone dash is zero, or declines."""
+
+    @field_validator("currency")
+    @classmethod
+    def _is_known(cls, currency: str) -> str:
+        if not is_known(currency):
+            raise ValueError(f"{currency!r:.40} names no currency; give a code such as 'EUR', a sign, or 'any'")
+        return currency
 
 
 class NumberRepairer:
@@ -146,7 +152,7 @@ class NumberRepairer:
 
     def applies(self, kind: str, error: BaseException) -> bool:
         """Whether a call raised what the callees raise for text that they cannot read."""
-        return kind == "call" and type(error) in _ERRORS
+        return kind == "call" and type(error) in ERRORS
 
     def repair(self, failure: Failure) -> Repaired | None:
         """Return the plain notation of the text as a string that the callee reads, or None."""
@@ -159,9 +165,7 @@ class NumberRepairer:
         text = exact_text(failure.argument, MAX_LENGTH)
         if text is None:
             return None
-        written = text
-        meant = read_again(text)
-        text = _in_plain_signs(text if meant is None else meant)
+        written, text, again = text, *as_read(text)
         shown = _SHOWN.fullmatch(text)
         if shown is None:
             if parameters.dash == "decline" or _NIL.fullmatch(text) is None:
@@ -169,7 +173,13 @@ class NumberRepairer:
             return within(parameters, "0", Loss.NORMALISED)
         if _reads(callee, written):
             return None
-        return _number(shown, parameters, whole_only=target is int, again=meant is not None)
+        return _number(shown, parameters, whole_only=target is int, again=again)
+
+
+def as_read(text: str) -> tuple[str, bool]:
+    """Return a text as the repairer reads it, in the signs of ASCII, and whether it had been decoded wrongly."""
+    meant = read_again(text)
+    return _in_plain_signs(text if meant is None else meant), meant is not None
 
 
 def _in_plain_signs(text: str) -> str:
@@ -183,7 +193,7 @@ def _reads(callee: Callable[[str], object], text: str) -> bool:
     """Whether a known callee reads a text without exponent, which takes bounded time."""
     try:
         callee(text)
-    except _ERRORS:
+    except ERRORS:
         return False
     return True
 
@@ -206,7 +216,8 @@ def _number(
         or (percent and currencies)
         or (trailing and (outer or inner or opened or percent or marks or digits.isdigit()))
         or (opened and not closed and (far or after or marks))
-        or (len(currencies) > 1 and not _one_currency(currencies))
+        or (len(currencies) > 1 and not one_currency(currencies))
+        or not fits(currencies, parameters.currency)
     ):
         return None
     read = _digits(digits, parameters.decimal_mark, money=bool(currencies or opened or whole_only) and not percent)
@@ -232,11 +243,6 @@ def _number(
     negative = opened or trailing or (outer or inner or "+") != "+"
     plain = f"{'-' if negative else ''}{whole or '0'}{'.' + fraction if fraction else ''}"
     return within(parameters, plain, loss)
-
-
-def _one_currency(currencies: list[str]) -> bool:
-    """Whether several signs name one currency, as in ``$5 USD``."""
-    return len(currencies) == 2 and currencies[0] == "$" and currencies[1] in _DOLLARS
 
 
 def _digits(text: str, decimal_mark: str | None, *, money: bool) -> tuple[str, str, Loss] | None:

@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 from pydantic import ValidationError
 
 from healspan.remediation.boundary import FailedCall, Invocation
+from healspan.remediation.conventions import declared
 from healspan.remediation.errors import AdapterFailed, HealspanError
 from healspan.remediation.repairers import ABSENT, Failure, repairer
 from healspan.remediation.sandbox.crossing import error_facts, plain, same
@@ -180,7 +181,8 @@ class Host:
             raise AdapterFailed("it asked for a repairer that its step does not allow")
         chosen = repairer(name)
         try:
-            parameters = chosen.parameters.model_validate({"accept": accept})
+            given = {"accept": accept, **declared(name, self._call.boundary)}
+            parameters = chosen.parameters.model_validate(given)
         except ValidationError:
             raise ValueError(f"repairer {name!r} does not accept {accept!r:.40}") from None
         try:
