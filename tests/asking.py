@@ -31,7 +31,7 @@ def answer(**changes: Any) -> Answer:
 
 def asker(server: FakeClaude, **changes: Any) -> MessagesAsker:
     """Return an asker of a server; patient, unless a test is about patience."""
-    settings: dict[str, Any] = {"model": "claude-opus-5-5", "api_key": SecretStr(KEY), "retries": 0, "timeout": 30.0}
+    settings: dict[str, Any] = {"model": "claude-opus-5-5", "api_key": SecretStr(KEY), "retries": 0, "timeout": 60.0}
     return MessagesAsker(base_url=server.url, **{**settings, **changes})
 
 

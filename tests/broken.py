@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 
+from tests.ports import free_port
+
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.repository import Store
 
@@ -248,12 +250,6 @@ def _database(scheme: str, *, port: int) -> Environment:
     return {"HEALSPAN_DATABASE_URL": f"{scheme}://shop:hunter2xyz@127.0.0.1:{port}/healspan"}
 
 
-def refusing() -> int:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def _silent(stack: ExitStack) -> int:
     """Return a port that lets everybody in and says nothing."""
     one = stack.enter_context(closing(socket.socket()))
@@ -263,7 +259,7 @@ def _silent(stack: ExitStack) -> int:
 
 
 def _nobody_at_the_database(folder: Path, stack: ExitStack) -> Environment:
-    return _database("postgresql+psycopg", port=refusing())
+    return _database("postgresql+psycopg", port=free_port())
 
 
 def _silent_database(folder: Path, stack: ExitStack) -> Environment:
@@ -394,7 +390,7 @@ BROKEN = (
     Broken("driver not installed", _set(DATABASE_URL="mysql://h/x"), "install the driver it names", kept=False),
     Broken("driver of another kind", _set(DATABASE_URL="sqlite+aiosqlite:////x"), "HEALSPAN_DATABASE_URL", kept=False),
     Broken("store in memory", _set(DATABASE_URL="sqlite://"), "names a database in memory", kept=False),
-    Broken("collector away", _collector(lambda stack: refusing()), "", doctor="cannot be reached"),
+    Broken("collector away", _collector(lambda stack: free_port()), "", doctor="cannot be reached"),
     Broken("collector silent", _collector(_silent), "", doctor="does not answer within"),
     Broken("collector failing", _collector(_failing), "", doctor="answers 500"),
     Broken("repairer raises", _plugin("repairers", "1 / 0"), "broken (broken_plugin:Plugin) is left out: Zero"),

@@ -7,17 +7,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tests import postgresql
 from tests.world import World
 
+from healspan.remediation import own_errors
 from healspan.remediation.boundary import boundaries
 from healspan.remediation.runtime import Runtime, runtime, shut_down
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # A landing is decided by the same examples each time; everybody else looks for new ones.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("ci", settings.get_profile("patient"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "patient")
+
+PATIENT = {
+    # What is known may take long to load, and a diagnosis long to make, on a machine that others use as well.
+    "HEALSPAN_START_WAIT_MS": "60000",
+    "HEALSPAN_FLIGHT_WAIT_MS": "60000",
+    "HEALSPAN_SEARCH_MS": "60000",
+    "HEALSPAN_REPLAY_MS": "60000",
+}
+"""Limits of time that only their own tests may meet."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,6 +51,10 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("HEALSPAN_DATA_DIR", str(directory))
     # Tests fail a hundred times in one place on purpose; what a storm is has tests of its own.
     monkeypatch.setenv("HEALSPAN_SAME_FAILURES_PER_SECOND", "1000000")
+    for name, value in PATIENT.items():
+        monkeypatch.setenv(name, value)
+    # What is said once a minute has been said by no earlier test.
+    monkeypatch.setattr(own_errors, "_said", {})
     if postgresql.WANTED:
         monkeypatch.setenv("HEALSPAN_DATABASE_URL", postgresql.new_database())
     monkeypatch.setenv("HEALSPAN_REVIEWER_KEY", str(tmp_path / "reviewer.pem"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-from tests.observe import wait_until
+from tests.observe import PATIENCE, wait_until
 
 from healspan.remediation.claude.answer import Answer, ProposedAdapter, ProposedStep
 from healspan.remediation.claude.ask import AskFailed, FailureKind, Prompt, Reply, Usage
@@ -56,7 +56,7 @@ class Told:
 
     def ask(self, prompt: Prompt) -> Reply:
         if self.wait is not None:
-            self.wait.wait(20)
+            self.wait.wait(PATIENCE)
         self.asked.append(prompt)
         reply = self.replies[min(len(self.asked), len(self.replies)) - 1]
         if isinstance(reply, Exception):
@@ -123,7 +123,7 @@ def consult(
     gateway: Open | None = None,
     *,
     values: Any = "scrubbed",
-    wait_seconds: float = 20.0,
+    wait_seconds: float = PATIENCE,
     cost: Decimal | None = None,
 ) -> list[Consultation]:
     """Let Claude be asked in this runtime; return where the consultations will be."""

@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from prometheus_client import REGISTRY
+
 from healspan.remediation.incident import Incident, Resolution
-from healspan.remediation.runtime import Runtime
+from healspan.remediation.metrics import host_metrics
+from healspan.remediation.runtime import Runtime, current_settings, shut_down
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store import drain_all
 from healspan.remediation.store.repository import Store
 from healspan.remediation.store.views import IncidentView
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until something that has to happen is given up; never a measure of speed."""
 
 
@@ -61,7 +64,20 @@ def left_behind(limit: int = 100) -> tuple[IncidentView, ...]:
         return store.incidents.list(limit=limit)
 
 
+def published(name: str, **labels: str) -> float:
+    """Return a number that this process counts, under the service's name that it has kept since the first one."""
+    return REGISTRY.get_sample_value(name, {"service": host_metrics("")._service, **labels}) or 0.0
+
+
 def uninstall_for_good(live: Runtime) -> None:
     """Take every repair out, and keep the index from putting back what serves with its next look at the store."""
-    live.index.stop()
+    live.index.stop(PATIENCE)
     live.repairs.uninstall_all()
+
+
+def ended() -> None:
+    """End this process's runtime, and take in what it had no time to bring to the store."""
+    known = current_settings()
+    shut_down()
+    if known is not None and not known.disabled:
+        drain_all(known)

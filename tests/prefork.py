@@ -19,6 +19,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 from tests.observe import wait_until
+from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
 EXAMPLES = Path(__file__).parents[1] / "docs" / "frameworks"
@@ -28,13 +29,6 @@ eventually = partial(wait_until, seconds=90.0)
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 Samples = dict[Series, float]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def fetched(url: str) -> str:

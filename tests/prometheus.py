@@ -6,7 +6,6 @@ import json
 import math
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 __all__ = ["Prometheus", "binary"]
 
@@ -54,9 +54,7 @@ class Prometheus:
     """
 
     def __init__(self, config: Path, data: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
         self._log = (data.parent / "prometheus.log").open("w")
         self._process = subprocess.Popen(
             [

@@ -24,5 +24,5 @@ def serving(world: World) -> Iterator[MetricsServer]:
 
 def get(url: str) -> str:
     """Return what is answered."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return answer.read().decode()

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tests import shop
 from tests.command import Ran, Run
+from tests.observe import ended
 
 from healspan.remediation.cli import main
-from healspan.remediation.runtime import shut_down
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.repository import Store
 
@@ -35,7 +35,7 @@ def filled(data_dir: Path) -> Path:
             shop.price(words)
     with pytest.raises(KeyError):
         shop.invoice({"name": "ann"})
-    shut_down()
+    ended()
     return data_dir
 
 

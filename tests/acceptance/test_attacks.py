@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.facts import make_incident
-from tests.observe import drained, uninstall_for_good, wait_until
+from tests.observe import PATIENCE, drained, uninstall_for_good, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.instrumentation.contract import Contract
@@ -193,7 +193,7 @@ def test_one_pipeline_object_may_be_entered_again_and_by_two_threads(live: Runti
     def work() -> None:
         try:
             with block:
-                both.wait(5)
+                both.wait(PATIENCE)
         except BaseException as error:
             errors.append(error)
 
@@ -269,10 +269,10 @@ def test_a_process_without_threads_to_spare_runs_its_block(monkeypatch: pytest.M
     def none_left(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", none_left)
-    with error_boundary("attacked_block"):
-        pass
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        with error_boundary("attacked_block"):
+            pass
     with error_boundary("attacked_block"):
         pass
     wait_until(lambda: runtime_module._runtime is not None, "the runtime")

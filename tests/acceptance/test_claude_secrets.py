@@ -73,7 +73,7 @@ def test_no_canary_reaches_the_wire(monkeypatch: pytest.MonkeyPatch, values: str
         assert claude is not None
         for canary in some:
             fail(canary.value, is_text=canary.is_text)
-            claude.diagnoser.close(20)
+            claude.diagnoser.close(60)
         assert len(server.asked) == len(some)
         wire = server.wire
     assert leaks(wire, CORPUS) == []
@@ -103,7 +103,7 @@ def test_no_canary_and_no_key_is_in_any_file_log_or_word_to_a_human(
         assert live.second_tier.claude is not None
         for canary in some:
             fail(canary.value, is_text=canary.is_text)
-            live.second_tier.claude.diagnoser.close(20)
+            live.second_tier.claude.diagnoser.close(60)
         shown = [
             CliRunner().invoke(app, ["incidents", "show", str(one.incident.error_id), *more]).output
             for one in facts(live)

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
 from tests.command import shell
 from tests.consulting import WORDS, adapter, answer
-from tests.observe import drained, facts
+from tests.observe import drained, facts, published
 from typer.testing import CliRunner
 
 from healspan.instrumentation import error_boundary
@@ -172,12 +171,9 @@ def test_the_key_is_in_no_file(server: FakeClaude, data_dir: Path) -> None:
 
 
 def test_diagnoses_tokens_and_money_are_counted(server: FakeClaude) -> None:
-    def read(name: str, **labels: str) -> float:
-        return REGISTRY.get_sample_value(name, {"service": "unknown_service", **labels}) or 0.0
-
     model = {"model": "claude-opus-5-5"}
     before = {
-        name: read(name, **labels)
+        name: published(name, **labels)
         for name, labels in (
             ("healspan_diagnoses_total", {"boundary": "claude_service", "state": "healed"}),
             ("healspan_claude_requests_total", {**model, "outcome": "answered"}),
@@ -186,11 +182,11 @@ def test_diagnoses_tokens_and_money_are_counted(server: FakeClaude) -> None:
         )
     }
     assert amount("one") == 1.0
-    assert read("healspan_diagnoses_total", boundary="claude_service", state="healed") == (
+    assert published("healspan_diagnoses_total", boundary="claude_service", state="healed") == (
         before["healspan_diagnoses_total"] + 1
     )
-    assert read("healspan_claude_requests_total", **model, outcome="answered") == (
+    assert published("healspan_claude_requests_total", **model, outcome="answered") == (
         before["healspan_claude_requests_total"] + 1
     )
-    assert read("healspan_claude_tokens_total", **model, kind="output") > before["healspan_claude_tokens_total"]
-    assert read("healspan_claude_cost_usd_total", **model) > before["healspan_claude_cost_usd_total"]
+    assert published("healspan_claude_tokens_total", **model, kind="output") > before["healspan_claude_tokens_total"]
+    assert published("healspan_claude_cost_usd_total", **model) > before["healspan_claude_cost_usd_total"]

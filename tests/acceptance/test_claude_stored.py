@@ -24,6 +24,7 @@ from tests.observe import drained, facts
 from tests.world import World
 from typer.testing import CliRunner
 
+from healspan.remediation.claude import gateway
 from healspan.remediation.claude.answer import Answer
 from healspan.remediation.cli.app import app
 from healspan.remediation.fix import Fix, FixState
@@ -225,8 +226,11 @@ def test_a_proposal_that_the_policy_lets_act_by_itself_acts_as_stored(
 
 
 def test_in_a_process_that_has_not_heard_of_it_yet(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The other process looks for fixes so seldom that it does not see this one in time.
-    monkeypatch.setenv("HEALSPAN_REFRESH_SECONDS", "30")
+    # The other process looks for fixes so seldom that it does not see this one in time. For such a process a pattern
+    # that was healed rests for some seconds, which a busy machine may need by itself.
+    monkeypatch.setenv("HEALSPAN_REFRESH_SECONDS", "60")
+    monkeypatch.setenv("HEALSPAN_CLAUDE_COOLDOWN_MINUTES", "60")
+    monkeypatch.setattr(gateway, "_ON_ITS_WAY", timedelta(minutes=10))
     code = (
         "import sys\nfrom tests.stored import amount\nfrom healspan.remediation.runtime import runtime\n"
         "runtime()\nprint('ready', flush=True)\nsys.stdin.readline()\n"

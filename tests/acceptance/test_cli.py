@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 from tests import shop
 from tests.command import APP, Run, one_line, shell
+from tests.observe import wait_until
 from tests.unit.test_review import draft, write
 
 from healspan.remediation.runtime import shut_down
@@ -289,6 +290,7 @@ class TestDoctor:
         with store.database.writing() as connection:
             connection.execute(text("UPDATE fix SET body = replace(body, 'repair', 'adapter')"))
         shop.price("$9")
+        wait_until(store.fixes.refusals, "the refusal to be written down")
         shut_down()
         assert "not a fix this version of healspan understands" in self.problems(run)
 

@@ -7,9 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +15,8 @@ from typing import Any
 
 import pytest
 from tests.observe import left_behind, wait_until
+from tests.ports import free_port
+from tests.prefork import eventually
 from tests.receiver import Protocol, Receiver, Seen
 
 from healspan.remediation.incident import IncidentStatus
@@ -58,23 +58,18 @@ def running(receiver: Receiver, *command: str, **environment: str) -> Iterator[s
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
             try:
-                process.wait(30)
+                process.wait(90)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def answer(port: int, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{urllib.parse.quote(path)}", timeout=60) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, ""
+    """Ask, and wait until the service has closed the connection: an interrupt amid what it still does may be lost."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(f"GET {urllib.parse.quote(path)} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        said = connection.makefile("rb").read().decode()
+    head, _, body = said.partition("\r\n\r\n")
+    return int(head.split()[1]), body
 
 
 def answers(port: int) -> bool:
@@ -107,7 +102,9 @@ def check(receiver: Receiver, *, again: bool = False) -> None:
     else:
         wait_until(lambda: incidents() == EXPECTED, "the incidents")
     wait_until(lambda: spans(receiver, "healspan.heal"), "the span of healing")
-    [heal] = spans(receiver, "healspan.heal")
+    heal, *others = spans(receiver, "healspan.heal")
+    # What is run again may fail again before the repair of the first time is installed.
+    assert again or not others
     assert heal.service == "shop"
     assert heal.attributes["healspan.outcome"] == "healed"
     assert heal.raw.status.code == 0
@@ -138,7 +135,7 @@ def test_a_web_framework(framework: str, protocol: Protocol) -> None:
     port = free_port()
     with Receiver(protocol) as receiver:
         with running(receiver, *(part.replace("PORT", str(port)) for part in command), **environment):
-            wait_until(lambda: answers(port), "the service to listen")
+            eventually(lambda: answers(port), "the service to listen")
             assert answer(port, "/price/$1,234") == (200, "1234.0")
             assert answer(port, "/stock/gone")[0] == 500
         check(receiver)
@@ -164,10 +161,10 @@ def test_what_is_no_web_framework(command: list[str], protocol: Protocol, again:
             assert process.stdout is not None
             assert process.stdout.readline().strip() == "1234.0"
             if again:
-                wait_until(lambda: len(incidents()) >= 2, "both failures")
+                eventually(lambda: len(incidents()) >= 2, "both failures")
             else:
                 # What ends by itself sends its spans while it ends: an interrupt then would lose them.
-                process.wait(60)
+                process.wait(120)
         check(receiver, again=again)
 
 

@@ -144,7 +144,7 @@ class TestWhatACallMadeAgainRaisesNeverReachesTheHost:
             while len(made) < 2 or live.later._keys:
                 await asyncio.sleep(0.01)
 
-        asyncio.run(asyncio.wait_for(main(), 20))
+        asyncio.run(asyncio.wait_for(main(), 60))
         assert _escalated(live)
 
 
@@ -303,7 +303,7 @@ class TestWhatIsSentToTheHostReachesIt:
             task.cancel()
             return (await asyncio.gather(task, return_exceptions=True))[0]
 
-        assert isinstance(asyncio.run(asyncio.wait_for(main(), 20)), asyncio.CancelledError)
+        assert isinstance(asyncio.run(asyncio.wait_for(main(), 60)), asyncio.CancelledError)
 
     def test_the_end_of_its_time(self, live: Runtime) -> None:
         async def main() -> None:

@@ -19,7 +19,7 @@ from types import FunctionType
 from typing import Any
 
 import pytest
-from tests.observe import wait_until
+from tests.observe import uninstall_for_good, wait_until
 
 import healspan.instrumentation.site as site_module
 from healspan.instrumentation import error_boundary
@@ -163,9 +163,11 @@ def replace_strategy(bounded: Any) -> None:
 
 
 def replace_code(bounded: Any) -> None:
-    runtime().repairs.uninstall_all()
+    live = runtime()
+    uninstall_for_good(live)
     function = bounded.__wrapped__
     function.__code__ = function.__code__.replace(co_consts=(*function.__code__.co_consts, "something else's"))
+    live.serving.serve(live.index.snapshot)
 
 
 SITUATIONS = (

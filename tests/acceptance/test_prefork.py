@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 from tests import graphs
+from tests.ports import free_port
 from tests.prefork import (
     BIN,
     EXAMPLES,
     Samples,
     Server,
     eventually,
-    free_port,
     gunicorn,
     listens,
     published,
@@ -266,4 +266,4 @@ def test_a_real_prometheus_sees_one_service_and_no_reset(scraped: tuple[Server, 
     assert prometheus.value("sum(resets({__name__=~'healspan_.+_total'}[5m]))") == 0
     prometheus.wait(lambda: prometheus.query("count by (job) (up == 1)") == [({"job": "services"}, 1.0)])
     # One series for three processes.
-    assert prometheus.value("count(healspan_incidents_total{boundary='stock'})") == 1
+    prometheus.wait(lambda: prometheus.value("count(healspan_incidents_total{boundary='stock'})") == 1)

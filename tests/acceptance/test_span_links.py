@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.observe import wait_until
+from tests.observe import left_behind, wait_until
 from tests.receiver import Receiver, Seen
 
 SERVICE = """
@@ -56,7 +56,7 @@ class Service:
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        assert self._process.wait(60) == 0
+        assert self._process.wait(120) == 0
 
     def read(self, text: str) -> float:
         assert self._process.stdin is not None
@@ -86,16 +86,23 @@ def test_each_heal_is_linked_to_the_first_application_of_its_fix(tmp_path: Path)
             assert one.read("two") == 2.0
             # The other process may not know of the fix yet, and find it by itself.
             assert other.read("three") == 3.0
-        with Service(tmp_path, receiver) as later:
+        wait_until(lambda: len(heals(receiver)) == 3, "the spans of healing")
+        first, own, elsewhere = heals(receiver)
+        left_behind()  # what they had no time to bring to the store
+
+        def led_back() -> list[Seen]:
+            """Heals of the process that was started later, once it has read where the fix was applied first."""
             assert later.read("one") == 1.0
-        wait_until(lambda: len(heals(receiver)) == 4, "the spans of healing")
-        first, *others = heals(receiver)
+            return [span for span in heals(receiver)[3:] if "first_application" in links(span)]
+
+        with Service(tmp_path, receiver) as later:
+            wait_until(led_back, "a heal that leads back")
+            restarted = led_back()[0]
         requests = {span.raw.trace_id: span.raw.span_id for span in receiver.spans if span.name == "request"}
 
     assert links(first) == {"failing": (first.raw.trace_id, requests[first.raw.trace_id])}
-    own, elsewhere, restarted = others
     proof = first.raw.trace_id, first.raw.span_id
-    assert len({span.raw.trace_id for span in (first, *others)}) == 4
+    assert len({span.raw.trace_id for span in (first, own, elsewhere, restarted)}) == 4
     for span in (own, restarted):
         assert links(span) == {
             "failing": (span.raw.trace_id, requests[span.raw.trace_id]),

@@ -84,21 +84,21 @@ def served(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         assert process.stdout is not None
         first = process.stdout.readline()
         found = re.search(r"listening on (http://\S+);", first)
-        assert found, first + process.communicate(timeout=30)[1]
+        assert found, first + process.communicate(timeout=90)[1]
         yield found[1], process
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(90)
 
 
 def test_the_server_runs_by_hand(tmp_path: Path) -> None:
     file = tmp_path / "script.json"
     file.write_text(SCRIPT)
     with served("--port", "0", "--script", str(file)) as (url, process):
-        asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=url, retries=0, timeout=30)
+        asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=url, retries=0, timeout=90)
         assert [failure_of(asking, prompt()).kind for _ in range(2)] == ["overloaded", "malformed"]
         process.send_signal(signal.SIGINT)
-        told, errors = process.communicate(timeout=30)
+        told, errors = process.communicate(timeout=90)
     assert process.returncode == 0
     assert [line.rpartition(" ")[2] for line in told.splitlines()] == ["fail", "say"]
     assert errors == ""
@@ -106,7 +106,7 @@ def test_the_server_runs_by_hand(tmp_path: Path) -> None:
 
 def test_without_a_script_it_answers_all_the_same() -> None:
     with served("--no-count") as (url, _):
-        asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=url, timeout=30)
+        asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=url, timeout=90)
         assert asking.ask(prompt()).answer.steps == []
         assert asking.count(prompt()) == bound(prompt())
 
@@ -115,7 +115,7 @@ def test_a_script_can_begin_anew(tmp_path: Path) -> None:
     file = tmp_path / "script.json"
     file.write_text(json.dumps([{"do": "answer", "answer": answer().model_dump()}]))
     with served("--script", str(file), "--repeat") as (url, _):
-        asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=url, timeout=30)
+        asking = MessagesAsker(model="m", api_key=SecretStr(KEY), base_url=url, timeout=90)
         assert [asking.ask(prompt()).answer for _ in range(3)] == [answer()] * 3
 
 

@@ -15,6 +15,7 @@ from tests.bounded import COMPILES
 from tests.gateways import Process
 
 from healspan.remediation.runtime import Runtime, runtime
+from healspan.remediation.sandbox import adaptation
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import Reviewer, enrol
 from healspan.remediation.store.repository import Store
@@ -57,6 +58,7 @@ def ann(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Revi
     """A human who approves adapters; these have ample time."""
     # The machine is shared: only the tests of a limit may meet it.
     monkeypatch.setenv("HEALSPAN_SANDBOX_SECONDS", "20")
+    monkeypatch.setattr(adaptation, "_START", 60.0)
     return Reviewer.open(tmp_path / "ann.pem", name="ann", create=True)
 
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 from tests.consulting import WORDS, Open, Told, adapter, answer, consult
 from tests.kept import behind, behind_async, behind_list
-from tests.observe import drained, facts, wait_until
+from tests.observe import PATIENCE, drained, facts, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
 from healspan.remediation.errors import ConfigurationError
@@ -24,6 +24,7 @@ def test_the_call_fails_and_the_next_one_is_healed(live: Runtime) -> None:
         behind("$1")
     wait_until(live.repairs.installed, "the repair to be installed")
     assert behind("$2") == 2.0
+    wait_until(lambda: not live.later._keys, "the diagnosis to be written down, which comes after it serves")
     [one] = facts(live)
     assert one.resolution.status is IncidentStatus.ESCALATED
     assert not one.resolution.diagnosed
@@ -61,7 +62,7 @@ def test_a_coroutine_is_looked_into_in_its_own_loop(live: Runtime) -> None:
             await asyncio.sleep(0.01)
         assert await behind_async("$2") == 2.0
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
 
 def test_what_the_caller_does_to_its_arguments_afterwards_does_not_matter(live: Runtime) -> None:
@@ -113,8 +114,10 @@ def test_a_coroutine_asks_in_its_own_loop_once_nothing_else_was_found(live: Runt
         while not live.index.snapshot.serving:
             await asyncio.sleep(0.01)
         assert await asked("two") == 2.0
+        while not kept:  # it is written down after it serves
+            await asyncio.sleep(0.01)
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
     assert [one.state for one in kept] == ["healed"]
 
 
@@ -123,6 +126,7 @@ def test_the_callers_run_is_left_alone(live: Runtime) -> None:
         with pytest.raises(ValueError, match="could not convert"):
             behind("$1")
         wait_until(lambda: live.index.snapshot.serving, "the fix to serve")
+        wait_until(lambda: not live.later._keys, "the diagnosis to be written down")
     assert [heal.outcome for heal in run.heals] == ["escalated"]
     drained(live)
     with Store.open(live.settings) as store:
@@ -130,7 +134,7 @@ def test_the_callers_run_is_left_alone(live: Runtime) -> None:
 
 
 def test_nothing_helps_and_nothing_happened(live: Runtime) -> None:
-    before = threading.active_count()
+    before = {*threading.enumerate()}
 
     @error_boundary("behind_nothing", retry_safe=True, mode="background")
     def divide(x: int) -> float:
@@ -139,7 +143,8 @@ def test_nothing_helps_and_nothing_happened(live: Runtime) -> None:
     for _ in range(5):
         with pytest.raises(ZeroDivisionError):
             divide(0)
-    assert threading.active_count() <= before + 1
+    assert {one.name for one in {*threading.enumerate()} - before} <= {"healspan-later"}
+    wait_until(lambda: not live.later._keys, "the diagnosis to end")
     assert len(facts(live)) == 5
     assert live.repairs.installed() == ()
 
@@ -168,7 +173,7 @@ def test_jobs_are_bounded_and_equal_ones_run_once() -> None:
     later = Later(on_error=errors.append, on_drop=dropped.append)
 
     def wait() -> None:
-        gate.wait(20)
+        gate.wait(PATIENCE)
         raise LookupError
 
     assert later.put("first", wait)

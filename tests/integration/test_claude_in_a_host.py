@@ -45,7 +45,7 @@ def test_no_thread_of_the_host_writes_to_the_store(monkeypatch: pytest.MonkeyPat
         except ValueError:
             assert text != "one"
         assert live.second_tier.claude is not None
-        live.second_tier.claude.diagnoser.close(20)
+        live.second_tier.claude.diagnoser.close(60)
         assert server.asked
     assert writers
     assert threading.current_thread() not in writers
@@ -66,7 +66,7 @@ def test_an_admission_is_given_back_before_the_process_ends(live: Runtime) -> No
             return self
 
         def __exit__(self, *_: object) -> None:
-            assert go.wait(20)
+            assert go.wait(60)
             self.left = True
 
         def reserve(self, *_: object) -> None: ...
@@ -80,7 +80,7 @@ def test_an_admission_is_given_back_before_the_process_ends(live: Runtime) -> No
     assert amount("one") == 1.0
     assert not gateway.left, "the caller does not wait for it"
     go.set()
-    live.engine._diagnosers[-1].close(20)  # type: ignore[attr-defined]
+    live.engine._diagnosers[-1].close(60)  # type: ignore[attr-defined]
     assert gateway.left
 
 
@@ -137,7 +137,7 @@ def test_an_interrupt_ends_the_wait_and_gives_the_admission_back(live: Runtime, 
     class Interrupting(Told):
         def ask(self, prompt: Prompt) -> Reply:
             os.kill(os.getpid(), signal.SIGINT)
-            assert go.wait(20)
+            assert go.wait(60)
             return super().ask(prompt)
 
     asker = Interrupting([answer(adapter(WORDS))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.broken import refusing as a_port_where_nobody_is
+from tests.ports import free_port as a_port_where_nobody_is
 from tests.receiver import Protocol, Receiver
 
 from healspan.remediation.cli.checks.collector import check_collector

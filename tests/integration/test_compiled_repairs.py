@@ -13,11 +13,15 @@ from typing import Any
 
 import pytest
 from tests.bounded import HEALED, bare, only_compiled, outcome
-from tests.observe import facts, uninstall_for_good, wait_until
+from tests.observe import PATIENCE, facts, uninstall_for_good, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline
+from healspan.remediation import serving
+from healspan.remediation.boundary import withdraw
 from healspan.remediation.incident import IncidentStatus
+from healspan.remediation.repair import ActiveRepair
 from healspan.remediation.runtime import Runtime
+from healspan.remediation.store import Candidate
 
 CALLS: dict[str, Callable[[ModuleType, str], Any]] = {
     "amount": lambda app, text: app.amount(text),
@@ -65,6 +69,7 @@ def test_a_repaired_function_keeps_its_boundary_and_gets_its_code_back(
     assert bare(amount).__code__ is not bare_code
     amount("$2")
     wait_until(lambda: live.index.snapshot.serving, "the fix to serve")
+    live.index.stop(PATIENCE)  # which would put the repair in again behind the back of this test
     assert outcome(amount, "word") == outcome(bare(amount), "word")
     assert len(facts(live)) == 2
     assert live.repairs.verify_uninstalled() == [f"{app.__name__}:amount"]
@@ -94,6 +99,35 @@ def test_a_function_may_have_several_boundaries(live: Runtime, form: str, module
         assert all(now is not code for now, code in zip([one.__code__, other.__code__], codes, strict=False))
     assert app.plain.__code__ is not codes[2]
     assert app.plain("3") == one("3") == other("3") == 3.0
+
+
+def test_a_boundary_that_is_withdrawn_while_its_repair_is_put_in_is_left_without(
+    live: Runtime, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = module(HEALED)
+    app.amount("$1")
+    wait_until(live.repairs.installed, "the repair to be installed")
+    snapshot = live.index.snapshot
+    uninstall_for_good(live)
+    found, go_on, ahead = threading.Event(), threading.Event(), serving.ahead_of_failure
+
+    def slow(candidate: Candidate) -> list[ActiveRepair]:
+        repairs = ahead(candidate)
+        found.set()
+        assert go_on.wait(PATIENCE)
+        return repairs
+
+    monkeypatch.setattr(serving, "ahead_of_failure", slow)
+    earlier, later = (threading.Thread(target=live.serving.serve, args=(snapshot,)) for _ in range(2))
+    earlier.start()
+    assert found.wait(PATIENCE)
+    withdraw(f"{app.__name__}amount")
+    later.start()
+    later.join(0.1)
+    go_on.set()
+    for one in (earlier, later):
+        one.join(PATIENCE)
+    assert live.repairs.installed() == ()
 
 
 def test_code_put_there_by_another_tool_is_left_alone(live: Runtime, module: Callable[[str], ModuleType]) -> None:

@@ -382,13 +382,13 @@ def test_threads_that_import_at_once_get_one_boundary_and_no_deadlock(package: s
     begin = threading.Barrier(8)
 
     def bring(name: str) -> None:
-        begin.wait(20)
+        begin.wait(60)
         importlib.import_module(f"{package}.{name}")
 
     threads = [threading.Thread(target=bring, args=(("readers", "other")[n % 2],), daemon=True) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
     assert hasattr(readers(package).read_amount, "boundary")

@@ -137,7 +137,9 @@ def test_erasing_a_subject_erases_what_is_known_by_it(world: World, fix: Fix) ->
 kinds = st.sampled_from([GOOD, BAD, UNKNOWN, REGRESSION])
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     verdicts=st.lists(st.tuples(kinds, st.sampled_from([1, 1, 1, 40])), max_size=10),
     chance=st.randoms(use_true_random=False),

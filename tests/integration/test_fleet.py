@@ -54,7 +54,7 @@ def other(tmp_path: Path) -> Iterator[Callable[[], list[tuple[float, str, int]]]
         yield said
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(90)
 
 
 def test_a_fix_learned_here_serves_there_and_the_switch_takes_it_out_again(
@@ -69,8 +69,8 @@ def test_a_fix_learned_here_serves_there_and_the_switch_takes_it_out_again(
     print(f"learned here, served there after {(healed - learned) * 1e3:.0f} ms")
 
     store = Store.open(load_settings())
-    store.controls.set_disabled(True, actor="human:test")
     thrown = time.time()
+    store.controls.set_disabled(True, actor="human:test")
     wait_until(lambda: other()[-1][1:] == ("None", 0), "the other process to have its original code again")
     stopped = next(at for at, value, patched in other() if at > thrown and (value, patched) == ("None", 0))
     print(f"switched off here, original code there after {(stopped - thrown) * 1e3:.0f} ms")

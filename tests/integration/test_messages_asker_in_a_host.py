@@ -170,15 +170,14 @@ class TestThreads:
 
     def test_one_that_hangs_holds_up_no_other(self) -> None:
         with FakeClaude(lambda request: Hangs() if "hang" in request.wire else answer()) as server:
-            asking = asker(server, timeout=20.0)
-            hanging = threading.Thread(
-                target=lambda: failure_of(asker(server, timeout=3.0), prompt("hang")), daemon=True
-            )
+            asking = asker(server, timeout=60.0)
+            hanging = threading.Thread(target=lambda: failure_of(asking, prompt("hang")), daemon=True)
             hanging.start()
             for _ in range(5):
                 asking.ask(prompt("go"))
             assert hanging.is_alive()
-            hanging.join()
+        hanging.join(60)
+        assert not hanging.is_alive(), "the server has gone"
 
     def test_no_connection_stays_open(self) -> None:
         with FakeClaude(answer()) as server:

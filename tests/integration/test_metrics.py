@@ -127,7 +127,7 @@ def test_the_heal_durations_are_a_histogram_with_the_services_own_buckets(world,
 def exemplars(server: MetricsServer) -> dict[str, tuple[str, float]]:
     """Trace id and seconds by the bound of the bucket."""
     request = urllib.request.Request(server.url, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         families = openmetrics(answer.read().decode())
     return {
         sample.labels["le"]: (sample.exemplar.labels["trace_id"], sample.exemplar.value)

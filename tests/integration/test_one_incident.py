@@ -42,6 +42,7 @@ class AppError(Exception):
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     made = Service()
     monkeypatch.setattr(module, "BURST", 1e6)  # what is too much has a test of its own
+    monkeypatch.setattr(watcher, "_patience", 3_600.0)  # so that a pause makes no two failures of one
     watcher.after_fork()  # as a process that has heard of nothing yet
     # What nobody catches is printed by nobody, and heard.
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
@@ -49,6 +50,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     yield made
     HealspanInstrumentor().uninstrument()
     watcher.flush()
+    watcher._wake.set()  # ends its thread
+    watcher.after_fork()
 
 
 def heard(live: Runtime) -> list[Ended]:
@@ -234,7 +237,9 @@ def test_one_failure_is_one_incident(live: Runtime, service: Service, ways: tupl
     assert len(heard(live)) == 2, "and two are two"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(st.sampled_from(WAYS), max_size=6), st.integers(-1, 6))
 @example([raise_from, span, thread, raise_during, log], 2)
 def test_so_it_is_whatever_the_way(live: Runtime, service: Service, chosen: list[Way], place: int) -> None:
@@ -315,7 +320,7 @@ def test_equal_failures_of_requests_at_once_are_failures_of_their_own(live: Runt
     ready = threading.Barrier(6)
 
     def bottom() -> None:
-        ready.wait(20)
+        ready.wait(60)
         raise LookupError("equal")
 
     threads = [threading.Thread(target=caught, args=(goes(service, (span, log, span), bottom),)) for _ in range(6)]

@@ -32,7 +32,7 @@ def ends(work: Callable[[], None]) -> bool:
     """Whether it comes to an end, for which a deadlock has no time."""
     done = threading.Event()
     threading.Thread(target=lambda: (work(), done.set()), daemon=True).start()
-    return done.wait(20.0)
+    return done.wait(60.0)
 
 
 def test_while_a_fact_is_written(live: Runtime) -> None:

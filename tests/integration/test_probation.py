@@ -344,7 +344,7 @@ def test_a_kill_cannot_come_between_a_verdict_and_what_follows_from_it(
 ) -> None:
     script = tmp_path / "worker.py"
     script.write_text(dedent(WORKER))
-    killed = subprocess.run([sys.executable, str(script), "2", when], env=dict(os.environ), timeout=60)
+    killed = subprocess.run([sys.executable, str(script), "2", when], env=dict(os.environ), timeout=120)
     assert killed.returncode == -signal.SIGKILL
     live = runtime()
     wait_until(lambda: len(bad_verdicts(live)) == failures, f"{failures} bad verdicts in the store")

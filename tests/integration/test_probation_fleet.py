@@ -170,4 +170,4 @@ def test_a_repair_that_fails_here_is_taken_out_of_other_processes_too(live: Runt
         wait_until(lambda: says("None 0"), "the other process to have its original code again")
     finally:
         other.kill()
-        other.wait(30)
+        other.wait(90)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -84,6 +85,32 @@ def resolved(live: Runtime) -> list[tuple[bool, int]]:
     return [(one.resolved, one.count) for one in reversed(told)]
 
 
+def test_what_another_thread_is_just_writing_down_is_there_when_a_flush_returns(
+    live: Runtime, form: str, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = module(ENDING)
+    installed(live, app.ends)
+    taken, go_on, append = threading.Event(), threading.Event(), live.credit._append
+
+    def slow(facts: Any) -> bool:
+        taken.set()
+        assert go_on.wait(60)
+        return append(facts)
+
+    monkeypatch.setattr(live.credit, "_append", slow)
+    assert app.ends("$6") == 6.0
+    writing, flushing = threading.Thread(target=live.flush), threading.Thread(target=live.flush)
+    writing.start()
+    assert taken.wait(60)
+    flushing.start()
+    flushing.join(0.1)
+    assert flushing.is_alive(), "it waits"
+    go_on.set()
+    flushing.join(60)
+    writing.join(60)
+    assert resolved(live) == [(True, 1)]
+
+
 @pytest.mark.parametrize("how", ["cut", "in finally", "below", "stored", "returning"])
 def test_a_call_that_fails_behind_a_repair_is_no_success_whatever_its_traceback(
     live: Runtime,
@@ -135,13 +162,16 @@ def test_a_call_that_returns_while_its_caller_handles_an_exception_is_a_success(
         except Exception as handled:
             handled.__traceback__ = None
             assert app.ends("$6") == 6.0
-    assert resolved(live) == [(True, 2)]
+    told = resolved(live)
+    # They are counted together, unless it is written down between them what there is by then.
+    assert ({ended for ended, _ in told}, sum(number for _, number in told)) == ({True}, 2)
 
 
 # A repair whose value breaks the contract
 
 REFUSED = """
 import asyncio
+import threading
 made = []
 
 def positive(result, arguments):

@@ -23,8 +23,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 from tests.facts import make_incident
-from tests.observe import drained, wait_until
-from tests.prefork import free_port
+from tests.observe import PATIENCE, drained, wait_until
+from tests.ports import free_port
 
 from healspan.remediation import metrics, shared_directory
 from healspan.remediation.exposition import Exposition, siblings
@@ -118,14 +118,14 @@ def test_a_process_says_how_much_waits_and_that_nothing_is_left(live: Runtime) -
     def waiting() -> float | None:
         return prometheus_client.REGISTRY.get_sample_value("healspan_spool_facts", {"service": service_of(live)})
 
-    live.drainer.stop()
+    live.drainer.stop(PATIENCE)
     live.spool.append("incident", make_incident())
     live.exposition.measure()
     assert waiting() == 1
     drained_by_another = Drainer(live.settings, live.spool)
     drained_by_another.start()
     wait_until(lambda: not live.spool.read(limit=1), "the fact to be taken")
-    drained_by_another.stop()
+    drained_by_another.stop(PATIENCE)
     live.exposition.measure()
     assert waiting() == 0
 
@@ -319,7 +319,7 @@ def exposition(port: int) -> Iterator[Exposition]:
 
 
 def answer(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as found:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as found:
         return found.read().decode()
 
 

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from opentelemetry.sdk._logs import LoggingHandler
 from opentelemetry.trace import Tracer
-from prometheus_client import REGISTRY
 from tests.canaries import canaries, leaks
-from tests.observe import Ended, facts, wait_until
+from tests.observe import Ended, facts, published, wait_until
 from tests.telemetry import Service
 
 from healspan.instrumentation import error_boundary, pipeline
@@ -33,8 +32,15 @@ TRACER: Tracer
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
+def patience() -> float:
+    """Seconds that signals are waited for: longer than any test, so that a pause makes no two failures of one."""
+    return 3_600.0
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch, patience: float) -> Iterator[Service]:
     made = Service()
+    monkeypatch.setattr(watcher, "_patience", patience)
     watcher.after_fork()  # as a process that has heard of nothing yet
     HealspanInstrumentor().instrument(tracer_provider=made.traces, logger_provider=made.logs)
     global TRACER
@@ -42,6 +48,8 @@ def service() -> Iterator[Service]:
     yield made
     HealspanInstrumentor().uninstrument()
     watcher.flush()
+    watcher._wake.set()  # ends its thread
+    watcher.after_fork()
 
 
 def heard(live: Runtime) -> list[Ended]:
@@ -101,8 +109,7 @@ def test_at_the_end_of_a_storm_the_newest_are_told_and_the_others_counted(
     live: Runtime, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def left_out() -> float:
-        labels = {"service": "unknown_service", "reason": "queue"}
-        return REGISTRY.get_sample_value("healspan_dropped_total", labels) or 0.0
+        return published("healspan_dropped_total", reason="queue")
 
     monkeypatch.setattr(module, "LAST", 3)
     before = left_out()
@@ -230,8 +237,7 @@ def test_a_storm_is_dropped_and_counted_and_the_rest_is_kept(
 
 
 def _dropped() -> float:
-    labels = {"service": "unknown_service", "reason": "storm"}
-    return REGISTRY.get_sample_value("healspan_dropped_total", labels) or 0.0
+    return published("healspan_dropped_total", reason="storm")
 
 
 def test_threads_and_tasks_are_heard(live: Runtime, service: Service) -> None:
@@ -258,6 +264,7 @@ def test_a_forked_child_hears_for_itself(live: Runtime, service: Service) -> Non
     if child == 0:
         code = 1
         try:
+            watcher._thread = threading.current_thread()  # no other one takes them out of the queue
             request(service, "y")
             code = len(watcher._queue) or 1
         finally:
@@ -267,6 +274,7 @@ def test_a_forked_child_hears_for_itself(live: Runtime, service: Service) -> Non
     assert len(heard(live)) == 1
 
 
+@pytest.mark.parametrize("patience", [0.2])
 def test_the_thread_looks_by_itself(live: Runtime, service: Service) -> None:
     request(service, "x")
     wait_until(lambda: len(facts(live)) == 1, "the incident")

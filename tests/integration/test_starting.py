@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from tests.observe import PATIENCE, wait_until
 
 from healspan.instrumentation import error_boundary
 from healspan.remediation import runtime as module
@@ -30,14 +31,24 @@ async def unhelped(text: str) -> str:
         return "failed"
 
 
-@pytest.fixture
-def slowly(data_dir: object, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """A start that goes on when the event loop says so."""
+@pytest.fixture(autouse=True)
+def nothing_starts(data_dir: object) -> None:
+    """Begin when the last start of the test before has come to its end."""
+    wait_until(lambda: not starting(), "the start to end")
     shut_down()
+
+
+def starting() -> int:
+    return sum(thread.name == "healspan-start" for thread in threading.enumerate())
+
+
+@pytest.fixture
+def slowly(nothing_starts: None, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A start that goes on when the event loop says so."""
     go_on, start = threading.Event(), Runtime.start
 
     def started(self: Runtime) -> None:
-        assert go_on.wait(30), "the event loop stands still"
+        assert go_on.wait(PATIENCE), "the event loop stands still"
         start(self)
 
     monkeypatch.setattr(Runtime, "start", started)
@@ -86,17 +97,13 @@ def test_what_is_cancelled_or_closed_itself_waits_for_no_start(slowly: threading
 
 
 def test_all_that_fail_meanwhile_wait_for_one_thread(slowly: threading.Event) -> None:
-    def starting() -> int:
-        return sum(thread.name == "healspan-start" for thread in threading.enumerate())
-
     async def main() -> list[float]:
-        before = starting()
         calls = [asyncio.create_task(amount(f"${number},000")) for number in range(1, 31)]
         for _ in range(5):
             await asyncio.sleep(0)
         calls[0].cancel()
         await asyncio.sleep(0)
-        assert starting() == before + 1
+        assert starting() == 1
         assert not any(call.done() for call in calls[1:]), "one that is cancelled wakes none of the others"
         slowly.set()
         return await asyncio.gather(*calls[1:])
@@ -104,10 +111,7 @@ def test_all_that_fail_meanwhile_wait_for_one_thread(slowly: threading.Event) ->
     assert asyncio.run(main()) == [1_000.0 * number for number in range(2, 31)]
 
 
-def test_a_start_that_fails_is_tried_once_and_the_failure_goes_on(
-    data_dir: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shut_down()
+def test_a_start_that_fails_is_tried_once_and_the_failure_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Any] = []
 
     def broken(self: Runtime) -> None:
@@ -120,8 +124,7 @@ def test_a_start_that_fails_is_tried_once_and_the_failure_goes_on(
     assert not module.starts_now()
 
 
-def test_where_no_thread_can_be_had_it_starts_all_the_same(data_dir: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    shut_down()
+def test_where_no_thread_can_be_had_it_starts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading.Thread.start
 
     def refused(self: threading.Thread) -> None:

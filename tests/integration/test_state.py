@@ -88,7 +88,7 @@ def test_an_old_answer_says_how_old_it_is(monkeypatch: pytest.MonkeyPatch) -> No
     gate.set()
 
     def slow() -> int:
-        assert gate.wait(20)
+        assert gate.wait(60)
         return 5
 
     system_state_provider("slow")(slow)

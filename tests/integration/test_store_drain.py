@@ -32,7 +32,7 @@ from healspan.remediation.store.spool_file import Entry
 ROOT = Path(__file__).parents[2]
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -60,7 +60,7 @@ def test_facts_arrive_in_order_and_leave_the_spool(settings: Settings, store: St
         spool.append("incident", make_incident(message))
     eventually(lambda: stored_messages(store) == messages)
     eventually(lambda: spool.read() == [])
-    drainer.stop()
+    drainer.stop(timeout=60)
     spool.close()
     assert list(settings.spool_dir.iterdir()) == []
 
@@ -170,7 +170,7 @@ def test_while_the_store_is_away_the_spool_keeps_and_later_delivers(
             eventually(lambda: stored_messages(store) == ["first", "second"])
         eventually(lambda: "takes facts in again" in caplog.text)
     assert caplog.text.count("facts stay in the spool") == 1
-    drainer.stop()
+    drainer.stop(timeout=60)
     spool.close()
 
 
@@ -197,7 +197,7 @@ def test_a_store_that_somebody_keeps_locked_is_said_once_and_an_everyday_lock_is
             eventually(lambda: "facts stay in the spool" in caplog.text if said else len(tries) >= 6)
     with Store.open(settings) as store:
         eventually(lambda: stored_messages(store) == ["kept"])
-    drainer.stop()
+    drainer.stop(timeout=60)
     spool.close()
     assert caplog.text.count("facts stay in the spool") == said
 
@@ -292,7 +292,7 @@ def test_a_forked_child_drains_its_own_spool(settings: Settings, store: Store) -
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     spool.append("incident", make_incident("parent again"))
     eventually(lambda: set(stored_messages(store)) == {"parent", "child", "parent again"})
-    drainer.stop()
+    drainer.stop(timeout=60)
     spool.close()
 
 
@@ -336,10 +336,11 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
 def acknowledged(process: subprocess.Popen[str], seconds: float) -> list[str]:
     """Kill a writer after some seconds of writing; return what it said it had made durable."""
     assert process.stdout is not None
-    first = process.stdout.readline()
+    # As many as a test needs to mean something, however slow the machine is.
+    first = [process.stdout.readline() for _ in range(11)]
     timer = threading.Timer(seconds, process.send_signal, [signal.SIGKILL])
     timer.start()
-    lines = [first, *process.stdout.readlines()]
+    lines = [*first, *process.stdout.readlines()]
     process.wait()
     timer.cancel()
     return [line.strip() for line in lines if line.endswith("\n")]
@@ -376,7 +377,7 @@ def test_the_dead_are_drained_by_a_living_process(settings: Settings, store: Sto
     drainer.start()
     eventually(lambda: set(said) <= set(arrived(settings)))
     eventually(lambda: list(settings.spool_dir.glob("*.db")) == [])
-    drainer.stop()
+    drainer.stop(timeout=60)
     spool.close()
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from tests.facts import make_change, make_fix, make_pattern
@@ -17,7 +18,7 @@ from healspan.remediation.ids import uuid7
 from healspan.remediation.outcome import RunFact
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.signing import KeyRing
-from healspan.remediation.store import FixIndex, FixScore, RunHistory, Snapshot
+from healspan.remediation.store import FixIndex, FixScore, RunHistory, Snapshot, index_loader
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.ingest import add_facts
 from healspan.remediation.store.repository import Store
@@ -121,6 +122,33 @@ def test_an_unchanged_store_is_not_read_again(store: Store, index: FixIndex) -> 
     assert not index.refresh()
     serve(store, make_fix("b"))
     assert index.refresh()
+
+
+def test_two_threads_look_one_after_the_other(store: Store, index: FixIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, go_on, load = threading.Event(), threading.Event(), index_loader.load
+
+    def slow(*given: Any, **named: Any) -> index_loader.Delta:
+        found = load(*given, **named)
+        if not read.is_set():
+            read.set()
+            assert go_on.wait(60)
+        return found
+
+    monkeypatch.setattr(index_loader, "load", slow)
+    first, second, third = (make_fix(name) for name in "abc")
+    serve(store, first)
+    looks = [threading.Thread(target=index.refresh) for _ in range(2)]
+    looks[0].start()
+    assert read.wait(60)
+    # What has been read is old by the time that it is taken in: whoever looks meanwhile must not be overtaken.
+    serve(store, second)
+    serve(store, third)
+    looks[1].start()
+    looks[1].join(0.1)
+    go_on.set()
+    for one in looks:
+        one.join(60)
+    assert {*index.snapshot.candidates} == {first.fix_id, second.fix_id, third.fix_id}
 
 
 def test_a_suspended_fix_stops_serving(store: Store, index: FixIndex) -> None:
@@ -324,7 +352,7 @@ def test_what_this_process_may_not_trust_it_does_not_serve(settings: Settings) -
 # The thread
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -344,12 +372,12 @@ def test_every_change_of_what_serves_is_announced(settings: Settings, store: Sto
     index.start()
     for number in range(1, 3):
         serve(store, make_fix(str(number)))
-        assert changed.wait(20)
+        assert changed.wait(60)
         changed.clear()
         assert len(heard[-1].serving) == number
     fix = make_fix("local")
     index.add(fix, make_change(fix, 1, TRIAL, None))
-    assert changed.wait(20)
+    assert changed.wait(60)
     assert len(heard[-1].serving) == 3
     index.stop()
 

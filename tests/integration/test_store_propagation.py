@@ -76,7 +76,7 @@ def test_a_fix_learned_here_serves_there(settings: Settings, server: subprocess.
     drainer = Drainer(settings, spool)
     drainer.start()
     took = sorted(until_served(spool, server, make_fix(str(number))) for number in range(40))
-    drainer.stop()
+    drainer.stop(timeout=60)
     spool.close()
     print(f"propagation over {len(took)} fixes: p50 {took[len(took) // 2]:.0f} ms, max {took[-1]:.0f} ms")
 

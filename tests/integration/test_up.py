@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 from tests.observe import wait_until
+from tests.ports import free_port
 from tests.world import World
 
 from healspan.dashboards.server import ConsoleServer
@@ -20,12 +21,6 @@ from healspan.remediation.errors import ConfigurationError
 
 PATIENCE = 90.0
 RUN = [sys.executable, "-m", "healspan.remediation.cli"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -82,7 +77,7 @@ def test_up_serves_everything_and_ends_it_all_on_a_signal(number):
         found = urls(process, "analytics", "metrics", "console")
         assert 'healspan_fixes{state="proposed"} 1.0' in get(found["metrics"])
         assert "ok" in get(found["console"] + "/_stcore/health")
-        wait_until(world.store.projections.scores, "the first run of analytics")
+        wait_until(world.store.projections.scores, "the first run of analytics", PATIENCE)
         assert ended(process, number) == 0
     assert not listens(found["metrics"])
     assert not listens(found["console"])

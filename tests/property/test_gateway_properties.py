@@ -154,7 +154,9 @@ def processes(directory: str) -> Iterator[list[Ledger]]:
         one.close()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(requests | others, max_size=25))
 def test_no_interleaving_of_processes_gets_past_a_budget(
     processes: list[Ledger], taken: list[tuple[str, int, str, int, int, str]]
@@ -195,7 +197,9 @@ def test_no_interleaving_of_processes_gets_past_a_budget(
         _holds(processes, held, counted, now)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.lists(
         st.tuples(

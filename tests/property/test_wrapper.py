@@ -111,7 +111,7 @@ def outcome(function: Callable[..., Any], args: list[int], kwargs: dict[str, int
         return str(error)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.sampled_from(FUNCTIONS),
     st.lists(st.integers(), max_size=4),

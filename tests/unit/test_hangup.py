@@ -37,7 +37,7 @@ def test_whoever_handled_it_before_still_does_and_has_it_back() -> None:
     assert hangup.install()
     assert hangup.install(), "twice is once"
     os.kill(os.getpid(), signal.SIGHUP)
-    assert called.wait(20)
+    assert called.wait(60)
     wait_until(lambda: heard == [signal.SIGHUP], "the application's own handler")
     hangup.remove()
     assert signal.getsignal(signal.SIGHUP) is _theirs
@@ -48,13 +48,13 @@ def test_a_storm_of_them_is_one_thread_which_reads_again_after_the_last() -> Non
 
     def reload() -> None:
         started.set()
-        go_on.wait(20)
+        go_on.wait(60)
         read.append(1)
 
     hangup = Hangup(reload)
     hangup.install()
     os.kill(os.getpid(), signal.SIGHUP)
-    assert started.wait(20)
+    assert started.wait(60)
     for _ in range(100):
         os.kill(os.getpid(), signal.SIGHUP)
     assert len([one for one in threading.enumerate() if one.name == "healspan-reload"]) == 1

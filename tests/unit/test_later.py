@@ -29,7 +29,7 @@ class Kept:
 
         def rest() -> None:
             self.ran.append(f"{name} waits")
-            self.gate.wait(20)
+            self.gate.wait(60)
             self.ran.append(f"{name} ends")
 
         return lambda: rest
@@ -43,8 +43,19 @@ def kept() -> Iterator[Kept]:
     made.later.stop()
 
 
+@pytest.fixture(autouse=True)
+def others() -> Iterator[None]:
+    """What other tests have left behind is none of ours."""
+    OTHERS.update(threading.enumerate())
+    yield
+    OTHERS.clear()
+
+
+OTHERS: set[threading.Thread] = set()
+
+
 def threads() -> list[str]:
-    return sorted(each.name for each in threading.enumerate() if each.name.startswith("healspan-later"))
+    return sorted(one.name for one in {*threading.enumerate()} - OTHERS if one.name.startswith("healspan-later"))
 
 
 def test_no_thread_runs_before_it_is_needed(kept: Kept) -> None:
@@ -122,11 +133,11 @@ def test_what_is_left_of_a_job_at_the_end_is_not_begun(kept: Kept) -> None:
 
     def job() -> Rest:
         begun.set()
-        kept.gate.wait(20)
+        kept.gate.wait(60)
         return kept.runs("the rest")
 
     kept.later.put("one", job)
-    begun.wait(20)
+    begun.wait(60)
     kept.later.stop(0.05)
     kept.gate.set()
     wait_until(lambda: threads() == [], "the thread to end")

@@ -206,7 +206,7 @@ class Ending(Roman):
 
 class Endless(Roman):
     def __init__(self) -> None:
-        _wait.wait(20)
+        _wait.wait(60)
 
 
 roman = Roman()

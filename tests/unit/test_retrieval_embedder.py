@@ -123,7 +123,7 @@ def test_one_that_hangs_holds_one_thread_and_nobody_for_long(caplog: pytest.LogC
     class Hanging(Meanings):
         def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
             asked.append(threading.current_thread())
-            assert go.wait(20)
+            assert go.wait(60)
             return super().embed(texts)
 
     patient = Patient(Hanging(), seconds=0.05)
@@ -131,5 +131,5 @@ def test_one_that_hangs_holds_one_thread_and_nobody_for_long(caplog: pytest.LogC
     assert len(asked) == 1
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     go.set()
-    asked[0].join(20)
+    asked[0].join(60)
     assert patient.vector(SOUGHT) is not None, "it is asked again once it answers"

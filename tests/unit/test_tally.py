@@ -68,6 +68,6 @@ def test_a_repaired_call_in_a_handler_of_a_signal_does_not_wait_for_what_it_inte
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     assert sum(application.count for application, _ in tally.take()) == 1_002 + 10

@@ -8,6 +8,7 @@ who can only write to the store may choose the arguments.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -136,6 +137,8 @@ class Exchange:
         self._clock = clock
         self._now = now
         self._looked: dict[str, float] = {}
+        self._storing = threading.RLock()
+        """The end of the process stores what is fresh beside the thread that does so all the time."""
         self._database: Database | None = None
         self._said: set[tuple[str, str]] = set()
 
@@ -201,12 +204,13 @@ class Exchange:
         self._append("audit", entry)
 
     def _store(self, boundary: Boundary, reservoir: Reservoir) -> None:
-        for _ in range(len(reservoir.fresh)):
-            good = reservoir.fresh.popleft()
-            try:
-                sample = golden_sample(boundary.name, reservoir, good, scrubber=self._scrubber, at=self._now())
-            except NotPlain as error:
-                reservoir.unstored = str(error)
-                continue
-            if self._append("golden", self._keys.sign_record(sample)):
-                reservoir.stored(good, sample.sample_id)
+        with self._storing:
+            for _ in range(len(reservoir.fresh)):
+                good = reservoir.fresh.popleft()
+                try:
+                    sample = golden_sample(boundary.name, reservoir, good, scrubber=self._scrubber, at=self._now())
+                except NotPlain as error:
+                    reservoir.unstored = str(error)
+                    continue
+                if self._append("golden", self._keys.sign_record(sample)):
+                    reservoir.stored(good, sample.sample_id)

@@ -75,6 +75,7 @@ class Runtime:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._exposed = time.monotonic()
+        self._flushing = threading.RLock()
         self.exposition = Exposition(settings, waiting=self.metrics.waiting)
         if settings.disabled:
             return
@@ -202,14 +203,18 @@ class Runtime:
     # Flushing
 
     def flush(self, *, everything: bool = False) -> None:
-        """Write down what was counted; exposure only when it is due, or everything."""
-        self.metrics.publish()
-        self.credit.flush()
-        if everything or time.monotonic() - self._exposed >= EXPOSURE_SECONDS:
-            self._exposed = time.monotonic()
-            for row in counted():
-                kept = row.model_copy(update={"context_keys": dict(self._contexts.of(row.context_keys))})
-                self.spool.append("exposure", kept)
+        """Write down what was counted; exposure only when it is due, or everything.
+
+        One at a time: what another thread is just writing down is in the spool when this returns.
+        """
+        with self._flushing:
+            self.metrics.publish()
+            self.credit.flush()
+            if everything or time.monotonic() - self._exposed >= EXPOSURE_SECONDS:
+                self._exposed = time.monotonic()
+                for row in counted():
+                    kept = row.model_copy(update={"context_keys": dict(self._contexts.of(row.context_keys))})
+                    self.spool.append("exposure", kept)
 
     def _flush_forever(self) -> None:
         while not self._stopping.wait(TALLY_SECONDS):

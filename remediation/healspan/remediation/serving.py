@@ -1,12 +1,14 @@
 """Serving: installs the repairs that serve into this process's functions, ahead of the failure.
 
-Runs in the index's thread, never on the path of a request. Only a fix that is nothing but repairs, for any
-context, can act ahead of the failure; every other fix acts when the pattern shows.
+Runs in the index's thread, and in that of whoever puts boundaries on or takes them off; never on the path of a
+request. Only a fix that is nothing but repairs, for any context, can act ahead of the failure; every other fix acts
+when the pattern shows.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -32,13 +34,19 @@ class Serving:
     def __init__(self, repairs: Repairs) -> None:
         self._repairs = repairs
         self._said: set[tuple[str, str]] = set()
+        # Of two threads the later one decides: what the earlier one has found of boundaries may be so no more.
+        self._lock = threading.RLock()
 
     def serve(self, snapshot: Snapshot) -> None:
         """Take out what no longer serves and put in what does."""
-        wanted = [
-            repair for candidate in snapshot.serving if _may_serve(candidate) for repair in ahead_of_failure(candidate)
-        ]
-        self._say(self._repairs.install_exactly(wanted))
+        with self._lock:
+            wanted = [
+                repair
+                for candidate in snapshot.serving
+                if _may_serve(candidate)
+                for repair in ahead_of_failure(candidate)
+            ]
+            self._say(self._repairs.install_exactly(wanted))
 
     def retry(self) -> None:
         """Install what waited for a module that has been imported meanwhile."""

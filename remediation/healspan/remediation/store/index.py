@@ -91,6 +91,7 @@ class FixIndex:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._loaded = threading.Event()
+        self._refreshing = threading.Lock()
 
     # Lookups
 
@@ -192,11 +193,15 @@ class FixIndex:
             self._thread.join(timeout)
 
     def refresh(self) -> bool:
-        """Look once; True if the store had something new.
+        """Look once, one thread at a time; True if the store had something new.
 
         Raises:
             StoreUnavailable, StoreCorrupt: it cannot be read now.
         """
+        with self._refreshing:
+            return self._refreshed()
+
+    def _refreshed(self) -> bool:
         # Imported here: a process whose calls all succeed never loads a database library.
         with no_fork_meanwhile():
             from healspan.remediation.store.database import Database
