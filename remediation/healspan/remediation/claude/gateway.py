@@ -48,9 +48,6 @@ _OUTAGES = OF_THE_SERVER - {"bad_request"}
 _ON_ITS_WAY = timedelta(seconds=5)
 """A fix that has healed a call here serves in every other process by then; until then none of them pays for another."""
 
-_ON_ITS_WAY = timedelta(seconds=5)
-"""A fix that has healed a call here serves in every other process by then; until then none of them pays for another."""
-
 _MOST_RESTS = 10_000
 _TELL_SECONDS = 5.0
 """Refusals are written no more often than this, together."""
