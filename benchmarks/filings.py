@@ -277,7 +277,7 @@ def import_reviewed() -> None:
     """Loads the reviewed fixes into this process's store, as `healspan review import` does."""
     import filings.valuation  # noqa: F401 - declares the boundaries that the fixes are for
 
-    from healspan.remediation.review import ImportOutcome, import_drafts
+    from healspan.remediation.importing import ImportOutcome, import_drafts
     from healspan.remediation.reviewers import make_reviewer
     from healspan.remediation.settings import load_settings
     from healspan.remediation.store.database import Database

@@ -21,7 +21,7 @@ from rich.console import Console
 from tests.observe import drained
 
 from healspan.instrumentation import ContractViolation
-from healspan.remediation.review import ImportOutcome, import_drafts
+from healspan.remediation.importing import ImportOutcome, import_drafts
 from healspan.remediation.reviewers import make_reviewer
 from healspan.remediation.runtime import Runtime, runtime
 from healspan.remediation.settings import load_settings

@@ -15,7 +15,7 @@ from tests.observe import wait_until
 from healspan.remediation.drafts import complete_draft
 from healspan.remediation.errors import InvalidFix
 from healspan.remediation.fix import Fix, parse_fix
-from healspan.remediation.review import ImportOutcome, import_drafts
+from healspan.remediation.importing import ImportOutcome, import_drafts
 from healspan.remediation.reviewers import make_reviewer
 from healspan.remediation.runtime import Runtime
 from healspan.remediation.step import AdapterStep

@@ -16,15 +16,9 @@ from tests.world import World
 from healspan.remediation.drafts import read_draft
 from healspan.remediation.errors import ConfigurationError, InvalidFix, SignatureRefused, StateConflict
 from healspan.remediation.fix import Fix, FixState, RiskLevel
+from healspan.remediation.importing import ImportOutcome, ImportResult, import_drafts
 from healspan.remediation.incident import Decision, IncidentStatus
-from healspan.remediation.review import (
-    ImportOutcome,
-    ImportResult,
-    approve,
-    import_drafts,
-    reject,
-    suspend,
-)
+from healspan.remediation.review import approve, reject, suspend
 from healspan.remediation.reviewers import make_reviewer, open_reviewer
 from healspan.remediation.signing import KeyRing, Reviewer, enrol
 from healspan.remediation.step import RetryStep, Step, StrategyStep

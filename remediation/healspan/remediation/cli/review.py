@@ -300,7 +300,7 @@ def import_files(
     Example: healspan review import reviewed_fixes --app filings.valuation
     """
     from healspan.remediation.drafts import check_drafts
-    from healspan.remediation.review import ImportOutcome, import_checked, not_imported
+    from healspan.remediation.importing import ImportOutcome, import_checked, not_imported
     from healspan.remediation.store.repository import Store
 
     known = settings()
