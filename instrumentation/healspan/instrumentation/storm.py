@@ -18,16 +18,20 @@ from healspan.instrumentation.allowance import Allowance
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.signals.mark import chain_of
 from healspan.remediation.incident import Pattern
-from healspan.remediation.store import FixIndex
+from healspan.remediation.store import Snapshot
 
-__all__ = ["Place", "Storm", "raised_at"]
+__all__ = ["Known", "Place", "Storm", "raised_at"]
 
 BURST = 2.5
 """Seconds' worth of failures that are dealt with in full at once."""
 _MOST_PLACES = 256
 _MOST_PATTERNS = 16
+_MOST_WAYS = 256
 _DEEPEST = 64
 """Frames below the boundary that are gone down; where it failed deeper, nothing is passed over."""
+
+_TRACEBACK = BaseException.__dict__["__traceback__"]  # past whatever a class overrides
+_CAUSE, _CONTEXT = BaseException.__dict__["__cause__"], BaseException.__dict__["__context__"]
 
 
 class Place(NamedTuple):
@@ -48,17 +52,65 @@ _Key = tuple[int, int, int, frozenset[tuple[int, int]]]
 _A_TYPE = -1
 """In the place of a line."""
 
+_Way = tuple[int, ...]
+"""How an exception came, quick to tell: the id of its type, then those of the code objects that it has left, each with
+the instruction; then the same of its causes. One place has several, and each of them has one place."""
 
-class _Known:
-    """Failures of one place that have been dealt with."""
 
-    __slots__ = ("allowance", "patterns", "place")
+class Known:
+    """Failures of one place that have been dealt with.
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.patterns: dict[str, Pattern] = {}
+    Args:
+        place: where.
+        pattern: of the first one.
+    """
+
+    __slots__ = ("_allowance", "_idle", "_patterns", "_place")
+
+    def __init__(self, place: Place, pattern: Pattern) -> None:
+        self._place = place  # kept for the ids
+        self._patterns = {pattern.exact: pattern}
         """By `Pattern.exact`: one line may lack several names."""
-        self.allowance = Allowance()
+        self._allowance = Allowance()
+        self._idle: tuple[int, dict[str, Pattern]] | None = None
+        """What was found to serve none of these patterns, by the serial of the snapshot."""
+
+    @property
+    def pattern(self) -> Pattern:
+        """The newest kind of failure here."""
+        return next(reversed(self._patterns.values()))
+
+    def add(self, pattern: Pattern) -> None:
+        """Note a kind of failure."""
+        patterns = self._patterns
+        if pattern.exact not in patterns:
+            if len(patterns) >= _MOST_PATTERNS:
+                patterns = {}
+            # Another one takes its place, since other threads may be reading it.
+            self._patterns = {**patterns, pattern.exact: pattern}
+
+    def goes_on(self, now: float, snapshot: Snapshot, module: str, *, rate: float) -> bool:
+        """Tell whether one more failure goes on as it was.
+
+        Args:
+            now: seconds, monotonic.
+            snapshot: of the fixes that serve.
+            module: the boundary's name.
+            rate: failures of one place and type a second that are dealt with in full.
+        """
+        idle, patterns = self._idle, self._patterns
+        if idle is None or idle[0] != snapshot.serial or idle[1] is not patterns:
+            if any(snapshot.serves(pattern, module) for pattern in patterns.values()):
+                return False
+            self._idle = snapshot.serial, patterns
+        return not self._allowance.take(now, rate=rate, burst=BURST * rate)
+
+    def still_goes_on(self, now: float, snapshot: Snapshot) -> bool:
+        """Tell whether `goes_on` is sure to say so, from what it has found before; nothing is taken."""
+        idle = self._idle
+        if idle is None or idle[0] != snapshot.serial or idle[1] is not self._patterns:
+            return False
+        return now < self._allowance.empty_until
 
 
 def raised_at(error: BaseException) -> Place | None:
@@ -94,8 +146,9 @@ class Storm:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._known: dict[_Key, _Known] = {}
+        self.clock = clock
+        self._known: dict[_Key, Known] = {}
+        self._ways: dict[_Way, Known] = {}
 
     def ended(self, place: Place | None, pattern: Pattern) -> None:
         """Note that a failure was dealt with in full, healed or not."""
@@ -103,34 +156,65 @@ class Storm:
             return
         key = _key(place)
         known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= _MOST_PLACES:
-                self._known.clear()
-            known = self._known[key] = _Known(place)
-        if pattern.exact not in known.patterns:
-            if len(known.patterns) >= _MOST_PATTERNS:
-                known.patterns = {}
-            # Another one takes its place, since other threads may be reading it.
-            known.patterns = {**known.patterns, pattern.exact: pattern}
+        if known is not None:
+            known.add(pattern)
+            return
+        if len(self._known) >= _MOST_PLACES:
+            self._known.clear()
+            self._ways.clear()
+        self._known[key] = Known(place, pattern)
 
-    def passes_over(self, place: Place | None, index: FixIndex, module: str, *, rate: float) -> Pattern | None:
-        """Return the pattern of a failure that is not dealt with; None if it is to be.
+    def recall(self, error: BaseException, trace: TracebackType | None) -> Known | None:
+        """Return what is known of a failure that has come the same way as one that `find` has found.
 
         Args:
-            place: where it was raised.
-            index: of the fixes that serve.
-            module: the boundary's name.
-            rate: failures of one place and type a second that are dealt with in full.
+            error: what has left the boundary's function.
+            trace: its traceback, as `find` would see it.
         """
-        known = self._known.get(_key(place)) if place is not None else None
-        if known is None or known.allowance.take(self._clock(), rate=rate, burst=BURST * rate):
-            return None
-        pattern: Pattern | None = None
-        for pattern in known.patterns.values():
-            if index.serves(pattern, module):
-                return None
-        return pattern
+        way = _way(error, trace)
+        return None if way is None else self._ways.get(way)
+
+    def find(self, error: BaseException) -> Known | None:
+        """Return what is known of failures of the same place and type; None if none was dealt with yet."""
+        place = raised_at(error)
+        known = None if place is None else self._known.get(_key(place))
+        if known is not None:
+            way = _way(error, traceback_of(error))
+            if way is not None and _is_told_by_its_way(error):
+                if len(self._ways) >= _MOST_WAYS:
+                    self._ways.clear()
+                self._ways[way] = known
+        return known
 
 
 def _key(place: Place) -> _Key:
     return id(place.error_type), id(place.code), place.line, place.way
+
+
+def _way(error: BaseException, trace: TracebackType | None) -> _Way | None:
+    """Return the way of an exception; None where it is too long, or parts."""
+    way: list[int] = []
+    one: BaseException | None = error
+    while one is not None:
+        way.append(id(type(one)))
+        while trace is not None:
+            way += (id(trace.tb_frame.f_code), trace.tb_lasti)
+            trace = trace.tb_next
+            if len(way) > 2 * _DEEPEST:
+                return None
+        cause, one = _CAUSE.__get__(one), _CONTEXT.__get__(one)
+        if cause is not None:
+            if one is not None and one is not cause:
+                return None
+            one = cause
+        if one is not None:
+            way.append(_A_TYPE)
+            if len(way) > 2 * _DEEPEST:  # where it leads to itself
+                return None
+            trace = _TRACEBACK.__get__(one)
+    return tuple(way)
+
+
+def _is_told_by_its_way(error: BaseException) -> bool:
+    """Whether nothing else has to be looked at: members of a group, the end of a recursion that has to be mended."""
+    return not any(issubclass(type(one), (BaseExceptionGroup, RecursionError)) for one in chain_of(error))

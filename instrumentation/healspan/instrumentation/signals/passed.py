@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import sys
 import threading
-from types import TracebackType
 
 from healspan.instrumentation.exceptions import traceback_of
 
 __all__ = ["Passed"]
 
+_ident, _exception = threading.get_ident, sys.exception
+
 _MOST_THREADS = 1_000
 _DEEPEST = 1_000
 
 _Place = tuple[int, int, int]
-"""An exception's id, and the code and line where it was raised: the id alone may be another one's by now."""
+"""An exception's id, and the code and instruction where it was raised: the id alone may be another one's by now."""
 
 
 class Passed:
@@ -32,26 +33,23 @@ class Passed:
             self._last.clear()  # most of them have ended
         place = _place(error)
         if place is not None:
-            self._last[threading.get_ident()] = place
+            self._last[_ident()] = place
 
     def under_way(self, error_type: object) -> bool:
         """Whether that is what is being handled, and what a signal of this type, qualified or not, tells of."""
-        last = self._last.get(threading.get_ident())
-        if last is None:
-            return False
-        error = sys.exception()
-        if error is None or id(error) != last[0] or type(error_type) is not str:
+        last, error = self._last.get(_ident()), _exception()
+        if last is None or error is None or id(error) != last[0] or type(error_type) is not str:
             return False
         return error_type.rpartition(".")[2] == type(error).__name__ and _place(error) == last
 
 
 def _place(error: BaseException) -> _Place | None:
-    trace: TracebackType | None = traceback_of(error)
-    for _ in range(_DEEPEST):
-        if trace is None:
+    trace = traceback_of(error)
+    if trace is None:
+        return None
+    deeper = _DEEPEST
+    while (below := trace.tb_next) is not None:
+        trace, deeper = below, deeper - 1
+        if not deeper:
             return None
-        below = trace.tb_next
-        if below is None:
-            return id(error), id(trace.tb_frame.f_code), trace.tb_lineno or 0
-        trace = below
-    return None
+    return id(error), id(trace.tb_frame.f_code), trace.tb_lasti
