@@ -125,11 +125,11 @@ class _Modules:
 
     def as_they_are(self) -> _Modules:
         """Look whether others are imported than before: of a thousand, reading each one's file takes a millisecond."""
-        loaded = list(sys.modules.items())
-        ids = [id(module) for _, module in loaded]
+        loaded = sys.modules.copy()
+        ids = [*map(id, loaded.values())]
         if ids != self._ids:
             names: dict[str, str] = {}
-            for name, module in loaded:
+            for name, module in loaded.items():
                 known = getattr(module, "__dict__", {}).get("__file__")
                 if type(known) is str:
                     names.setdefault(known, importable_name(name))
