@@ -219,8 +219,9 @@ class BoundaryHook:
         Left to them is whatever has to be mended or settled: it comes no way that is known, a repair has acted in this
         call, or something is being healed around it.
         """
-        quiet = self._calls.quiet
-        if self._refused or being_healed.get() or (not quiet and self._calls.uses(frame)):
+        calls = self._calls
+        quiet = calls.leaving is calls.nothing
+        if self._refused or being_healed.get() or (not quiet and calls.uses(frame)):
             return False
         trace = traceback_of(error)
         if self._wrapping:
@@ -228,7 +229,7 @@ class BoundaryHook:
         if not self._site.passes_over_again(error, trace):
             return False
         if not quiet:
-            self._calls.forget_sample(frame)
+            calls.forget_sample(frame)
         if self._kept or self._good or self._snapshots:
             key = id(frame)
             self._kept.pop(key, None)

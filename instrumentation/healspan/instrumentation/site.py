@@ -23,7 +23,7 @@ from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
 from healspan.instrumentation.signals.watcher import watcher
-from healspan.instrumentation.storm import Known, Storm
+from healspan.instrumentation.storm import Known, Storm, way_of
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.counted import when_flushing
 from healspan.remediation.errors import ConfigurationError
@@ -52,7 +52,7 @@ being_healed: ContextVar[tuple[BeingHealed, ...]] = ContextVar("healspan_being_h
 def is_attempting() -> bool:
     """Whether what runs in this context is an attempt of ours to heal something."""
     healed = being_healed.get()
-    return bool(healed) and any(not one.over for one in healed)
+    return any(not one.over for one in healed) if healed else False
 
 
 _READ_AHEAD = 1_000
@@ -235,7 +235,7 @@ class Site:
             known, snapshot, rate = self.storm.find(error), live.index.snapshot, live.settings.same_failures_per_second
             if known is None or not known.goes_on(self.storm.clock(), snapshot, self.boundary.name, rate=rate):
                 return False
-            self._let_go(error, known, live)
+            self._let_go(error, known, live, None)
             return True
         return False
 
@@ -246,29 +246,31 @@ class Site:
             error: what has left the function.
             trace: its traceback, from the function's own frame on.
         """
-        # Written out where `internal_error` would do: a storm comes here with all its failures.
+        # Written out, and with as few functions and objects as will do: a storm comes here with all its failures, and
+        # what is done between two requests' own work is not in the processor's caches any more.
         try:
-            known = self.storm.recall(error, trace)
-            if known is None:
+            storm = self.storm
+            recalled = storm.ways.get(way_of(error, trace))
+            if recalled is None:
                 return False
-            live = runtime()
-            if live.settings.disabled or self.boundary.withdrawn:
+            known, live = recalled.known, runtime()
+            serial, patterns, until = known.sure
+            if live.settings.disabled or serial != live.index.snapshot.serial or patterns is not known.patterns:
                 return False
-            snapshot = live.index.snapshot
-            if snapshot.disabled or not known.still_goes_on(self.storm.clock(), snapshot):
+            if storm.clock() >= until or self.boundary.withdrawn:
                 return False
-            self._let_go(error, known, live)
+            self._let_go(error, known, live, recalled.raised)
         except Exception as own:
             report("capture", own)
             return False
         return True
 
-    def _let_go(self, error: BaseException, known: Known, live: Runtime) -> None:
+    def _let_go(self, error: BaseException, known: Known, live: Runtime, raised: tuple[int, int] | None) -> None:
         run = current_run.get()
         if run is not None:
             run.failed(known.pattern.exact, self.boundary.name)
         if watcher.active:
-            watcher.passed.note(error)
+            watcher.passed.note(error, raised)
         live.metrics.passed_over()  # last: where something of the above goes wrong, it is dealt with in full
 
     def failure(

@@ -17,10 +17,11 @@ from typing import NamedTuple
 from healspan.instrumentation.allowance import Allowance
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.signals.mark import chain_of
+from healspan.instrumentation.signals.passed import raised_in
 from healspan.remediation.incident import Pattern
 from healspan.remediation.store import Snapshot
 
-__all__ = ["Known", "Place", "Storm", "raised_at"]
+__all__ = ["Known", "Place", "Recalled", "Storm", "raised_at", "way_of"]
 
 BURST = 2.5
 """Seconds' worth of failures that are dealt with in full at once."""
@@ -57,6 +58,14 @@ _Way = tuple[int, ...]
 the instruction; then the same of its causes. One place has several, and each of them has one place."""
 
 
+class Recalled(NamedTuple):
+    """What a way leads to."""
+
+    known: Known
+    raised: tuple[int, int]
+    """The id of the code object, and the instruction, that raised it; see `signals.passed`."""
+
+
 class Known:
     """Failures of one place that have been dealt with.
 
@@ -65,29 +74,30 @@ class Known:
         pattern: of the first one.
     """
 
-    __slots__ = ("_allowance", "_idle", "_patterns", "_place")
+    __slots__ = ("_allowance", "_place", "patterns", "sure")
 
     def __init__(self, place: Place, pattern: Pattern) -> None:
         self._place = place  # kept for the ids
-        self._patterns = {pattern.exact: pattern}
+        self.patterns = {pattern.exact: pattern}
         """By `Pattern.exact`: one line may lack several names."""
         self._allowance = Allowance()
-        self._idle: tuple[int, dict[str, Pattern]] | None = None
-        """What was found to serve none of these patterns, by the serial of the snapshot."""
+        self.sure: tuple[int, Mapping[str, Pattern], float] = -1, self.patterns, 0.0
+        """In which snapshot, by its serial, it was found that no fix serves for any of these very patterns, and until
+        when no more failures are dealt with in full: so long all go on."""
 
     @property
     def pattern(self) -> Pattern:
         """The newest kind of failure here."""
-        return next(reversed(self._patterns.values()))
+        return next(reversed(self.patterns.values()))
 
     def add(self, pattern: Pattern) -> None:
         """Note a kind of failure."""
-        patterns = self._patterns
+        patterns = self.patterns
         if pattern.exact not in patterns:
             if len(patterns) >= _MOST_PATTERNS:
                 patterns = {}
             # Another one takes its place, since other threads may be reading it.
-            self._patterns = {**patterns, pattern.exact: pattern}
+            self.patterns = {**patterns, pattern.exact: pattern}
 
     def goes_on(self, now: float, snapshot: Snapshot, module: str, *, rate: float) -> bool:
         """Tell whether one more failure goes on as it was.
@@ -98,19 +108,13 @@ class Known:
             module: the boundary's name.
             rate: failures of one place and type a second that are dealt with in full.
         """
-        idle, patterns = self._idle, self._patterns
-        if idle is None or idle[0] != snapshot.serial or idle[1] is not patterns:
-            if any(snapshot.serves(pattern, module) for pattern in patterns.values()):
-                return False
-            self._idle = snapshot.serial, patterns
-        return not self._allowance.take(now, rate=rate, burst=BURST * rate)
-
-    def still_goes_on(self, now: float, snapshot: Snapshot) -> bool:
-        """Tell whether `goes_on` is sure to say so, from what it has found before; nothing is taken."""
-        idle = self._idle
-        if idle is None or idle[0] != snapshot.serial or idle[1] is not self._patterns:
+        patterns, allowance = self.patterns, self._allowance
+        if snapshot.disabled or any(snapshot.serves(pattern, module) for pattern in patterns.values()):
             return False
-        return now < self._allowance.empty_until
+        if allowance.take(now, rate=rate, burst=BURST * rate):
+            return False
+        self.sure = snapshot.serial, patterns, allowance.empty_until
+        return True
 
 
 def raised_at(error: BaseException) -> Place | None:
@@ -148,7 +152,8 @@ class Storm:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._known: dict[_Key, Known] = {}
-        self._ways: dict[_Way, Known] = {}
+        self.ways: dict[_Way, Recalled] = {}
+        """What `find` has found, by `way_of`: nearly all failures of a storm come on few ways."""
 
     def ended(self, place: Place | None, pattern: Pattern) -> None:
         """Note that a failure was dealt with in full, healed or not."""
@@ -161,29 +166,19 @@ class Storm:
             return
         if len(self._known) >= _MOST_PLACES:
             self._known.clear()
-            self._ways.clear()
+            self.ways.clear()
         self._known[key] = Known(place, pattern)
-
-    def recall(self, error: BaseException, trace: TracebackType | None) -> Known | None:
-        """Return what is known of a failure that has come the same way as one that `find` has found.
-
-        Args:
-            error: what has left the boundary's function.
-            trace: its traceback, as `find` would see it.
-        """
-        way = _way(error, trace)
-        return None if way is None else self._ways.get(way)
 
     def find(self, error: BaseException) -> Known | None:
         """Return what is known of failures of the same place and type; None if none was dealt with yet."""
         place = raised_at(error)
         known = None if place is None else self._known.get(_key(place))
         if known is not None:
-            way = _way(error, traceback_of(error))
-            if way is not None and _is_told_by_its_way(error):
-                if len(self._ways) >= _MOST_WAYS:
-                    self._ways.clear()
-                self._ways[way] = known
+            way, raised = way_of(error, traceback_of(error)), raised_in(error)
+            if way and raised is not None and _is_told_by_its_way(error):
+                if len(self.ways) >= _MOST_WAYS:
+                    self.ways.clear()
+                self.ways[way] = Recalled(known, raised)
         return known
 
 
@@ -191,8 +186,13 @@ def _key(place: Place) -> _Key:
     return id(place.error_type), id(place.code), place.line, place.way
 
 
-def _way(error: BaseException, trace: TracebackType | None) -> _Way | None:
-    """Return the way of an exception; None where it is too long, or parts."""
+def way_of(error: BaseException, trace: TracebackType | None) -> _Way:
+    """Return the way of an exception; empty where it is too long, or parts.
+
+    Args:
+        error: what has left the boundary's function.
+        trace: its traceback, from the function's own frame on.
+    """
     way: list[int] = []
     one: BaseException | None = error
     while one is not None:
@@ -201,16 +201,16 @@ def _way(error: BaseException, trace: TracebackType | None) -> _Way | None:
             way += (id(trace.tb_frame.f_code), trace.tb_lasti)
             trace = trace.tb_next
             if len(way) > 2 * _DEEPEST:
-                return None
+                return ()
         cause, one = _CAUSE.__get__(one), _CONTEXT.__get__(one)
         if cause is not None:
             if one is not None and one is not cause:
-                return None
+                return ()
             one = cause
         if one is not None:
             way.append(_A_TYPE)
             if len(way) > 2 * _DEEPEST:  # where it leads to itself
-                return None
+                return ()
             trace = _TRACEBACK.__get__(one)
     return tuple(way)
 

@@ -40,16 +40,19 @@ class SpanWatcher(SpanProcessor):
         try:
             events = span.events
             if events:
-                self._look(span, events)
+                # What goes on in a storm, nearly all of it, is told first.
+                known = self._watcher.passed.under_way
+                told = [
+                    one for one in events if one.name == "exception" and not known((one.attributes or {}).get(_TYPE))
+                ]
+                if told:
+                    self._look(span, told)
         except Exception as error:
             report("signals", error)
 
-    def _look(self, span: ReadableSpan, events: Sequence[Event]) -> None:
-        # What goes on in a storm, nearly all of it, is told first.
-        under_way = self._watcher.passed.under_way
-        told = [one for one in events if one.name == "exception" and not under_way((one.attributes or {}).get(_TYPE))]
+    def _look(self, span: ReadableSpan, told: Sequence[Event]) -> None:
         scope = span.instrumentation_scope
-        if not told or is_attempting() or (scope is not None and scope.name.startswith(_NOT_ITS_OWN)):
+        if is_attempting() or (scope is not None and scope.name.startswith(_NOT_ITS_OWN)):
             return
         context = span.context
         if context is None:

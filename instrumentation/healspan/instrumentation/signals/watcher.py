@@ -91,7 +91,7 @@ class Watcher:
         if not self._repeats.too_many(error_type, stack, trace_id, message=message, rate=rate):
             return False
         if not self._captured or mark_under_way() not in self._captured:
-            self._drop("storm")
+            self._dropped["storm"] += 1  # as in `_drop`
         return True
 
     def take(self, signal: Signal) -> None:

@@ -38,7 +38,7 @@ class Snapshot:
     by_scope: Mapping[Key, tuple[Candidate, ...]] = field(default_factory=dict)
     """Best score first."""
     serial: int = field(default_factory=itertools.count().__next__, compare=False)
-    """Of this process's snapshots no other has it, so that what was found in one can be known without keeping it."""
+    """Of this process's snapshots no other has it, so that what was found in one can be noted without keeping it."""
 
     @property
     def serving(self) -> tuple[Candidate, ...]:
