@@ -31,7 +31,7 @@ from healspan.remediation.modules import importable_name
 from healspan.remediation.own_errors import internal_error, report
 from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
-from healspan.remediation.runtime import Runtime, runtime, start_soon
+from healspan.remediation.runtime import Runtime, running, runtime, start_soon
 
 __all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed", "is_attempting"]
 
@@ -253,9 +253,11 @@ class Site:
             recalled = storm.ways.get(way_of(error, trace))
             if recalled is None:
                 return False
-            known, live = recalled.known, runtime()
+            known, live = recalled.known, running()
             serial, patterns, until = known.sure
-            if live.settings.disabled or serial != live.index.snapshot.serial or patterns is not known.patterns:
+            if live is None or live.settings.disabled:
+                return False
+            if serial != live.index.snapshot.serial or patterns is not known.patterns:
                 return False
             if storm.clock() >= until or self.boundary.withdrawn:
                 return False
