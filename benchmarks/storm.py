@@ -6,10 +6,10 @@ One process with 8 threads answers requests, each in a span: so many of them fai
 good. Each waits a millisecond, as for a database, then reads a number and does a little work; so its latency is also
 that of getting the interpreter back, from the other requests and from threads of healspan's. It is taken without
 healspan, with its signals (the failing requests only leave their spans), with a boundary around what fails, and with
-both, in processes of their own, turn by turn. The figures are ratios of the 99th percentile to that without healspan
-in the same round, of the good requests and of the failing ones, and of the processor time that all of it took; memory
-in MiB grown during the storm, without healspan as well; and how many failures there were, how many incidents came of
-them and how many were dropped, which together are all.
+both, in processes of their own, turn by turn. The figures are ratios to that without healspan in the same round, as
+median, least and most of the rounds: of the 99th percentile of the good requests, of that of the failing ones, and of
+the processor time that all of it took; memory in MiB grown during the storm, without healspan as well; and how many
+failures there were, how many incidents came of them and how many were dropped, which together are all.
 
 Where the service takes nearly all of one processor without healspan (`cpu_share` near 1) every bit more is waited for,
 and the ratio of the percentiles says little but that; a lower `--rate` says the rest.
@@ -32,7 +32,7 @@ from figures import command_line, tell
 
 THREADS = 8
 WAYS = ("without", "signals", "boundary", "both")
-ROUNDS = 3
+ROUNDS = 5
 GOOD_EVERY = 4
 """Of the failing requests, one is followed by a good one."""
 
@@ -154,9 +154,9 @@ def main() -> None:
     }
     for way in WAYS[1:]:
         figures[way] = {
-            "p99_ratio": ratio(rounds, way, "p99_ms"),
-            "p99_failing_ratio": ratio(rounds, way, "p99_failing_ms"),
-            "cpu_ratio": ratio(rounds, way, "cpu_us"),
+            **ratios(rounds, way, "p99_ratio", "p99_ms"),
+            **ratios(rounds, way, "p99_failing_ratio", "p99_failing_ms"),
+            **ratios(rounds, way, "cpu_ratio", "cpu_us"),
             "failures": rounds[-1][way]["failures"],
             "incidents": rounds[-1][way]["incidents"],
             "dropped": rounds[-1][way]["dropped"],
@@ -170,9 +170,10 @@ def median(rounds: list[dict[str, dict[str, float]]], key: str) -> float:
     return round(statistics.median(one["without"][key] for one in rounds), 3)
 
 
-def ratio(rounds: list[dict[str, dict[str, float]]], way: str, key: str) -> float:
-    """Return a figure of one way relative to that without healspan, round by round."""
-    return round(statistics.median(one[way][key] / one["without"][key] for one in rounds), 3)
+def ratios(rounds: list[dict[str, dict[str, float]]], way: str, name: str, key: str) -> dict[str, Any]:
+    """Return a figure of one way relative to that without healspan, round by round: the median, least and most."""
+    found = sorted(one[way][key] / one["without"][key] for one in rounds)
+    return {name: round(statistics.median(found), 3), f"{name}_from_to": [round(found[0], 3), round(found[-1], 3)]}
 
 
 def in_a_process(way: str, seconds: float, rate: float) -> dict[str, float]:

@@ -65,6 +65,38 @@ def test_facts_arrive_in_order_and_leave_the_spool(settings: Settings, store: St
     assert list(settings.spool_dir.iterdir()) == []
 
 
+def test_a_storm_is_stored_together_and_what_others_go_by_is_not_kept_waiting(
+    settings: Settings,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drainer_module, "APART_SECONDS", 3_600.0)
+    batches: list[int] = []
+    take = Ingest.take
+
+    def noted(ingest: Ingest, entries: Sequence[Entry], *, spool: str) -> int:
+        batches.append(len(entries))
+        return take(ingest, entries, spool=spool)
+
+    monkeypatch.setattr(Ingest, "take", noted)
+    spool, drains = Spool(settings), []
+    drainer = Drainer(settings, spool)
+    drain = drainer._drain_once
+    monkeypatch.setattr(drainer, "_drain_once", lambda: (drain(), drains.append(1))[0])
+    spool.append("incident", make_incident("first"))
+    eventually(lambda: drains)
+    assert stored_messages(store) == ["first"]
+    for number in range(20):
+        spool.append("incident", make_incident(str(number)))
+    spool.append("fix", make_fix())
+    eventually(lambda: spool.read() == [])
+    assert batches == [1, 21]
+    spool.append("incident", make_incident("last"))
+    drainer.stop()
+    assert stored_messages(store)[-1] == "last", "the end of a process waits for no storm"
+    spool.close()
+
+
 def test_every_kind_of_fact_finds_its_table(settings: Settings, store: Store) -> None:
     fix = make_fix()
     abandon(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -28,6 +29,11 @@ def amount(text: str) -> float:
 @error_boundary("storm_other")
 def other(text: str) -> float:
     return {}[text] if text == "missing" else float(text)
+
+
+@error_boundary("storm_waited")
+async def waited(text: str) -> float:
+    return float(text)
 
 
 @error_boundary("storm_documents")
@@ -81,7 +87,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Time that stands still unless a test lets it pass: ten failures at once, four a second."""
     monkeypatch.setenv("HEALSPAN_SAME_FAILURES_PER_SECOND", "4")
     made = Clock()
-    for bounded in (amount, other, documents, wrapped, total, odd):
+    for bounded in (amount, other, waited, documents, wrapped, total, odd):
         monkeypatch.setattr(site_of(bounded), "storm", Storm(made))
     return made
 
@@ -134,6 +140,28 @@ def test_another_cause_is_another_failure(clock: Clock) -> None:
         with pytest.raises(Unread):
             wrapped(text)
     assert len(facts(runtime())) == 11 + 1
+
+
+def test_a_coroutine_s_storm_is_passed_over_as_well(clock: Clock) -> None:
+    async def storm() -> None:
+        for _ in range(30):
+            with pytest.raises(ValueError, match="could not"):
+                await waited("no number")
+
+    before = dropped()
+    asyncio.run(storm())
+    assert len(facts(runtime())) == 11
+    assert dropped() - before == 19
+
+
+def test_what_is_switched_off_is_neither_dealt_with_nor_counted(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail(other, 30)
+    index, before = runtime().index, dropped()
+    monkeypatch.setattr(index, "snapshot", index.snapshot.changed({}, disabled=True))
+    fail(other, 5)
+    assert dropped() == before
+    monkeypatch.undo()
+    assert len(facts(runtime())) == 11
 
 
 def test_two_failures_of_one_line_do_not_give_each_other_room(clock: Clock) -> None:

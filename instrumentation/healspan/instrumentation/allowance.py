@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 __all__ = ["Allowance"]
 
 
@@ -11,12 +13,14 @@ class Allowance:
     Without a lock: threads that meet here are let through a few more times, or a few less.
     """
 
-    __slots__ = ("_left", "_refilled")
+    __slots__ = ("_left", "_refilled", "empty_until")
 
     def __init__(self) -> None:
         self._left: float | None = None
         """None: all, nobody has asked yet."""
         self._refilled = 0.0
+        self.empty_until = -math.inf
+        """Until then nobody need ask: in a storm nearly all would in vain."""
 
     def take(self, now: float, *, rate: float, burst: float) -> bool:
         """Tell whether there is one left, and take it.
@@ -31,4 +35,6 @@ class Allowance:
         enough = left >= 1.0
         # Who gets none takes nothing: else a storm would eat up the bits that come back between two of its failures.
         self._left = left - 1.0 if enough else left
+        if not enough:
+            self.empty_until = now + (1.0 - left) / rate
         return enough

@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 from healspan.instrumentation.ending import ends_by_exception
 from healspan.instrumentation.exceptions import drop_frame, mend_end, set_context, set_traceback, traceback_of
 from healspan.instrumentation.healing import Refused, heal, heal_async
-from healspan.instrumentation.site import UNSEEN, Args, Kwargs, Site
+from healspan.instrumentation.site import UNSEEN, Args, Kwargs, Site, being_healed
 from healspan.remediation.engine import Healing
 from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.own_errors import report
@@ -150,7 +150,8 @@ class BoundaryHook:
     def verify(self) -> None:
         """Verify what was kept; raises what breaks the contract, or what a repair has kept the call from raising."""
         ended, frame, error = _clock(), _frame(1), _exception()
-        if error is not None and _is_leaving(error, frame):
+        # Where nothing is kept, one is leaving: whatever is returned is kept.
+        if error is not None and (id(frame) not in self._kept or _is_leaving(error, frame)):
             return
         wrong: Exception | None = None
         try:
@@ -162,8 +163,10 @@ class BoundaryHook:
 
     def failed(self) -> bool:
         """Heal the exception that is being handled; True if there is a value in the place of the result."""
-        frame, error = _frame(1), sys.exception()
+        frame, error = _frame(1), _exception()
         try:
+            if error is not None and self._goes_on(frame, error):
+                return False
             snapshot, refused, trace = self._taken(frame, error)
             healing: Healing | None = None
             if error is not None:
@@ -178,8 +181,10 @@ class BoundaryHook:
 
     async def failed_async(self) -> bool:
         """Likewise for a coroutine function."""
-        frame, error = _frame(1), sys.exception()
+        frame, error = _frame(1), _exception()
         try:
+            if error is not None and self._goes_on(frame, error):
+                return False
             snapshot, refused, trace = self._taken(frame, error)
             healing: Healing | None = None
             if error is not None:
@@ -207,6 +212,32 @@ class BoundaryHook:
             self.interrupts[id(frame)] = own
         else:
             report("heal", own)
+
+    def _goes_on(self, frame: FrameType, error: BaseException) -> bool:
+        """Whether an exception goes on as nearly all of a storm do: what `_taken` and `heal` would come to, sooner.
+
+        Left to them is whatever has to be mended or settled: it comes no way that is known, a repair has acted in this
+        call, or something is being healed around it.
+        """
+        calls = self._calls
+        quiet = calls.leaving is calls.nothing
+        if self._refused or being_healed.get() or (not quiet and calls.uses(frame)):
+            return False
+        trace = traceback_of(error)
+        if self._wrapping:
+            trace = None if trace is None else trace.tb_next
+        if not self._site.passes_over_again(error, trace):
+            return False
+        if not quiet:
+            calls.forget_sample(frame)
+        if self._kept or self._good or self._snapshots:
+            key = id(frame)
+            self._kept.pop(key, None)
+            self._good.pop(key, None)
+            self._snapshots.pop(key, None)
+        if self._wrapping:
+            set_traceback(error, trace)
+        return True
 
     def _taken(self, frame: FrameType, error: BaseException | None) -> _Taken:
         """Forget what was noted of a call, and make its exception what it was before anything of ours touched it."""

@@ -10,7 +10,7 @@ import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from types import FrameType, FunctionType
+from types import FrameType, FunctionType, TracebackType
 from typing import Any, Literal
 
 from healspan.instrumentation.background import Background, BeingHealed, copied
@@ -23,7 +23,7 @@ from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
 from healspan.instrumentation.signals.watcher import watcher
-from healspan.instrumentation.storm import Storm, raised_at
+from healspan.instrumentation.storm import Known, Storm, way_of
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.counted import when_flushing
 from healspan.remediation.errors import ConfigurationError
@@ -31,7 +31,7 @@ from healspan.remediation.modules import importable_name
 from healspan.remediation.own_errors import internal_error, report
 from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
-from healspan.remediation.runtime import runtime, start_soon
+from healspan.remediation.runtime import Runtime, running, runtime, start_soon
 
 __all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed", "is_attempting"]
 
@@ -52,7 +52,7 @@ being_healed: ContextVar[tuple[BeingHealed, ...]] = ContextVar("healspan_being_h
 def is_attempting() -> bool:
     """Whether what runs in this context is an attempt of ours to heal something."""
     healed = being_healed.get()
-    return bool(healed) and any(not one.over for one in healed)
+    return any(not one.over for one in healed) if healed else False
 
 
 _READ_AHEAD = 1_000
@@ -230,26 +230,52 @@ class Site:
 
         Its run learns of it, and so does who would take its spans for another failure.
         """
-        # Written out where `internal_error` would do: a storm comes here with all its failures.
-        try:
+        with internal_error("capture"):
             live = runtime()
             if live.disabled or self.boundary.withdrawn:
                 return False
-            place = raised_at(error)
-            name, rate = self.boundary.name, live.settings.same_failures_per_second
-            pattern = self.storm.passes_over(place, live.index, name, rate=rate)
-            if pattern is None or place is None:
+            known, snapshot, rate = self.storm.find(error), live.index.snapshot, live.settings.same_failures_per_second
+            if known is None or not known.goes_on(self.storm.clock(), snapshot, self.boundary.name, rate=rate):
                 return False
-            run = current_run.get()
-            if run is not None:
-                run.failed(pattern.exact, name)
-            if watcher.active:
-                watcher.passed.note(error)
-            live.metrics.passed_over()  # last: where something of the above goes wrong, it is dealt with in full
+            self._let_go(error, known, live, None)
+            return True
+        return False
+
+    def passes_over_again(self, error: BaseException, trace: TracebackType | None) -> bool:
+        """Tell whether a failure is sure to be passed over, by the way on which `passes_over` has met others.
+
+        Args:
+            error: what has left the function.
+            trace: its traceback, from the function's own frame on.
+        """
+        # Written out, and with as few functions and objects as will do: a storm comes here with all its failures, and
+        # what is done between two requests' own work is not in the processor's caches any more.
+        try:
+            storm = self.storm
+            recalled = storm.ways.get(way_of(error, trace))
+            if recalled is None:
+                return False
+            known, live = recalled.known, running()
+            serial, patterns, until = known.sure
+            if live is None or live.settings.disabled:
+                return False
+            if serial != live.index.snapshot.serial or patterns is not known.patterns:
+                return False
+            if storm.clock() >= until or self.boundary.withdrawn:
+                return False
+            self._let_go(error, known, live, recalled.raised)
         except Exception as own:
             report("capture", own)
             return False
         return True
+
+    def _let_go(self, error: BaseException, known: Known, live: Runtime, raised: tuple[int, int] | None) -> None:
+        run = current_run.get()
+        if run is not None:
+            run.failed(known.pattern.exact, self.boundary.name)
+        if watcher.active:
+            watcher.passed.note(error, raised)
+        live.metrics.passed_over()  # last: where something of the above goes wrong, it is dealt with in full
 
     def failure(
         self,

@@ -17,17 +17,22 @@ from typing import NamedTuple
 from healspan.instrumentation.allowance import Allowance
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.signals.mark import chain_of
+from healspan.instrumentation.signals.passed import raised_in
 from healspan.remediation.incident import Pattern
-from healspan.remediation.store import FixIndex
+from healspan.remediation.store import Snapshot
 
-__all__ = ["Place", "Storm", "raised_at"]
+__all__ = ["Known", "Place", "Recalled", "Storm", "raised_at", "way_of"]
 
 BURST = 2.5
 """Seconds' worth of failures that are dealt with in full at once."""
 _MOST_PLACES = 256
 _MOST_PATTERNS = 16
+_MOST_WAYS = 256
 _DEEPEST = 64
 """Frames below the boundary that are gone down; where it failed deeper, nothing is passed over."""
+
+_TRACEBACK = BaseException.__dict__["__traceback__"]  # past whatever a class overrides
+_CAUSE, _CONTEXT = BaseException.__dict__["__cause__"], BaseException.__dict__["__context__"]
 
 
 class Place(NamedTuple):
@@ -48,17 +53,68 @@ _Key = tuple[int, int, int, frozenset[tuple[int, int]]]
 _A_TYPE = -1
 """In the place of a line."""
 
+_Way = tuple[int, ...]
+"""How an exception came, quick to tell: the id of its type, then those of the code objects that it has left, each with
+the instruction; then the same of its causes. One place has several, and each of them has one place."""
 
-class _Known:
-    """Failures of one place that have been dealt with."""
 
-    __slots__ = ("allowance", "patterns", "place")
+class Recalled(NamedTuple):
+    """What a way leads to."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.patterns: dict[str, Pattern] = {}
+    known: Known
+    raised: tuple[int, int]
+    """The id of the code object, and the instruction, that raised it; see `signals.passed`."""
+
+
+class Known:
+    """Failures of one place that have been dealt with.
+
+    Args:
+        place: where.
+        pattern: of the first one.
+    """
+
+    __slots__ = ("_allowance", "_place", "patterns", "sure")
+
+    def __init__(self, place: Place, pattern: Pattern) -> None:
+        self._place = place  # kept for the ids
+        self.patterns = {pattern.exact: pattern}
         """By `Pattern.exact`: one line may lack several names."""
-        self.allowance = Allowance()
+        self._allowance = Allowance()
+        self.sure: tuple[int, Mapping[str, Pattern], float] = -1, self.patterns, 0.0
+        """In which snapshot, by its serial, it was found that no fix serves for any of these very patterns, and until
+        when no more failures are dealt with in full: so long all go on."""
+
+    @property
+    def pattern(self) -> Pattern:
+        """The newest kind of failure here."""
+        return next(reversed(self.patterns.values()))
+
+    def add(self, pattern: Pattern) -> None:
+        """Note a kind of failure."""
+        patterns = self.patterns
+        if pattern.exact not in patterns:
+            if len(patterns) >= _MOST_PATTERNS:
+                patterns = {}
+            # Another one takes its place, since other threads may be reading it.
+            self.patterns = {**patterns, pattern.exact: pattern}
+
+    def goes_on(self, now: float, snapshot: Snapshot, module: str, *, rate: float) -> bool:
+        """Tell whether one more failure goes on as it was.
+
+        Args:
+            now: seconds, monotonic.
+            snapshot: of the fixes that serve.
+            module: the boundary's name.
+            rate: failures of one place and type a second that are dealt with in full.
+        """
+        patterns, allowance = self.patterns, self._allowance
+        if snapshot.disabled or any(snapshot.serves(pattern, module) for pattern in patterns.values()):
+            return False
+        if allowance.take(now, rate=rate, burst=BURST * rate):
+            return False
+        self.sure = snapshot.serial, patterns, allowance.empty_until
+        return True
 
 
 def raised_at(error: BaseException) -> Place | None:
@@ -94,8 +150,10 @@ class Storm:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._known: dict[_Key, _Known] = {}
+        self.clock = clock
+        self._known: dict[_Key, Known] = {}
+        self.ways: dict[_Way, Recalled] = {}
+        """What `find` has found, by `way_of`: nearly all failures of a storm come on few ways."""
 
     def ended(self, place: Place | None, pattern: Pattern) -> None:
         """Note that a failure was dealt with in full, healed or not."""
@@ -103,34 +161,60 @@ class Storm:
             return
         key = _key(place)
         known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= _MOST_PLACES:
-                self._known.clear()
-            known = self._known[key] = _Known(place)
-        if pattern.exact not in known.patterns:
-            if len(known.patterns) >= _MOST_PATTERNS:
-                known.patterns = {}
-            # Another one takes its place, since other threads may be reading it.
-            known.patterns = {**known.patterns, pattern.exact: pattern}
+        if known is not None:
+            known.add(pattern)
+            return
+        if len(self._known) >= _MOST_PLACES:
+            self._known.clear()
+            self.ways.clear()
+        self._known[key] = Known(place, pattern)
 
-    def passes_over(self, place: Place | None, index: FixIndex, module: str, *, rate: float) -> Pattern | None:
-        """Return the pattern of a failure that is not dealt with; None if it is to be.
-
-        Args:
-            place: where it was raised.
-            index: of the fixes that serve.
-            module: the boundary's name.
-            rate: failures of one place and type a second that are dealt with in full.
-        """
-        known = self._known.get(_key(place)) if place is not None else None
-        if known is None or known.allowance.take(self._clock(), rate=rate, burst=BURST * rate):
-            return None
-        pattern: Pattern | None = None
-        for pattern in known.patterns.values():
-            if index.serves(pattern, module):
-                return None
-        return pattern
+    def find(self, error: BaseException) -> Known | None:
+        """Return what is known of failures of the same place and type; None if none was dealt with yet."""
+        place = raised_at(error)
+        known = None if place is None else self._known.get(_key(place))
+        if known is not None:
+            way, raised = way_of(error, traceback_of(error)), raised_in(error)
+            if way and raised is not None and _is_told_by_its_way(error):
+                if len(self.ways) >= _MOST_WAYS:
+                    self.ways.clear()
+                self.ways[way] = Recalled(known, raised)
+        return known
 
 
 def _key(place: Place) -> _Key:
     return id(place.error_type), id(place.code), place.line, place.way
+
+
+def way_of(error: BaseException, trace: TracebackType | None) -> _Way:
+    """Return the way of an exception; empty where it is too long, or parts.
+
+    Args:
+        error: what has left the boundary's function.
+        trace: its traceback, from the function's own frame on.
+    """
+    way: list[int] = []
+    one: BaseException | None = error
+    while one is not None:
+        way.append(id(type(one)))
+        while trace is not None:
+            way += (id(trace.tb_frame.f_code), trace.tb_lasti)
+            trace = trace.tb_next
+            if len(way) > 2 * _DEEPEST:
+                return ()
+        cause, one = _CAUSE.__get__(one), _CONTEXT.__get__(one)
+        if cause is not None:
+            if one is not None and one is not cause:
+                return ()
+            one = cause
+        if one is not None:
+            way.append(_A_TYPE)
+            if len(way) > 2 * _DEEPEST:  # where it leads to itself
+                return ()
+            trace = _TRACEBACK.__get__(one)
+    return tuple(way)
+
+
+def _is_told_by_its_way(error: BaseException) -> bool:
+    """Whether nothing else has to be looked at: members of a group, the end of a recursion that has to be mended."""
+    return not any(issubclass(type(one), (BaseExceptionGroup, RecursionError)) for one in chain_of(error))

@@ -40,6 +40,7 @@ from healspan.remediation.switch import obeyed
 __all__ = [
     "Runtime",
     "current_settings",
+    "running",
     "runtime",
     "serve_as",
     "shut_down",
@@ -266,6 +267,11 @@ def runtime() -> Runtime:
             raise
         _runtime = fresh
         return fresh
+
+
+def running() -> Runtime | None:
+    """Return this process's runtime as `runtime` does, but where none has started yet, none is."""
+    return _runtime
 
 
 def starts_now() -> bool:

@@ -185,7 +185,7 @@ class Settings(BaseSettings):
     # Time and room
 
     drain_seconds: float = Field(default=1.0, gt=0, le=60)
-    """How often the drainer looks for work nobody told it of; an append wakes it at once."""
+    """How often the drainer looks for work nobody told it of; an append wakes it sooner."""
 
     refresh_seconds: float = Field(default=0.15, gt=0, le=60)
     """How often a process looks for new and changed fixes."""

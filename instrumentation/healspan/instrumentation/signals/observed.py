@@ -54,7 +54,7 @@ def incident_of(
     session, signal, stack = scrubber.session(), failure.first, failure.stack
     error_type = _qualified(stack.error_type or signal.error_type)
     message = session.text(signal.message or stack.message, _MAX_MESSAGE)
-    modules = _Modules()
+    modules = _modules.as_they_are()
     frames = tuple(_frame(one, modules, in_app, session) for one in stack.frames if not is_own(modules.of(one.file)))[
         -MAX_FRAMES:
     ]
@@ -120,14 +120,25 @@ class _Modules:
     """The modules of this process by their files."""
 
     def __init__(self) -> None:
-        self._names: dict[str, str] | None = None
+        self._names: dict[str, str] = {}
+        self._ids: list[int] = []
+
+    def as_they_are(self) -> _Modules:
+        """Look whether others are imported than before: of a thousand, reading each one's file takes a millisecond."""
+        loaded = sys.modules.copy()
+        ids = [*map(id, loaded.values())]
+        if ids != self._ids:
+            names: dict[str, str] = {}
+            for name, module in loaded.items():
+                known = getattr(module, "__dict__", {}).get("__file__")
+                if type(known) is str:
+                    names.setdefault(known, importable_name(name))
+            self._names, self._ids = names, ids
+        return self
 
     def of(self, file: str) -> str:
         """Return the name of the module of a file; the file's own where no such module is imported."""
-        if self._names is None:
-            self._names = {}
-            for name, module in list(sys.modules.items()):
-                known = getattr(module, "__dict__", {}).get("__file__")
-                if type(known) is str:
-                    self._names.setdefault(known, importable_name(name))
         return self._names.get(file) or file.rpartition("/")[2].removesuffix(".py") or _UNKNOWN
+
+
+_modules = _Modules()

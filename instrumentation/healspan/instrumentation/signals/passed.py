@@ -7,51 +7,57 @@ from __future__ import annotations
 
 import sys
 import threading
-from types import TracebackType
 
 from healspan.instrumentation.exceptions import traceback_of
 
-__all__ = ["Passed"]
+__all__ = ["Passed", "raised_in"]
+
+_ident, _exception = threading.get_ident, sys.exception
 
 _MOST_THREADS = 1_000
 _DEEPEST = 1_000
 
-_Place = tuple[int, int, int]
-"""An exception's id, and the code and line where it was raised: the id alone may be another one's by now."""
+_Raised = tuple[int, int]
+"""The id of the code object that raised an exception, and its instruction: the exception's own id may be another one's
+by now."""
 
 
 class Passed:
     """The last one of each thread. Without a lock: each thread looks at its own."""
 
     def __init__(self) -> None:
-        self._last: dict[int, _Place] = {}
+        self._last: dict[int, tuple[int, _Raised]] = {}
 
-    def note(self, error: BaseException) -> None:
-        """Note that a boundary has passed over an exception, and counted it."""
+    def note(self, error: BaseException, raised: _Raised | None = None) -> None:
+        """Note that a boundary has passed over an exception, and counted it.
+
+        Args:
+            error: the exception.
+            raised: `raised_in` of it, where that is at hand.
+        """
         if len(self._last) >= _MOST_THREADS:
             self._last.clear()  # most of them have ended
-        place = _place(error)
-        if place is not None:
-            self._last[threading.get_ident()] = place
+        if raised is None:
+            raised = raised_in(error)
+        if raised is not None:
+            self._last[_ident()] = id(error), raised
 
     def under_way(self, error_type: object) -> bool:
         """Whether that is what is being handled, and what a signal of this type, qualified or not, tells of."""
-        last = self._last.get(threading.get_ident())
-        if last is None:
+        last, error = self._last.get(_ident()), _exception()
+        if last is None or error is None or id(error) != last[0] or type(error_type) is not str:
             return False
-        error = sys.exception()
-        if error is None or id(error) != last[0] or type(error_type) is not str:
-            return False
-        return error_type.rpartition(".")[2] == type(error).__name__ and _place(error) == last
+        return error_type.rpartition(".")[2] == type(error).__name__ and raised_in(error) == last[1]
 
 
-def _place(error: BaseException) -> _Place | None:
-    trace: TracebackType | None = traceback_of(error)
-    for _ in range(_DEEPEST):
-        if trace is None:
+def raised_in(error: BaseException) -> _Raised | None:
+    """Return which code has raised an exception, and at which instruction; None where that is too deep, or unknown."""
+    trace = traceback_of(error)
+    if trace is None:
+        return None
+    deeper = _DEEPEST
+    while (below := trace.tb_next) is not None:
+        trace, deeper = below, deeper - 1
+        if not deeper:
             return None
-        below = trace.tb_next
-        if below is None:
-            return id(error), id(trace.tb_frame.f_code), trace.tb_lineno or 0
-        trace = below
-    return None
+    return id(trace.tb_frame.f_code), trace.tb_lasti

@@ -19,6 +19,8 @@ from healspan.remediation.repair import calls_under_way
 
 __all__ = ["LogWatcher", "SpanWatcher"]
 
+_TYPE = "exception.type"
+
 _NOT_ITS_OWN = ("healspan", "opentelemetry.sdk", "opentelemetry.exporter")
 """Scopes of spans and records that begin so are not the service's: failures of healing, and of a collector."""
 
@@ -38,21 +40,27 @@ class SpanWatcher(SpanProcessor):
         try:
             events = span.events
             if events:
-                self._look(span, events)
+                # What goes on in a storm, nearly all of it, is told first.
+                known = self._watcher.passed.under_way
+                told = [
+                    one for one in events if one.name == "exception" and not known((one.attributes or {}).get(_TYPE))
+                ]
+                if told:
+                    self._look(span, told)
         except Exception as error:
             report("signals", error)
 
-    def _look(self, span: ReadableSpan, events: Sequence[Event]) -> None:
-        told = [event for event in events if event.name == "exception"]
+    def _look(self, span: ReadableSpan, told: Sequence[Event]) -> None:
         scope = span.instrumentation_scope
-        if not told or is_attempting() or (scope is not None and scope.name.startswith(_NOT_ITS_OWN)):
+        if is_attempting() or (scope is not None and scope.name.startswith(_NOT_ITS_OWN)):
             return
-        context, attributes = span.context, span.attributes or {}
+        context = span.context
         if context is None:
             return
         told = [event for event in told if not self._watcher.passes_over(event.attributes or {}, context.trace_id)]
         if not told:
             return
+        attributes = span.attributes or {}
         known = Span(
             name=span.name,
             parent_id=span.parent.span_id if span.parent is not None else 0,
@@ -70,7 +78,7 @@ class SpanWatcher(SpanProcessor):
                 span=known,
                 at=event.timestamp / 1e9,
                 calls=calls,
-                seen=seen_under_way(carried.get("exception.type")),
+                seen=seen_under_way(carried.get(_TYPE)),
             )
             if signal is not None:
                 self._watcher.take(signal)
@@ -93,7 +101,8 @@ class LogWatcher(LogRecordProcessor):
             carried, trace_id = record.attributes, record.trace_id or 0
             if (
                 not carried
-                or not ("exception.type" in carried or "exception.stacktrace" in carried)
+                or not (_TYPE in carried or "exception.stacktrace" in carried)
+                or self._watcher.passed.under_way(carried.get(_TYPE))
                 or (scope is not None and scope.name.startswith(_NOT_ITS_OWN))
                 or is_attempting()
                 or self._watcher.passes_over(carried, trace_id)
@@ -106,7 +115,7 @@ class LogWatcher(LogRecordProcessor):
                 span=None,
                 at=(record.timestamp or record.observed_timestamp or time.time_ns()) / 1e9,
                 calls=calls_under_way(sys._getframe(1)),
-                seen=seen_under_way(carried.get("exception.type")),
+                seen=seen_under_way(carried.get(_TYPE)),
             )
             if signal is not None:
                 self._watcher.take(signal)

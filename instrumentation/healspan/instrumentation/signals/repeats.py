@@ -70,7 +70,8 @@ class Repeats:
         if more:
             place.traces[trace_id] = more - 1
             return False
-        if not place.allowance.take(self._clock(), rate=rate, burst=BURST * rate):
+        allowance, now = place.allowance, self._clock()
+        if now < allowance.empty_until or not allowance.take(now, rate=rate, burst=BURST * rate):
             return True
         if trace_id:
             if len(place.traces) >= _MOST_TRACES:

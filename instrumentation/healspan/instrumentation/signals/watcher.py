@@ -79,20 +79,19 @@ class Watcher:
         self._thread: threading.Thread | None = None
 
     def passes_over(self, carried: Mapping[str, object], trace_id: int) -> bool:
-        """Tell whether what a span or record carries is one of too many equal signals; called before anything else.
+        """Tell whether what a span or record carries is one of too many equal signals; called before it is read.
 
-        It is counted as dropped, unless a boundary has dealt with its exception, or has passed over and counted it.
+        It is counted as dropped, unless a boundary has dealt with its exception. What one has passed over has been
+        counted already: that is for `passed` to tell, before this.
         """
         error_type, stack = carried.get("exception.type"), carried.get("exception.stacktrace")
-        if self.passed.under_way(error_type):
-            return True
         settings = current_settings()
         rate = _SAME if settings is None else settings.same_failures_per_second
         message = carried.get("exception.message")
         if not self._repeats.too_many(error_type, stack, trace_id, message=message, rate=rate):
             return False
-        if mark_under_way() not in self._captured:
-            self._drop("storm")
+        if not self._captured or mark_under_way() not in self._captured:
+            self._dropped["storm"] += 1  # as in `_drop`
         return True
 
     def take(self, signal: Signal) -> None:

@@ -20,7 +20,8 @@ Inside a function all that they refer to is a constant of the code object, so no
 the hook reads what it needs from the frame. In a wrapper they refer to variables of its closure, where the garbage
 collector sees them. Where each result is verified, ``return x`` becomes ``return hook.keep(x)``, and the end
 ``hook.verify()``: outside whatever the body has around its ``return``, so that no handler of its own takes a broken
-contract for an exception that it knows.
+contract for an exception that it knows. No call is made apart there, so ``hook.reach()`` is all that is done: whoever
+prints a traceback counts the instructions up to the one that failed.
 
 The instructions before the body stand at the line of the body's first one, those of the handler at the ``def``, and
 those at the end have no line: lines are reached in the same order as without.
@@ -68,7 +69,10 @@ class Hook(Protocol):
         """Look at this call: the counter had no item left."""
 
     def reach(self) -> bool:
-        """Note that the boundary was reached in its run; True if the call is to be made by `apart`."""
+        """Note that the boundary was reached in its run; True if the call is to be made by `apart`.
+
+        Never so where each call is verified.
+        """
 
     def apart(self) -> object:
         """Call the bare function in the place of the body, since the run wants to know what it returns."""
@@ -159,7 +163,7 @@ def enclose(
     apart: ast.expr = call("apart")
     if isinstance(node, ast.AsyncFunctionDef):
         failed, apart = ast.Await(call("failed_async")), ast.Await(call("apart_async"))
-    wanted = ast.If(call("reach"), [ast.Return(apart)], [])
+    wanted = ast.Expr(call("reach")) if enclosure.verified else ast.If(call("reach"), [ast.Return(apart)], [])
     reach = ast.If(ast.Attribute(refer("runs"), "any", ast.Load()), [wanted], [])
     heal = ast.Try(
         body=[ast.If(failed, [ast.Return(call("value"))], [])],

@@ -88,10 +88,10 @@ class RunningCalls:
     ) -> None:
         self.currency = currency
         self._verified = verified
-        self._nothing = _Nothing()
-        self._something = self._nothing if tell is None else _Something(tell)
-        self.leaving: _Nothing | _Something = self._nothing
-        """Its ``look`` is read at the end of each call."""
+        self.nothing = _Nothing()
+        self._something = self.nothing if tell is None else _Something(tell)
+        self.leaving: _Nothing | _Something = self.nothing
+        """Its ``look`` is read at the end of each call; `nothing` where there is nothing to tell of any."""
         self._uses: dict[int, list[FiredRepair]] = {}
         self._samples: dict[int, tuple[int, float]] = {}
         _all.add(self)
@@ -99,7 +99,7 @@ class RunningCalls:
     @property
     def quiet(self) -> bool:
         """Whether there is nothing to tell of any call."""
-        return self.leaving is self._nothing
+        return self.leaving is self.nothing
 
     def keeps_original(self, frame: FrameType) -> bool:
         """Whether to keep what the next repair in a call swallows: a broken contract would bring it back."""
@@ -134,21 +134,21 @@ class RunningCalls:
             return []
         uses = self._uses.pop(id(frame), [])
         if not self._uses and not self._samples:
-            self.leaving = self._nothing
+            self.leaving = self.nothing
         return uses
 
     def forget_sample(self, frame: FrameType) -> None:
         """Forget that a call is sampled."""
         self._samples.pop(id(frame), None)
         if not self._samples and not self._uses:
-            self.leaving = self._nothing
+            self.leaving = self.nothing
 
     def take_all(self, frame: FrameType) -> tuple[tuple[int, float] | None, list[FiredRepair] | None]:
         """Return, once, weight and start of a call if it is sampled, and the repairs that acted in it."""
         key = id(frame)
         sample = self._samples.pop(key, None)
         if not self._samples and not self._uses:
-            self.leaving = self._nothing
+            self.leaving = self.nothing
             return sample, None
         if len(self._samples) > _MOST_UNTAKEN:
             # A call that is interrupted at its first step never takes its note.
@@ -163,7 +163,7 @@ class RunningCalls:
         """Forget all calls: their threads did not come along into a child process."""
         self._uses.clear()
         self._samples.clear()
-        self.leaving = self._nothing
+        self.leaving = self.nothing
 
 
 _all: WeakSet[RunningCalls] = WeakSet()

@@ -8,6 +8,7 @@ So positions and revisions become visible in their order, and whoever has read u
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import sqlite3
@@ -105,7 +106,7 @@ class Database:
         """The URL without its password, for messages."""
         return self._url.render_as_string(hide_password=True)
 
-    @property
+    @functools.cached_property
     def path(self) -> Path | None:
         """The file of a SQLite store; None for another database."""
         if self._url.get_backend_name() != "sqlite":

@@ -37,6 +37,8 @@ logger = logging.getLogger("healspan.store")
 _OPERATION = "drain"
 LINGER_SECONDS = 0.02
 """After a wake-up, so that a burst becomes one transaction and processes meet less often at the store's lock."""
+APART_SECONDS = 0.5
+"""Between two transactions of what only tells of failures: the first is stored at once, those of a storm together."""
 LONG_SECONDS = 30.0
 """After which a store that somebody keeps locked is as good as away."""
 FIRST_BACKOFF, LAST_BACKOFF = 0.02, 2.0
@@ -95,6 +97,9 @@ class Drainer:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._wake = threading.Event()
+        self._urgent = threading.Event()
+        self._next = 0.0
+        """When what only tells of failures is drained again, by the clock."""
         self._stopping = threading.Event()
         self._deadline = float("inf")
         self._scan_at = 0.0
@@ -114,10 +119,16 @@ class Drainer:
                 return
             self._thread = thread
 
-    def notify(self) -> None:
-        """Say that there is something to drain."""
+    def notify(self, told_only: bool = False) -> None:
+        """Say that there is something to drain.
+
+        Args:
+            told_only: whether it only tells of failures.
+        """
         if self._thread is None:
             self.start()
+        if not told_only:
+            self._urgent.set()
         if not self._wake.is_set():
             self._wake.set()
 
@@ -129,6 +140,7 @@ class Drainer:
             return
         self._deadline = self._clock() + timeout
         self._stopping.set()
+        self._urgent.set()
         self._wake.set()
         thread.join(timeout)
         self._thread = None
@@ -138,8 +150,10 @@ class Drainer:
         self._wake.set()
         while not self._stopping.is_set():
             self._wake.wait(self._settings.drain_seconds)
+            self._urgent.wait(min(max(self._next - self._clock(), 0.0), APART_SECONDS))
             self._stopping.wait(LINGER_SECONDS)
             self._wake.clear()
+            self._urgent.clear()
             if self._drain_once():
                 backoff = FIRST_BACKOFF
                 continue
@@ -168,6 +182,7 @@ class Drainer:
             return False
         self._busy_since = None
         if taken:
+            self._next = self._clock() + APART_SECONDS
             self._reach.found(_OPERATION, "the store takes facts in again")
         return True
 

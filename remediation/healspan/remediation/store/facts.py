@@ -26,6 +26,7 @@ from healspan.remediation.validation import Validation
 
 __all__ = [
     "RECORD_OF",
+    "TOLD_ONLY",
     "AuditEntry",
     "FixScore",
     "Hotspot",
@@ -56,6 +57,10 @@ class Kind(StrEnum):
     GOLDEN = "golden"
     VALIDATION = "validation"
     CONSULTATION = "consultation"
+
+
+TOLD_ONLY = frozenset({Kind.INCIDENT, Kind.RESOLUTION})
+"""What only tells of failures: whoever reads it in the store can wait a moment. The others change what serves where."""
 
 
 class AuditEntry(Record):

@@ -71,8 +71,9 @@ class FixIndex:
         self._on_change = on_change
         self._reach = reach or Reach()
         self._now = now
-        self._snapshot = Snapshot()
-        self._announced = self._snapshot
+        self.snapshot = Snapshot()
+        """What serves now; a change puts another one here."""
+        self._announced = self.snapshot
         self._history = RunHistory()
         self.verdicts = Verdicts(vouch)
         """What verdicts have said of each fix."""
@@ -96,14 +97,9 @@ class FixIndex:
     # Lookups
 
     @property
-    def snapshot(self) -> Snapshot:
-        """What serves now."""
-        return self._snapshot
-
-    @property
     def disabled(self) -> bool:
         """Whether the stored kill switch is on."""
-        return self._snapshot.disabled
+        return self.snapshot.disabled
 
     def candidates(
         self,
@@ -121,11 +117,11 @@ class FixIndex:
         context_keys: Mapping[str, str],
     ) -> list[tuple[Candidate, ...]]:
         """Return the same in groups of fixes that fit the failure equally closely, the closest first."""
-        return self._snapshot.groups(pattern, module, context_keys)
+        return self.snapshot.groups(pattern, module, context_keys)
 
     def serves(self, pattern: Pattern, module: str) -> bool:
         """Tell whether there is any fix for a failure, in whatever context."""
-        return self._snapshot.serves(pattern, module)
+        return self.snapshot.serves(pattern, module)
 
     def latest(self, fix_id: str) -> StateChange | None:
         """Return the latest change of a fix's state that this process knows of, serving or not."""
@@ -136,7 +132,7 @@ class FixIndex:
         """Return fixes for exactly this failure that do not serve, the newest first; looks through all known ones."""
         with self._lock:
             known = {**self._stored, **self._local}.items()
-        serving, wanted = self._snapshot.candidates, (Match.EXACT, module, pattern.exact)
+        serving, wanted = self.snapshot.candidates, (Match.EXACT, module, pattern.exact)
         found = [
             Candidate(one.fix, one.change)
             for fix_id, one in known
@@ -220,7 +216,7 @@ class FixIndex:
             self._marks = Marks()
         delta = load(self._database, self._marks, now=self._now(), pending=self.verdicts.pending())
         afresh = delta.marks.revision < self._marks.revision or self._marks.revision == 0
-        news = delta.marks != self._marks or delta.disabled is not self._snapshot.disabled
+        news = delta.marks != self._marks or delta.disabled is not self.snapshot.disabled
         if not (news or afresh or self._belief.unrecorded):
             # Other facts have come, or a database that cannot tell was asked again.
             self._version = version
@@ -267,10 +263,10 @@ class FixIndex:
             from healspan.remediation.store.index_loader import first_applications
 
             changed, self._changed = self._changed, set()
-            self.firsts.look(changed, self._snapshot.candidates, lambda ids: first_applications(database, ids))
+            self.firsts.look(changed, self.snapshot.candidates, lambda ids: first_applications(database, ids))
 
     def _announce(self) -> None:
-        snapshot = self._snapshot
+        snapshot = self.snapshot
         if snapshot is self._announced:
             return
         self._announced = snapshot
@@ -313,7 +309,7 @@ class FixIndex:
             for fix_id, score in delta.scores:
                 self._scores[fix_id] = score
                 changed.add(fix_id)
-            gone = self._snapshot.candidates.keys() - self._stored.keys() - self._local.keys()
+            gone = self.snapshot.candidates.keys() - self._stored.keys() - self._local.keys()
             self._publish(changed | gone, disabled=delta.disabled)
 
     # The snapshot
@@ -325,7 +321,7 @@ class FixIndex:
         with self._lock:
             if self._next_expiry is not None and self._next_expiry <= self._now():
                 self._next_expiry = None
-                self._publish(set(self._snapshot.candidates))
+                self._publish(set(self.snapshot.candidates))
 
     def _publish(self, changed: Iterable[str], *, disabled: bool | None = None) -> None:
         """Swap in a snapshot in which some fixes changed; called with the lock held."""
@@ -335,7 +331,7 @@ class FixIndex:
             expires = None if new is None else Known(new.change, new.fix).expires()
             if expires is not None and (self._next_expiry is None or expires < self._next_expiry):
                 self._next_expiry = expires
-        self._snapshot = self._snapshot.changed(news, disabled=disabled)
+        self.snapshot = self.snapshot.changed(news, disabled=disabled)
 
     def _candidate(self, fix_id: str, now: datetime) -> Candidate | None:
         known = self._known(fix_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,6 +37,8 @@ class Snapshot:
     """By fix id, as if the kill switch were off."""
     by_scope: Mapping[Key, tuple[Candidate, ...]] = field(default_factory=dict)
     """Best score first."""
+    serial: int = field(default_factory=itertools.count().__next__, init=False, compare=False)
+    """Of this process's snapshots no other has it, so that what was found in one can be noted without keeping it."""
 
     @property
     def serving(self) -> tuple[Candidate, ...]:

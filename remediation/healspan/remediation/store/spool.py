@@ -21,7 +21,7 @@ from healspan.remediation.errors import StoreError
 from healspan.remediation.own_lock import OwnLock
 from healspan.remediation.record import Record
 from healspan.remediation.settings import Settings, private_directory
-from healspan.remediation.store.facts import encode
+from healspan.remediation.store.facts import TOLD_ONLY, encode
 from healspan.remediation.store.forks import hold_for_forks
 from healspan.remediation.store.spool_file import (
     Entry,
@@ -66,7 +66,7 @@ class Spool:
 
     Args:
         settings: where and how much.
-        on_append: called after every append that succeeded; must be quick.
+        on_append: called after every append that succeeded, with whether it only tells of failures; must be quick.
         on_drop: called with a reason (``full``, ``busy``, ``unwritable``, ``unserialisable``) for every lost fact.
         clock: monotonic, in seconds.
     """
@@ -75,7 +75,7 @@ class Spool:
         self,
         settings: Settings,
         *,
-        on_append: Callable[[], None] = lambda: None,
+        on_append: Callable[[bool], None] = lambda _: None,
         on_drop: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -125,7 +125,7 @@ class Spool:
             lost = self._write(entries, size)
         if lost is not None:
             return self._dropped(lost[0], len(entries), lost[1])
-        self.on_append()
+        self.on_append(all(kind in TOLD_ONLY for kind, _ in entries))
         return True
 
     def _write(self, entries: list[tuple[str, str]], size: int) -> tuple[str, Exception | None] | None:
