@@ -378,7 +378,8 @@ BROKEN = (
     Broken("directory is a file", _in_place_of_the_directory, "set HEALSPAN_DATA_DIR to", kept=False),
     Broken("no home", _no_home, "has no home directory; give an absolute path", kept=False),
     Broken("no room at all", _set(), "cannot be used ([Errno 27]", doctor="has no room", kept=False, most_bytes=0),
-    Broken("little room", _store_there, "and that there is room", doctor="has no room", most_bytes=40_000),
+    # How much is kept is for the room to say: the spool has no more of it than the store.
+    Broken("little room", _store_there, "and that there is room", doctor="has no room", kept=False, most_bytes=40_000),
     Broken("store damaged", _corrupt, "is damaged", kept=False),
     Broken("store locked", _locked, "has not answered within", doctor="database is locked", kept=False),
     Broken("store of a newer healspan", _newer, "which a newer healspan has made; upgrade", kept=False),
