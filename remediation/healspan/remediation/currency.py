@@ -63,8 +63,15 @@ def _stands_for(sign: str) -> frozenset[str]:
 
 def fits(signs: Iterable[str], currency: str) -> bool:
     """Whether an amount with these signs may be of a currency: a code, a sign that is taken as it stands, or `ANY`."""
-    currency = _bare(currency)
-    return currency == ANY or all(sign == currency or currency in _stands_for(sign) for sign in map(_bare, signs))
+    # Every repaired amount comes here, and nearly always its sign stands for the currency at the first look.
+    for sign in signs:
+        if currency not in _STANDS_FOR.get(sign, ()) and not _is_of(_bare(sign), _bare(currency)):
+            return currency == ANY
+    return True
+
+
+def _is_of(sign: str, currency: str) -> bool:
+    return sign == currency or currency in _stands_for(sign)
 
 
 def one_currency(signs: list[str]) -> bool:
