@@ -15,6 +15,7 @@ from tests.observe import wait_until
 
 from healspan.instrumentation import error_boundary
 from healspan.remediation.claude.ask import Prompt, Reply
+from healspan.remediation.claude.diagnoser import ClaudeDiagnoser
 from healspan.remediation.runtime import Runtime, runtime
 from healspan.remediation.store.database import Database
 from healspan.remediation.store.repository import Store
@@ -80,7 +81,9 @@ def test_an_admission_is_given_back_before_the_process_ends(live: Runtime) -> No
     assert amount("one") == 1.0
     assert not gateway.left, "the caller does not wait for it"
     go.set()
-    live.engine._diagnosers[-1].close(60)  # type: ignore[attr-defined]
+    diagnoser = live.engine._diagnosers[-1]
+    assert isinstance(diagnoser, ClaudeDiagnoser)
+    diagnoser.close(60)
     assert gateway.left
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from decimal import Decimal
 from types import ModuleType
+from typing import Any
 
 import pytest
 from tests.consulting import Told, adapter, answer, consult
@@ -207,9 +208,9 @@ def test_a_text_that_serves_for_others_strips_no_sign(live: Runtime) -> None:
 
 
 @pytest.mark.parametrize("currency", ["eur", "€", "any", "", 978])
-def test_an_unfit_currency_is_refused_where_it_is_declared(currency: object) -> None:
+def test_an_unfit_currency_is_refused_where_it_is_declared(currency: Any) -> None:
     with pytest.raises(ConfigurationError, match="currency must be a code"):
-        error_boundary("unfit", currency=currency)  # type: ignore[arg-type]
+        error_boundary("unfit", currency=currency)
 
 
 def test_what_a_machine_had_taken_for_granted_ends_where_the_boundary_is_declared_anew(live: Runtime) -> None:

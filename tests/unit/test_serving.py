@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from tests.facts import make_fix, make_repair
+from tests.facts import make_change, make_fix, make_repair
 
-from healspan.remediation.fix import Fix, FixDraft, FixState, StateChange
+from healspan.remediation.fix import Fix, FixDraft, FixState
 from healspan.remediation.repair import ActiveRepair, Repairs
 from healspan.remediation.serving import Serving
 from healspan.remediation.signing import KeyRing, Reviewer
@@ -32,16 +32,8 @@ class Asked:
 def served(tmp_path: Path, *, by_human: bool, **parameters: object) -> list[ActiveRepair]:
     draft = make_fix().model_dump(include=set(FixDraft.model_fields)) | {"steps": (make_repair(**parameters),)}
     fix = Fix.from_draft(FixDraft.model_validate(draft), created_at=NOW)
-    change = StateChange(
-        fix_id=fix.fix_id,
-        sequence=1,
-        state=FixState.ACTIVE,
-        policy="guarded",
-        actor="engine",
-        reason="r",
-        at=NOW,
-        paths=((("app", "read", "return float(text)"),),),
-    )
+    paths = ((("app", "read", "return float(text)"),),)
+    change = make_change(fix, 1, FixState.ACTIVE, None).model_copy(update={"paths": paths})
     human = Reviewer.open(tmp_path / "ann.pem", name="ann", create=True)
     signed = human.sign_change(change) if by_human else KeyRing.open(tmp_path / "keys").sign_change(change)
     asked = Asked()
