@@ -13,8 +13,9 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from tests.observe import facts, published
 
-from healspan.instrumentation import HealspanInstrumentor, error_boundary, pipeline
+from healspan.instrumentation import HealspanInstrumentor, error_boundary, pipeline, storm
 from healspan.instrumentation.allowance import Allowance
+from healspan.instrumentation.signals import repeats
 from healspan.instrumentation.signals.signal import signal_of
 from healspan.instrumentation.signals.watcher import Watcher, watcher
 from healspan.instrumentation.storm import Storm
@@ -86,6 +87,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Time that stands still unless a test lets it pass: ten failures at once, four a second."""
     monkeypatch.setenv("HEALSPAN_SAME_FAILURES_PER_SECOND", "4")
+    for module in (storm, repeats):
+        monkeypatch.setattr(module, "EQUAL_BURST", 2.5)
     made = Clock()
     for bounded in (amount, other, waited, documents, wrapped, total, odd):
         monkeypatch.setattr(site_of(bounded), "storm", Storm(made))
@@ -143,13 +146,13 @@ def test_another_cause_is_another_failure(clock: Clock) -> None:
 
 
 def test_a_coroutine_s_storm_is_passed_over_as_well(clock: Clock) -> None:
-    async def storm() -> None:
+    async def storming() -> None:
         for _ in range(30):
             with pytest.raises(ValueError, match="could not"):
                 await waited("no number")
 
     before = dropped()
-    asyncio.run(storm())
+    asyncio.run(storming())
     assert len(facts(runtime())) == 11
     assert dropped() - before == 19
 
@@ -278,6 +281,7 @@ def test_signals_of_one_place_are_looked_at_as_often_as_a_boundary_s_failures(
 ) -> None:
     monkeypatch.setattr(live, "settings", live.settings.model_copy(update={"same_failures_per_second": 4.0}))
     monkeypatch.setattr(watcher, "_clock", time := Clock())
+    monkeypatch.setattr(repeats, "EQUAL_BURST", 2.5)
     watcher.after_fork()
     provider, before = TracerProvider(), dropped()
     HealspanInstrumentor().instrument(tracer_provider=provider, logs=False)
@@ -305,11 +309,11 @@ def test_what_many_threads_leave_out_is_counted_once(live: Runtime, monkeypatch:
     monkeypatch.setattr(Allowance, "take", lambda *_, **__: False)
     each, interval = 20_000, sys.getswitchinterval()
 
-    def storm() -> None:
+    def storming() -> None:
         for _ in range(each):
             hearing.take(signal)
 
-    raising = [threading.Thread(target=storm) for _ in range(4)]
+    raising = [threading.Thread(target=storming) for _ in range(4)]
     sys.setswitchinterval(1e-6)
     try:
         for thread in raising:

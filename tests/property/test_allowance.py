@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healspan.instrumentation.allowance import Allowance
+from healspan.instrumentation.allowance import EQUAL_BURST, Allowance
 
 gaps = st.lists(st.floats(0.0, 3.0), min_size=1, max_size=300)
 
@@ -22,7 +22,7 @@ def test_never_more_than_the_burst_and_what_came_back(gaps: list[float], rate: f
 @given(st.integers(1, 40), st.integers(2, 60))
 def test_a_storm_gets_its_rate_however_dense_it_is(rate: int, times: int) -> None:
     allowance = Allowance()
-    seconds, burst = 10, 2.5 * rate
+    seconds, burst = 10, int(EQUAL_BURST * rate)
     asked = range(seconds * rate * times)
     taken = sum(allowance.take(number / (rate * times), rate=rate, burst=burst) for number in asked)
     assert abs(taken - (burst + seconds * rate)) <= 2

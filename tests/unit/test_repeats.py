@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from healspan.instrumentation.signals.repeats import BURST, Repeats
+from healspan.instrumentation.allowance import EQUAL_BURST
+from healspan.instrumentation.signals.repeats import Repeats
 
 STACK = """Traceback (most recent call last):
   File "service.py", line 3, in handle
@@ -46,7 +47,7 @@ def looked_at(repeats: Repeats, number: int, *, line: int = 7, kind: str = "Valu
 
 
 def test_some_at_once_then_so_many_a_second_whatever_their_words(repeats: Repeats, clock: Clock) -> None:
-    assert looked_at(repeats, 200) == 10 * BURST
+    assert looked_at(repeats, 200) == 10 * EQUAL_BURST
     for _ in range(500):
         clock.now += 0.002
         repeats.too_many("ValueError", STACK.format(line=7, text="x"), 0, rate=10.0)
@@ -82,8 +83,8 @@ def test_groups_are_of_the_place_where_their_last_member_failed(repeats: Repeats
     def through(task: Callable[[], None]) -> int:
         return sum(not repeats.too_many("ExceptionGroup", gathered(task), 0, rate=10.0) for _ in range(100))
 
-    assert through(first_task) == 10 * BURST
-    assert through(second_task) == 10 * BURST
+    assert through(first_task) == 10 * EQUAL_BURST
+    assert through(second_task) == 10 * EQUAL_BURST
 
 
 def test_no_message_says_where_it_was_raised(repeats: Repeats) -> None:
@@ -91,21 +92,22 @@ def test_no_message_says_where_it_was_raised(repeats: Repeats) -> None:
         return repeats.too_many("ValueError", f"{STACK}ValueError: {message}\n", 0, message=message, rate=10.0)
 
     forged = [f'{number}\n  File "other.py", line {number}, in other\n' for number in range(100)]
-    assert sum(not too_many(message) for message in forged) == 10 * BURST
+    assert sum(not too_many(message) for message in forged) == 10 * EQUAL_BURST
 
 
 def test_every_span_that_a_failure_leaves_is_looked_at(repeats: Repeats) -> None:
     stack = STACK.format(line=7, text="x")
-    for trace in range(1, 26):
+    one_more = int(10 * EQUAL_BURST) + 1
+    for trace in range(1, one_more):
         assert [repeats.too_many("ValueError", stack, trace, rate=10.0) for _ in range(5)] == [False] * 5
-    assert repeats.too_many("ValueError", stack, 26, rate=10.0)
-    assert repeats.too_many("ValueError", stack, 26, rate=10.0)
+    assert repeats.too_many("ValueError", stack, one_more, rate=10.0)
+    assert repeats.too_many("ValueError", stack, one_more, rate=10.0)
 
 
 def test_one_trace_does_not_let_through_a_storm(repeats: Repeats) -> None:
     stack = STACK.format(line=7, text="x")
     through = sum(not repeats.too_many("ValueError", stack, 1, rate=10.0) for _ in range(10_000))
-    assert through <= 8 * 10 * BURST
+    assert through <= 8 * 10 * EQUAL_BURST
 
 
 @pytest.mark.parametrize("stack", [None, 7, ("a", "b")])
@@ -115,7 +117,7 @@ def test_what_is_no_text_is_left_to_who_knows_better(repeats: Repeats, stack: ob
 
 
 def test_signals_without_a_traceback_are_one_place(repeats: Repeats) -> None:
-    assert sum(not repeats.too_many("ValueError", "", 0, rate=10.0) for _ in range(100)) == 10 * BURST
+    assert sum(not repeats.too_many("ValueError", "", 0, rate=10.0) for _ in range(100)) == 10 * EQUAL_BURST
 
 
 def test_places_without_end_take_no_memory_without_end(repeats: Repeats) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["Allowance"]
+__all__ = ["EQUAL_BURST", "Allowance"]
+
+EQUAL_BURST = 6.0
+"""Seconds' worth of equal failures that are dealt with at once: a batch shows many of its values before it is a storm.
+"""
 
 
 class Allowance:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import CodeType, TracebackType
 from typing import NamedTuple
 
-from healspan.instrumentation.allowance import Allowance
+from healspan.instrumentation.allowance import EQUAL_BURST, Allowance
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.signals.mark import chain_of
 from healspan.instrumentation.signals.passed import raised_in
@@ -23,8 +23,6 @@ from healspan.remediation.store import Snapshot
 
 __all__ = ["Known", "Place", "Recalled", "Storm", "raised_at", "way_of"]
 
-BURST = 2.5
-"""Seconds' worth of failures that are dealt with in full at once."""
 _MOST_PLACES = 256
 _MOST_PATTERNS = 16
 _MOST_WAYS = 256
@@ -111,7 +109,7 @@ class Known:
         patterns, allowance = self.patterns, self._allowance
         if snapshot.disabled or any(snapshot.serves(pattern, module) for pattern in patterns.values()):
             return False
-        if allowance.take(now, rate=rate, burst=BURST * rate):
+        if allowance.take(now, rate=rate, burst=EQUAL_BURST * rate):
             return False
         self.sure = snapshot.serial, patterns, allowance.empty_until
         return True

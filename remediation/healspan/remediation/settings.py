@@ -202,7 +202,7 @@ class Settings(BaseSettings):
     replay_ms: int = Field(default=50, ge=0)
     """How long the replay of golden samples may take before a new fix acts for the first time; 0: none is replayed."""
 
-    same_failures_per_second: float = Field(default=5.0, ge=1, le=1_000_000)
+    same_failures_per_second: float = Field(default=2.0, ge=1, le=1_000_000)
     """How many of equal failures for which no fix serves are captured, in one process; in a storm the others go on as
     they would have, and are counted."""
 

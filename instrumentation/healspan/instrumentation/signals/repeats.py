@@ -8,12 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from healspan.instrumentation.allowance import Allowance
+from healspan.instrumentation.allowance import EQUAL_BURST, Allowance
 
 __all__ = ["Repeats"]
 
-BURST = 2.5
-"""Seconds' worth of failures that are looked at at once; as in a boundary's storm."""
 _MOST_PLACES = 256
 _MOST_TRACES = 64
 _OF_ONE_FAILURE = 8
@@ -71,7 +69,7 @@ class Repeats:
             place.traces[trace_id] = more - 1
             return False
         allowance, now = place.allowance, self._clock()
-        if now < allowance.empty_until or not allowance.take(now, rate=rate, burst=BURST * rate):
+        if now < allowance.empty_until or not allowance.take(now, rate=rate, burst=EQUAL_BURST * rate):
             return True
         if trace_id:
             if len(place.traces) >= _MOST_TRACES:
