@@ -41,3 +41,30 @@ def test_a_fork_does_not_inherit_a_held_lock() -> None:
             source()
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_the_system_is_asked_for_random_bytes_once_for_many() -> None:
+    asked: list[int] = []
+
+    def random(size: int) -> bytes:
+        asked.append(size)
+        return os.urandom(size)
+
+    source = IdSource(random=random)
+    made = {source().int & ((1 << 62) - 1) for _ in range(600)}
+    assert len(made) == 600, "each has random bits of its own"
+    assert len(asked) <= 3
+
+
+def test_a_child_s_ids_have_other_random_bits() -> None:
+    source = IdSource(lambda: MS * 1_000_000)
+    source()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writer, source().bytes)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(reader, 16) != source().bytes
+    os.close(reader)
+    os.close(writer)

@@ -12,6 +12,9 @@ __all__ = ["IdSource", "uuid7"]
 
 _STEPS = 4096
 """Sub-millisecond steps of the 12 bits after the timestamp."""
+_AT_ONCE = 256
+"""Identifiers whose random bits are asked for together: the system takes longer to answer than all the rest, and lets
+another thread have the interpreter meanwhile, in the middle of a request."""
 
 
 class IdSource:
@@ -30,12 +33,13 @@ class IdSource:
         self._now_ns = now_ns
         self._random = random
         self._last = 0
-        self._lock = threading.RLock()
-        # A child of a fork must not inherit a lock that another thread holds.
-        os.register_at_fork(after_in_child=self._renew_lock)
+        self._renew()
+        # A child of a fork must not inherit a lock that another thread holds, nor bits that its parent will use.
+        os.register_at_fork(after_in_child=self._renew)
 
-    def _renew_lock(self) -> None:
+    def _renew(self) -> None:
         self._lock = threading.RLock()
+        self._tails: list[int] = []
 
     def __call__(self) -> UUID:
         """Return the next identifier."""
@@ -43,8 +47,10 @@ class IdSource:
         tick = milliseconds * _STEPS + rest * _STEPS // 1_000_000
         with self._lock:
             tick = self._last = max(tick, self._last + 1)
+            if not self._tails:
+                self._tails = memoryview(self._random(8 * _AT_ONCE)).cast("Q").tolist()
+            tail = self._tails.pop() >> 2
         milliseconds, step = divmod(tick, _STEPS)
-        tail = int.from_bytes(self._random(8), "big") >> 2
         return UUID(int=(milliseconds << 80) | (7 << 76) | (step << 64) | (2 << 62) | tail)
 
 

@@ -117,7 +117,7 @@ def _located(code: CodeType, module: str, position: Span) -> Location:
         raise StaleFix(f"{module}.{qualname} was replaced while an older version of it was running; call it again")
     source = function_source(function)
     node = definition(source)
-    found = [each for each in guardables(node) if position in (span_of(each), position_of(each))]
+    found = _standing_at(source, position)
     if len(found) != 1:
         raise RepairDeclined(f"line {position[0]} of {module}: no single expression that can be guarded stands there")
     kind = kind_of(found[0])
@@ -131,6 +131,12 @@ def _located(code: CodeType, module: str, position: Span) -> Location:
         expression=source.segment(found[0]),
         span=(line - start, end_line - start, column, end_column),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _standing_at(source: FunctionSource, position: Span) -> tuple[Guardable, ...]:
+    # What fails once fails again, and all of a function's tree is looked through.
+    return tuple(each for each in guardables(definition(source)) if position in (span_of(each), position_of(each)))
 
 
 def source_lines(code: CodeType, module: str) -> tuple[int, tuple[str, ...]] | None:
