@@ -37,7 +37,7 @@ logger = logging.getLogger("healspan.store")
 _OPERATION = "drain"
 LINGER_SECONDS = 0.02
 """After a wake-up, so that a burst becomes one transaction and processes meet less often at the store's lock."""
-APART_SECONDS = 0.5
+APART_SECONDS = 1.0
 """Between two transactions of what only tells of failures: the first is stored at once, those of a storm together."""
 LONG_SECONDS = 30.0
 """After which a store that somebody keeps locked is as good as away."""
