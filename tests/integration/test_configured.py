@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.observe import facts
+from tests.observe import facts, wait_until
 
 from healspan.instrumentation import configured as module_configured
 from healspan.instrumentation import error_boundary
@@ -21,6 +21,7 @@ from healspan.instrumentation.configured import ConfiguredBoundaries
 from healspan.remediation.boundary import boundaries, why_missing
 from healspan.remediation.cli.checks.declared import check_configuration
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.runtime import Runtime
 from healspan.remediation.settings import Settings
 
@@ -221,6 +222,37 @@ def test_whoever_holds_the_function_calls_it_straight_through_and_no_repair_acts
     assert len(facts(live)) == before
     declare('[boundaries."PKG.readers:read_amount"]\nretry_safe = true')
     assert readers(package).read_amount("$4") == 4.0
+
+
+def test_what_was_learned_does_not_act_in_a_boundary_that_only_observes(
+    live: Runtime,
+    package: str,
+    declare: Declare,
+) -> None:
+    healing = '[boundaries."PKG.readers:read_amount"]\nretry_safe = true'
+    module = readers(package)
+    declare(healing)
+    assert module.read_amount("$1") == 1.0
+    wait_until(live.repairs.installed, "the repair to be installed")
+    declare(f'{healing}\nmode = "observe"')
+    for text in ("$2", "$3"):
+        with pytest.raises(ValueError, match="could not"):
+            module.read_amount(text)
+        assert facts(live)[-1].resolution.status is IncidentStatus.OBSERVED
+    declare(healing)
+    assert module.read_amount("$4") == 4.0
+
+
+@pytest.mark.usefixtures("live")
+def test_a_pattern_leaves_special_methods_unless_it_says_so(package: str, declare: Declare) -> None:
+    declare('[boundaries."PKG.readers:*.*"]\n[boundaries."PKG.readers:R*.__eq__"]')
+    readers(package)
+    assert {name.partition(".readers.")[2] for name in boundaries() if name.startswith(package)} == {
+        "Reader.read",
+        "Reader.static",
+        "Reader.of",
+        "Row.__eq__",
+    }
 
 
 @pytest.mark.usefixtures("live")

@@ -7,6 +7,7 @@ import gc
 import itertools
 import logging
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -347,3 +348,45 @@ def test_a_mark_is_told_to_nobody(live: Runtime, service: Service) -> None:
     exported = [record.to_json() for record in service.records.get_finished_logs()]
     exported += [each.to_json() for each in service.spans.get_finished_spans()]
     assert "healspan_mark" not in one.incident.model_dump_json() + "".join(exported)
+
+
+@pytest.mark.parametrize("hook", ["before ours", "in front of ours"])
+@pytest.mark.parametrize("who", ["main", "thread", "task"])
+def test_a_hook_that_logs_what_nobody_has_caught(
+    live: Runtime, service: Service, monkeypatch: pytest.MonkeyPatch, who: str, hook: str
+) -> None:
+    """Outside the handler of the exception, so that nothing but the hook says whose the record is."""
+    owner: Any = {"main": sys, "thread": threading, "task": asyncio.BaseEventLoop}[who]
+    name = "default_exception_handler" if who == "task" else "excepthook"
+    called: list[object] = []
+
+    def log_it(*args: Any) -> None:
+        error = {"main": lambda: args[1], "thread": lambda: args[0].exc_value, "task": lambda: args[1]["exception"]}
+        called.append(error[who]())
+        service.logger.error("nobody has caught it", exc_info=called[-1])  # type: ignore[arg-type]
+
+    ours = getattr(owner, name)
+    if hook == "before ours":
+        HealspanInstrumentor().uninstrument()
+        monkeypatch.setattr(owner, name, log_it)
+        HealspanInstrumentor().instrument(tracer_provider=service.traces, logger_provider=service.logs, uncaught=True)
+    else:
+        monkeypatch.setattr(owner, name, lambda *args: (log_it(*args), ours(*args)))
+
+    if who == "thread":
+        thread = threading.Thread(target=fails)
+        thread.start()
+        thread.join()
+    else:
+        try:
+            fails()
+        except LookupError as error:
+            failed = error
+        if who == "main":
+            sys.excepthook(type(failed), failed, failed.__traceback__)
+        else:
+            loop = asyncio.new_event_loop()
+            loop.call_exception_handler({"message": "it was never retrieved", "exception": failed})
+            loop.close()
+    assert len(called) == 1
+    assert len(heard(live)) == 1

@@ -334,7 +334,11 @@ def _function_of(value: Any) -> Any:
 
 
 def _find(module: ModuleType, declaration: Declaration) -> Iterator[tuple[Any, str, Any]]:
-    """Yield owner, attribute and value of what a target means in a module; of a pattern its own functions only."""
+    """Yield owner, attribute and value of what a target means in a module; of a pattern its own functions only.
+
+    Special methods are meant by a pattern that writes their underscores only: Python calls them on the side, and data
+    classes have some that nobody wrote.
+    """
     *classes, last = declaration.qualname.split(".")
     owners: list[Any] = [module]
     for part in classes:
@@ -351,6 +355,8 @@ def _find(module: ModuleType, declaration: Declaration) -> Iterator[tuple[Any, s
             if declaration.is_pattern:
                 function = _function_of(value)
                 if not _is(function, FunctionType) or function.__module__ != module.__name__:
+                    continue
+                if name.startswith("__") and name.endswith("__") and not last.startswith("__"):
                     continue
             yield owner, name, value
 

@@ -78,7 +78,12 @@ class BoundaryHook:
     def __init__(self, site: Site, *, wrapping: bool) -> None:
         self._site = site
         self._wrapping = wrapping
-        self._calls = RunningCalls(self._left, verified=site.contract.declared, currency=site.boundary.currency)
+        self._calls = RunningCalls(
+            self._left,
+            verified=site.contract.declared,
+            currency=site.boundary.currency,
+            observed=site.boundary.mode == "observe",
+        )
         # What a sampled call needs, at one step's reach.
         self._count, self._begin, self._take = site.counter.look, self._calls.sampled, self._calls.take_all
         self._sample, self._has_context = site.sample, site.has_context
@@ -280,7 +285,7 @@ class BoundaryHook:
         looked_at = site.has_checks or uses or (sample is not None and site.has_context)
         args, kwargs = call_arguments(frame) if looked_at else _NO_ARGUMENTS
         violation = site.violation(result, args, kwargs) if site.contract.declared else None
-        if uses and violation is not None and site.boundary.mode != "observe":
+        if uses and violation is not None:
             # A repair must not change what a call fails with: without it, this is what would have left.
             original = uses[0].original
             if original is not None:

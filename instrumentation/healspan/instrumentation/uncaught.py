@@ -19,7 +19,7 @@ from typing import Any
 
 from opentelemetry.trace import get_current_span
 
-from healspan.instrumentation.signals.mark import seen_in
+from healspan.instrumentation.signals.mark import seen_in, telling
 from healspan.instrumentation.signals.signal import signal_of
 from healspan.instrumentation.signals.watcher import Watcher
 from healspan.remediation.own_errors import report
@@ -68,7 +68,8 @@ class UncaughtHooks:
             try:
                 self._take(error)
             finally:
-                before(kind, error, trace)
+                with telling(error):
+                    before(kind, error, trace)
 
         return excepthook
 
@@ -77,7 +78,8 @@ class UncaughtHooks:
             try:
                 self._take(args.exc_value)
             finally:
-                before(args)
+                with telling(args.exc_value):
+                    before(args)
 
         return excepthook
 
@@ -86,7 +88,8 @@ class UncaughtHooks:
             try:
                 self._take(context.get("exception"))
             finally:
-                before(loop, context)
+                with telling(context.get("exception")):
+                    before(loop, context)
 
         return default_exception_handler
 

@@ -70,7 +70,7 @@ def {p}make({names}, {p}defaults):
 def generator_wrapper(site: Site) -> FunctionType:
     """Return a wrapper for a boundary whose calls give a generator, asynchronous or not."""
     asynchronous = inspect.isasyncgenfunction(site.function)
-    calls = RunningCalls(currency=site.boundary.currency)
+    calls = RunningCalls(currency=site.boundary.currency, observed=site.boundary.mode == "observe")
     environment = {
         "Items": AsyncItems if asynchronous else Items,
         "site": site,

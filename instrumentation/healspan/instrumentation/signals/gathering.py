@@ -172,8 +172,13 @@ class Gathering:
         )
         failures = self._by_place.setdefault(place, [])
         self._by_place.move_to_end(place)
-        # Outside a trace nothing says that two log records belong together.
-        candidates = reversed(failures) if place.trace_id else ()
+        # Outside a trace nothing says that two log records belong together; but what ends a thread or a program, and
+        # was not seen with its exception before, is what somebody's hook has just logged.
+        candidates = (
+            one
+            for one in reversed(failures)
+            if place.trace_id or (signal.last and not one.marks and now - one.since < self._patience)
+        )
         failure = next((one for one in candidates if one.holds(signal)), None) or self._marked(signal, stack)
         if failure is None:
             failure = Gathered(place, signal, stack, now, calls=signal.calls)

@@ -14,13 +14,15 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from multiprocessing.process import parent_process
 from typing import NamedTuple
 
 from healspan.instrumentation.beside import Beside, may_hold
 from healspan.instrumentation.notes import incident_ids
 
-__all__ = ["NOT_SEEN", "Seen", "chain_of", "mark_under_way", "marks_of", "seen_in", "seen_under_way"]
+__all__ = ["NOT_SEEN", "Seen", "chain_of", "mark_under_way", "marks_of", "seen_in", "seen_under_way", "telling"]
 
 _KEY = "__healspan_mark__"
 _MOST = 16
@@ -45,6 +47,8 @@ _marked: Beside[int] = Beside()
 _random = random.Random()  # noqa: S311 - it tells exceptions apart, and guards nothing
 """Not the application's, which may be seeded, nor the system's, since asking that lets another thread go first."""
 os.register_at_fork(after_in_child=_random.seed)
+_told: ContextVar[BaseException | None] = ContextVar("healspan_told", default=None)
+"""The exception that a hook for uncaught ones is telling of."""
 
 
 def marks_of(error: BaseException | None) -> tuple[int, ...]:
@@ -61,9 +65,21 @@ def seen_in(error: BaseException) -> Seen:
 def seen_under_way(error_type: object) -> Seen:
     """Return what the exception says that is being handled, if its type has this name, qualified or not."""
     error = sys.exception()
+    if error is None:
+        error = _told.get()
     if error is None or type(error_type) is not str or error_type.rpartition(".")[2] != type(error).__name__:
         return NOT_SEEN
     return seen_in(error)
+
+
+@contextmanager
+def telling(error: object) -> Iterator[None]:
+    """Know what is told meanwhile for this exception's, though nobody handles it: asyncio logs what a task has left."""
+    token = _told.set(error if isinstance(error, BaseException) else None)
+    try:
+        yield
+    finally:
+        _told.reset(token)
 
 
 def mark_under_way() -> int | None:

@@ -51,11 +51,11 @@ class LiveRepair:
     """What the boundary must reckon in; None if it does not matter."""
 
     def is_declared(self, frame: FrameType) -> bool:
-        """Whether the boundary of this frame reckons as the step takes it to."""
-        if self.currency is None:
-            return True
+        """Whether the boundary of this frame heals, and reckons as the step takes it to."""
         calls = calls_of(frame)
-        return calls is not None and calls.currency == self.currency
+        if calls is None:
+            return self.currency is None
+        return not calls.observed and self.currency in {None, calls.currency}
 
     def is_its_turn(self, frame: FrameType, after: RepairStep) -> bool:
         """Whether what must come before has acted below this boundary frame."""

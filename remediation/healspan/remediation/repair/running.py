@@ -77,6 +77,7 @@ class RunningCalls:
             must not raise.
         verified: whether a contract is held against what calls return.
         currency: code of the one that the boundary reckons in.
+        observed: whether the boundary only captures: no repair acts below it, whatever it has learned in another mode.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class RunningCalls:
         *,
         verified: bool = False,
         currency: str = DEFAULT,
+        observed: bool = False,
     ) -> None:
         self.currency = currency
+        self.observed = observed
         self._verified = verified
         self.nothing = _Nothing()
         self._something = self.nothing if tell is None else _Something(tell)
