@@ -22,6 +22,7 @@ from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
+from healspan.instrumentation.signals.passed import Steps
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.storm import Known, Storm, way_of
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
@@ -263,18 +264,20 @@ class Site:
                 return False
             if storm.clock() >= until or self.boundary.withdrawn:
                 return False
-            self._let_go(error, known, live, recalled.raised)
+            self._let_go(error, known, live, recalled.steps)
         except Exception as own:
             report("capture", own)
             return False
         return True
 
-    def _let_go(self, error: BaseException, known: Known, live: Runtime, raised: tuple[int, int] | None) -> None:
+    def _let_go(self, error: BaseException, known: Known, live: Runtime, steps: Steps | None) -> None:
         run = current_run.get()
         if run is not None:
             run.failed(known.pattern.exact, self.boundary.name)
         if watcher.active:
-            watcher.passed.note(error, raised)
+            watcher.passed.note(error, steps)
+            if watcher.has_counted(error):
+                return
         live.metrics.passed_over()  # last: where something of the above goes wrong, it is dealt with in full
 
     def failure(

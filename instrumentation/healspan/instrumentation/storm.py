@@ -17,7 +17,7 @@ from typing import NamedTuple
 from healspan.instrumentation.allowance import EQUAL_BURST, Allowance
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.signals.mark import chain_of
-from healspan.instrumentation.signals.passed import raised_in
+from healspan.instrumentation.signals.passed import Steps, steps_of
 from healspan.remediation.incident import Pattern
 from healspan.remediation.store import Snapshot
 
@@ -60,8 +60,8 @@ class Recalled(NamedTuple):
     """What a way leads to."""
 
     known: Known
-    raised: tuple[int, int]
-    """The id of the code object, and the instruction, that raised it; see `signals.passed`."""
+    steps: Steps
+    """See `signals.passed`."""
 
 
 class Known:
@@ -172,11 +172,12 @@ class Storm:
         place = raised_at(error)
         known = None if place is None else self._known.get(_key(place))
         if known is not None:
-            way, raised = way_of(error, traceback_of(error)), raised_in(error)
-            if way and raised is not None and _is_told_by_its_way(error):
+            trace = traceback_of(error)
+            way, steps = way_of(error, trace), steps_of(trace)
+            if way and steps and _is_told_by_its_way(error):
                 if len(self.ways) >= _MOST_WAYS:
                     self.ways.clear()
-                self.ways[way] = Recalled(known, raised)
+                self.ways[way] = Recalled(known, steps)
         return known
 
 
