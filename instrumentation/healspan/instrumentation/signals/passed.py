@@ -38,9 +38,10 @@ class Passed:
         """
         if len(self._last) >= _MOST_THREADS:
             self._last.clear()  # most of them have ended
+        trace = traceback_of(error)
         if steps is None:
-            steps = steps_of(traceback_of(error))
-        if steps:
+            steps = steps_of(trace)
+        if steps or trace is None:  # a broken contract has none: its type is no other exception's
             self._last[_ident()] = id(error), steps
 
     def under_way(self, error_type: object) -> bool:
@@ -50,7 +51,8 @@ class Passed:
             return False
         if error_type.rpartition(".")[2] != type(error).__name__:
             return False
-        return steps_of(traceback_of(error))[-len(last[1]) :] == last[1]
+        steps = last[1]
+        return not steps or steps_of(traceback_of(error))[-len(steps) :] == steps
 
 
 def steps_of(trace: TracebackType | None) -> Steps:
