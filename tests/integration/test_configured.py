@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import sys
 import textwrap
@@ -424,3 +425,68 @@ def test_threads_that_import_at_once_get_one_boundary_and_no_deadlock(package: s
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
     assert hasattr(readers(package).read_amount, "boundary")
+
+
+@pytest.mark.usefixtures("live")
+def test_a_pattern_that_names_no_package_means_the_applications_own(package: str, declare: Declare) -> None:
+    before = {*boundaries()}
+    declare('[boundaries."*:*"]\n[boundaries."*:*.*"]')
+    readers(package)
+    assert f"{package}.readers.read_amount" in boundaries()
+    theirs = tuple(f"{name}." for name in ("json", "threading", "healspan", "pydantic", "opentelemetry", "wrapt"))
+    assert not [name for name in boundaries() if name not in before and name.startswith(theirs)]
+
+
+@pytest.mark.usefixtures("live")
+def test_no_boundary_stands_around_healspans_own_functions(
+    package: str, declare: Declare, caplog: pytest.LogCaptureFixture
+) -> None:
+    declare(
+        '[boundaries."healspan.remediation.runtime:runtime"]\n[boundaries."healspan.instrumentation.*:*.*"]\n'
+        '[boundaries."PKG.readers:read_amount"]'
+    )
+    assert hasattr(readers(package).read_amount, "boundary")
+    assert not [name for name in boundaries() if name.startswith("healspan.remediation.")]
+    assert "healspan.remediation.runtime:runtime" in caplog.text
+    assert caplog.text.count("healspan.instrumentation.*") == 1
+    [(why, _)] = why_missing("healspan.remediation.runtime:runtime")
+    assert "healspan's own" in why
+
+
+@pytest.mark.usefixtures("live")
+def test_a_class_that_takes_no_boundary_costs_no_other_one_its_own(
+    package: str, declare: Declare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "code" / package / "frozen.py").write_text(
+        "class Meta(type):\n"
+        "    def __setattr__(cls, name, value): raise RuntimeError('frozen')\n"
+        "class Frozen(metaclass=Meta):\n"
+        "    def read(self, text): return float(text)\n"
+        "def read(text): return float(text)\n"
+    )
+    configured = declare('[boundaries."PKG.frozen:Frozen.read"]\n[boundaries."PKG.frozen:read"]')
+    module = importlib.import_module(f"{package}.frozen")
+    assert hasattr(module.read, "boundary")
+    assert not hasattr(module.Frozen.read, "boundary")
+    assert f"{package}.frozen.Frozen.read" not in boundaries()
+    assert "Frozen lets nobody set read" in caplog.text
+    configured.remove()
+    assert not hasattr(module.read, "boundary")
+
+
+@pytest.mark.usefixtures("live")
+def test_a_lazy_module_is_not_loaded_by_a_look_and_may_fail_when_it_is(
+    package: str, declare: Declare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, text in (("unwanted", "raise ImportError('no such library')"), ("wanted", "raise ImportError('none')")):
+        (tmp_path / "code" / package / f"{name}.py").write_text(text)
+        spec = importlib.util.find_spec(f"{package}.{name}")
+        assert spec is not None
+        assert spec.loader is not None
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    declare('[boundaries."PKG.wanted:read"]\n[boundaries."PKG.readers:read_amount"]')
+    assert hasattr(readers(package).read_amount, "boundary")
+    assert type(sys.modules[f"{package}.unwanted"]).__name__ == "_LazyModule"
+    assert f"cannot be looked for in {package}.wanted (ImportError: none)" in caplog.text

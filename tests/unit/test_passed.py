@@ -52,6 +52,30 @@ def test_further_out_it_is_the_same_and_raised_elsewhere_another() -> None:
             assert not passed.under_way("ValueError")
 
 
+def test_raised_by_the_same_line_on_another_way_it_is_another() -> None:
+    passed, error = Passed(), ValueError("x")  # one object, as of one that is freed the next one has the address
+
+    def fails_with_it() -> None:
+        raise error
+
+    def boundary() -> None:
+        try:
+            fails_with_it()
+        except ValueError:
+            passed.note(error)
+            raise
+
+    try:
+        boundary()
+    except ValueError:
+        assert passed.under_way("ValueError")
+    error.__traceback__ = None
+    try:
+        fails_with_it()
+    except ValueError:
+        assert not passed.under_way("ValueError")
+
+
 def test_each_thread_has_its_own() -> None:
     passed = Passed()
     seen: list[bool] = []

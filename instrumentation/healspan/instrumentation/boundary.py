@@ -15,7 +15,9 @@ from healspan.instrumentation.contract import Check
 from healspan.instrumentation.declared import fit_checks, reckoned_in, refuse_unfit
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.form import with_boundary
+from healspan.instrumentation.passing import passes_over, storm_of_blocks
 from healspan.instrumentation.site import ContextFunction, Site
+from healspan.instrumentation.storm import raised_at
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Tunable
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.modules import importable_name
@@ -179,6 +181,9 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
             target = f"{importable_name(str(caller.f_globals.get('__name__', '?')))}:{caller.f_code.co_qualname}"
             with internal_error("observe"):
                 boundary = Boundary(name=self.name, function=None, target=target, mode="observe")
+                storm = storm_of_blocks(self.name)
+                if passes_over(storm, boundary, error):
+                    return False
                 failure = Failure(
                     boundary,
                     error,
@@ -189,4 +194,5 @@ class error_boundary:  # noqa: N801 - used as a decorator and a context manager,
                     capture_locals=self.capture_locals,
                 )
                 failure.observe(runtime())
+                storm.ended(raised_at(error), failure.incident.pattern)
         return False

@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 import wrapt
 
 from healspan.instrumentation.boundary import error_boundary
+from healspan.instrumentation.frames import is_installed
+from healspan.instrumentation.values import class_name
 from healspan.remediation.boundary import (
     UNSET,
     Between,
@@ -33,18 +35,22 @@ from healspan.remediation.boundary import (
     boundaries,
     forget_missing,
     note_missing,
+    why_missing,
     withdraw,
 )
 from healspan.remediation.declaration import Declaration, ValuePath, find_configuration, read_declarations
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.own_errors import internal_error
+from healspan.remediation.repair import is_own
 from healspan.remediation.runtime import serve_again
 from healspan.remediation.settings import load_settings
 
 __all__ = ["ConfiguredBoundaries", "put_on_configured"]
 
 logger = logging.getLogger("healspan")
+
+_NAMESPACE: Any = vars(ModuleType)["__dict__"]
 
 
 class _Wrapped(NamedTuple):
@@ -123,7 +129,7 @@ class ConfiguredBoundaries:
                 sys.meta_path.insert(0, self._finder)
         serve_again()
         for module in list(sys.modules.values()):
-            if _is(module, ModuleType) and not getattr(vars(module).get("__spec__"), "_initializing", False):
+            if _is(module, ModuleType) and not getattr(_held_by(module).get("__spec__"), "_initializing", False):
                 self._imported(module)
 
     def remove(self) -> None:
@@ -151,19 +157,26 @@ class ConfiguredBoundaries:
     def _imported(self, module: ModuleType) -> None:
         """Put on what is declared for a module; called at the end of its import, and for those that are there."""
         with internal_error("put boundaries on"):
-            name = str(vars(module).get("__name__", ""))
+            name = str(_held_by(module).get("__name__", ""))
             for applied in self._meant(name):
                 with self._lock:
                     if name in applied.modules:
                         continue
                     applied.modules.add(name)
                 # Without the lock: references are imported, and another thread's import may be waiting to tell us.
-                self._put_on(applied, module)
+                try:
+                    self._put_on(applied, module)
+                except BaseException as error:  # a lazy module is loaded by a look at what it holds
+                    if is_interrupt(error):
+                        raise
+                    _say(applied.declaration, f"cannot be looked for in {name} ({type(error).__name__}: {error})")
 
     # Functions
 
     def _put_on(self, applied: _Applied, module: ModuleType) -> None:
         declaration = applied.declaration
+        if _is_out_of_bounds(module, declaration):
+            return
         found = list(_find(module, declaration))
         if not found and declaration.module == module.__name__:
             _say(declaration, "names no function of this module; correct the target, or remove it")
@@ -232,9 +245,14 @@ class ConfiguredBoundaries:
             if self._applied.get(applied.declaration.target) is not applied:
                 withdraw(name)
                 return False
-            for holder, known_as, _ in ((*home, before), *_taken(before)):
-                setattr(holder, known_as, bounded)
-                applied.wrapped.append(_Wrapped(holder, known_as, before, bounded, name))
+            if not _set(*home, bounded):
+                withdraw(name)
+                _say(applied.declaration, f"cannot have its boundary: {_named(home[0])} lets nobody set {home[1]}")
+                return True
+            applied.wrapped.append(_Wrapped(*home, before, bounded, name))
+            for holder, known_as, _ in _taken(before):
+                if _set(holder, known_as, bounded):
+                    applied.wrapped.append(_Wrapped(holder, known_as, before, bounded, name))
         return True
 
     def _take_off(self, applied: _Applied) -> None:
@@ -242,11 +260,11 @@ class ConfiguredBoundaries:
         for one in applied.wrapped:
             # What somebody has put there since is theirs.
             if vars(one.owner).get(one.attribute) is one.now:
-                setattr(one.owner, one.attribute, one.before)
+                _set(one.owner, one.attribute, one.before)
             withdraw(one.name)
         for holder, known_as, now in _taken(*(one.now for one in applied.wrapped)):
             # By whoever has imported it since.
-            setattr(holder, known_as, bare[id(now)])
+            _set(holder, known_as, bare[id(now)])
         applied.wrapped.clear()
         forget_missing(applied.declaration.target)
 
@@ -286,7 +304,7 @@ class _Hooks:
 
     def _ended(self, module: Any) -> None:
         if _is(module, ModuleType):
-            self._pending.discard(str(vars(module).get("__name__", "")))
+            self._pending.discard(str(_held_by(module).get("__name__", "")))
             for listener in list(self._listeners):
                 listener(module)
 
@@ -329,6 +347,36 @@ def _is(value: object, *kinds: type) -> bool:
     return issubclass(type(value), kinds)
 
 
+def _held_by(module: ModuleType) -> dict[str, Any]:
+    """What a module holds; one that loads itself when it is looked at (`importlib.util.LazyLoader`) is left alone."""
+    held: dict[str, Any] = _NAMESPACE.__get__(module)
+    return held
+
+
+def _is_out_of_bounds(module: ModuleType, declaration: Declaration) -> bool:
+    """Whether a module's functions get no boundary: they are healspan's own, or others' that nobody has named."""
+    if is_own(module.__name__):
+        if not declaration.is_for_all:
+            _say(declaration, "names healspan's own functions, which no boundary can stand around; remove it")
+        return True
+    return declaration.is_for_all and is_installed(str(_held_by(module).get("__file__", "<frozen")))
+
+
+def _set(owner: object, name: str, value: object) -> bool:
+    """Set an attribute; False where a metaclass, or a module's class, does not let it."""
+    try:
+        setattr(owner, name, value)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        return False
+    return True
+
+
+def _named(owner: Any) -> str:
+    return class_name(owner) if _is(owner, type) else str(owner.__name__)
+
+
 def _function_of(value: Any) -> Any:
     return value.__func__ if _is(value, staticmethod, classmethod) else value
 
@@ -368,14 +416,14 @@ def _taken(*functions: object) -> Iterator[tuple[ModuleType, str, object]]:
         return
     for module in list(sys.modules.values()):
         if _is(module, ModuleType):
-            for name, value in list(vars(module).items()):
+            for name, value in list(_held_by(module).items()):
                 if id(value) in sought:
                     yield module, name, value
 
 
 def _is_held(function: FunctionType, ours: Iterable[object]) -> bool:
     """Whether anything but modules holds a function, whose names can be given the boundary."""
-    known = {id(vars(module)) for module in list(sys.modules.values()) if _is(module, ModuleType)}
+    known = {id(_held_by(module)) for module in list(sys.modules.values()) if _is(module, ModuleType)}
     known |= {id(function.__globals__), *map(id, ours)}
     return any(id(one) not in known and not _is(one, FrameType) for one in gc.get_referrers(function))
 
@@ -435,5 +483,7 @@ def _context(declaration: Declaration, function: FunctionType) -> Callable[..., 
 
 
 def _say(declaration: Declaration, words: str, *, in_part: bool = False) -> None:
+    if (words, in_part) in why_missing(declaration.target):  # of a pattern each module may come to the same
+        return
     note_missing(declaration.target, words, in_part=in_part)
     logger.warning("the boundary %r of the configuration %s", declaration.target, words)

@@ -22,8 +22,8 @@ from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.exposure import CallCounter
 from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
-from healspan.instrumentation.signals.watcher import watcher
-from healspan.instrumentation.storm import Known, Storm, way_of
+from healspan.instrumentation.passing import let_go, passes_over
+from healspan.instrumentation.storm import Storm, raised_at, way_of
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.counted import when_flushing
 from healspan.remediation.errors import ConfigurationError
@@ -31,7 +31,7 @@ from healspan.remediation.modules import importable_name
 from healspan.remediation.own_errors import internal_error, report
 from healspan.remediation.repair import FiredRepair
 from healspan.remediation.run import current_run
-from healspan.remediation.runtime import Runtime, running, runtime, start_soon
+from healspan.remediation.runtime import running, runtime, start_soon
 
 __all__ = ["UNSEEN", "Args", "ContextFunction", "Kwargs", "Site", "being_healed", "is_attempting"]
 
@@ -226,20 +226,8 @@ class Site:
         return copied(args, kwargs) if self.copies else None
 
     def passes_over(self, error: Exception) -> bool:
-        """Tell whether a failure is one of a storm that goes on as it was; asked before anything is made of it.
-
-        Its run learns of it, and so does who would take its spans for another failure.
-        """
-        with internal_error("capture"):
-            live = runtime()
-            if live.disabled or self.boundary.withdrawn:
-                return False
-            known, snapshot, rate = self.storm.find(error), live.index.snapshot, live.settings.same_failures_per_second
-            if known is None or not known.goes_on(self.storm.clock(), snapshot, self.boundary.name, rate=rate):
-                return False
-            self._let_go(error, known, live, None)
-            return True
-        return False
+        """Tell whether a failure is one of a storm that goes on as it was; asked before anything is made of it."""
+        return passes_over(self.storm, self.boundary, error)
 
     def passes_over_again(self, error: BaseException, trace: TracebackType | None) -> bool:
         """Tell whether a failure is sure to be passed over, by the way on which `passes_over` has met others.
@@ -263,19 +251,11 @@ class Site:
                 return False
             if storm.clock() >= until or self.boundary.withdrawn:
                 return False
-            self._let_go(error, known, live, recalled.raised)
+            let_go(error, known, self.boundary.name, live, recalled.steps)
         except Exception as own:
             report("capture", own)
             return False
         return True
-
-    def _let_go(self, error: BaseException, known: Known, live: Runtime, raised: tuple[int, int] | None) -> None:
-        run = current_run.get()
-        if run is not None:
-            run.failed(known.pattern.exact, self.boundary.name)
-        if watcher.active:
-            watcher.passed.note(error, raised)
-        live.metrics.passed_over()  # last: where something of the above goes wrong, it is dealt with in full
 
     def failure(
         self,
@@ -311,6 +291,7 @@ class Site:
             )
             if observe or self.boundary.mode == "observe":
                 failure.observe(live)
+                self.storm.ended(raised_at(error), failure.incident.pattern)
             elif failure.record(live):
                 return failure
         return None

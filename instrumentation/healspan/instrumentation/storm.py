@@ -9,15 +9,17 @@ The same place is the same way to it as well, and the same causes: libraries rai
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from types import CodeType, TracebackType
 from typing import NamedTuple
 
 from healspan.instrumentation.allowance import EQUAL_BURST, Allowance
+from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.signals.mark import chain_of
-from healspan.instrumentation.signals.passed import raised_in
+from healspan.instrumentation.signals.passed import Steps, steps_of
 from healspan.remediation.incident import Pattern
 from healspan.remediation.store import Snapshot
 
@@ -48,6 +50,7 @@ class Place(NamedTuple):
 
 
 _Key = tuple[int, int, int, frozenset[tuple[int, int]]]
+_NUMBERS = re.compile(r"\d+")
 _A_TYPE = -1
 """In the place of a line."""
 
@@ -60,8 +63,8 @@ class Recalled(NamedTuple):
     """What a way leads to."""
 
     known: Known
-    raised: tuple[int, int]
-    """The id of the code object, and the instruction, that raised it; see `signals.passed`."""
+    steps: Steps
+    """See `signals.passed`."""
 
 
 class Known:
@@ -132,10 +135,18 @@ def raised_at(error: BaseException) -> Place | None:
                 innermost = trace
             trace = trace.tb_next
         if one is error and (innermost is None or trace is not None):
-            return None
+            return None if trace is not None else _broken(error)
     if innermost is None:
         return None
     return Place(type(error), innermost.tb_frame.f_code, innermost.tb_lineno or 0, frozenset(way), way)
+
+
+def _broken(error: BaseException) -> Place | None:
+    """Return the place of a broken contract, which nobody has raised: what it breaks, whatever the numbers."""
+    if type(error) is not ContractViolation:
+        return None
+    what = _NUMBERS.sub("", str(error))
+    return Place(ContractViolation, _broken.__code__, 0, frozenset({(hash(what), _A_TYPE)}), {})
 
 
 class Storm:
@@ -172,11 +183,12 @@ class Storm:
         place = raised_at(error)
         known = None if place is None else self._known.get(_key(place))
         if known is not None:
-            way, raised = way_of(error, traceback_of(error)), raised_in(error)
-            if way and raised is not None and _is_told_by_its_way(error):
+            trace = traceback_of(error)
+            way, steps = way_of(error, trace), steps_of(trace)
+            if way and steps and _is_told_by_its_way(error):
                 if len(self.ways) >= _MOST_WAYS:
                     self.ways.clear()
-                self.ways[way] = Recalled(known, raised)
+                self.ways[way] = Recalled(known, steps)
         return known
 
 

@@ -148,6 +148,11 @@ class Declaration(Record):
         return _GLOB.search(self.target) is not None
 
     @property
+    def is_for_all(self) -> bool:
+        """Whether it names no package, so that it means the application's, whichever they are."""
+        return _GLOB.search(self.target.partition(":")[0].partition(".")[0]) is not None
+
+    @property
     def module(self) -> str:
         """Name, or pattern of the names, of the module."""
         return self.target.partition(":")[0]

@@ -52,7 +52,6 @@ class Gathered:
     first: Signal
     stack: Stack
     since: float
-    signals: int = 1
     spans: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     """Of each span that carried it, by its id: its parent, start and end."""
     calls: tuple[int, ...] = ()
@@ -183,8 +182,6 @@ class Gathering:
         if failure is None:
             failure = Gathered(place, signal, stack, now, calls=signal.calls)
             failures.append(failure)
-        else:
-            failure.signals += 1
         failure.add(signal)
         for mark in signal.marks:
             self._by_mark[mark] = failure

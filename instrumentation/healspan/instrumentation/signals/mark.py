@@ -22,7 +22,17 @@ from typing import NamedTuple
 from healspan.instrumentation.beside import Beside, may_hold
 from healspan.instrumentation.notes import incident_ids
 
-__all__ = ["NOT_SEEN", "Seen", "chain_of", "mark_under_way", "marks_of", "seen_in", "seen_under_way", "telling"]
+__all__ = [
+    "NOT_SEEN",
+    "Seen",
+    "chain_of",
+    "mark_under_way",
+    "marks_of",
+    "marks_there",
+    "seen_in",
+    "seen_under_way",
+    "telling",
+]
 
 _KEY = "__healspan_mark__"
 _MOST = 16
@@ -82,13 +92,20 @@ def telling(error: object) -> Iterator[None]:
         _told.reset(token)
 
 
-def mark_under_way() -> int | None:
-    """Return the mark of the exception that is being handled, if it has one."""
+def mark_under_way(error_type: object) -> int | None:
+    """Return the mark of the exception that is being handled, if its type has this name, qualified or not."""
     error = sys.exception()
-    if error is None:
+    if error is None or type(error_type) is not str or error_type.rpartition(".")[2] != type(error).__name__:
         return None
-    mark = _DICTIONARY.__get__(error).get(_KEY)
-    return mark if type(mark) is int else _marked.get(error)
+    return _mark(error)
+
+
+def marks_there(error: BaseException) -> Iterator[int]:
+    """Yield the marks that `marks_of` would return, but for those that it would have to give."""
+    for one in chain_of(error):
+        mark = _mark_there(one)
+        if mark is not None:
+            yield mark
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
@@ -116,19 +133,20 @@ def _stands_alone(error: BaseException) -> bool:
     return not issubclass(type(error), BaseExceptionGroup)
 
 
+def _mark_there(error: BaseException) -> int | None:
+    mark = _DICTIONARY.__get__(error).get(_KEY)
+    return mark if type(mark) is int else _marked.get(error)
+
+
 def _mark(error: BaseException) -> int | None:
     """Return the mark of one exception, a new one if it has none; None if it can be given none."""
-    held = _DICTIONARY.__get__(error)
-    mark = held.get(_KEY)
-    if type(mark) is int:
-        return mark
-    known = _marked.get(error)
+    known = _mark_there(error)
     if known is not None:
         return known
     mark = _random.getrandbits(64)
     beside = _marked.put(error, mark)
     if (not beside or parent_process() is not None) and may_hold(error):
-        held[_KEY] = mark
+        _DICTIONARY.__get__(error)[_KEY] = mark
     elif not beside:
         return None
     return mark

@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from healspan.instrumentation.allowance import Allowance
+from healspan.instrumentation.lately import Lately
 from healspan.instrumentation.signals.gathering import PATIENCE, Gathered, Gathering, Place
-from healspan.instrumentation.signals.mark import mark_under_way
+from healspan.instrumentation.signals.mark import mark_under_way, marks_there
 from healspan.instrumentation.signals.observed import incident_of
 from healspan.instrumentation.signals.passed import Passed
 from healspan.instrumentation.signals.repeats import Repeats
@@ -43,6 +44,8 @@ _SAME: float = Settings.model_fields["same_failures_per_second"].default
 """Until it is known what this process goes by."""
 _LOOK_SECONDS = 0.2
 _REMEMBERED = 2_000
+_NOWHERE = Place(0, "", "", 0)
+"""Of what is told of by its mark alone."""
 
 
 class Watcher:
@@ -69,8 +72,12 @@ class Watcher:
         self._look_at = 0.0
         """When it is to be looked again for those."""
         self._allowance, self._repeats = Allowance(), Repeats(self._clock)
-        self._captured: dict[int, None] = {}
-        """Marks of exceptions that boundaries have captured lately."""
+        self._captured = Lately(_REMEMBERED)
+        """Marks of exceptions that boundaries have captured."""
+        self._left_out = Lately(_REMEMBERED)
+        """Of those that were counted as dropped when a signal of theirs was, each with its trace."""
+        self._taken = Lately(_REMEMBERED)
+        """Of those that a signal was taken of, likewise; a boundary may still pass over them."""
         self.passed = Passed()
         self._dropped = {"storm": 0, "queue": 0}
         self._made: deque[str] = deque(maxlen=_REMEMBERED)
@@ -81,7 +88,7 @@ class Watcher:
     def passes_over(self, carried: Mapping[str, object], trace_id: int) -> bool:
         """Tell whether what a span or record carries is one of too many equal signals; called before it is read.
 
-        It is counted as dropped, unless a boundary has dealt with its exception. What one has passed over has been
+        Its failure is counted as dropped, once, unless a boundary has dealt with it. What one has passed over has been
         counted already: that is for `passed` to tell, before this.
         """
         error_type, stack = carried.get("exception.type"), carried.get("exception.stacktrace")
@@ -90,18 +97,21 @@ class Watcher:
         message = carried.get("exception.message")
         if not self._repeats.too_many(error_type, stack, trace_id, message=message, rate=rate):
             return False
-        if not self._captured or mark_under_way() not in self._captured:
-            self._dropped["storm"] += 1  # as in `_drop`
+        mark = mark_under_way(error_type)
+        if self._captured.get(mark) is None:
+            self._drop("storm", mark, trace_id)
         return True
 
     def take(self, signal: Signal) -> None:
         """Take a signal; called in the application's request."""
         if not self._allowance.take(self._clock(), rate=RATE, burst=BURST):
-            self._drop("storm")
+            self._drop("storm", next(iter(signal.marks), None), signal.trace_id)
             return
         if len(self._queue) >= QUEUE:
-            self._drop("queue")
+            self._drop("queue", next(iter(signal.marks), None), signal.trace_id)
             return
+        for mark in signal.marks[:1]:
+            self._taken.put(mark, signal.trace_id)
         self._queue.append(signal)
         if self._thread is None:
             self._start()
@@ -110,11 +120,27 @@ class Watcher:
         """Note that a boundary has made an incident, in this call; for signals of the same exception."""
         if error_id:
             self._made.append(error_id)
-        if len(self._captured) >= _REMEMBERED:
-            self._captured.clear()
-        self._captured.update(dict.fromkeys(marks[:1]))
+        for mark in marks[:1]:
+            self._captured.put(mark, 0)
+        for mark in marks if self._left_out else ():
+            if self._left_out.pop(mark) is not None:
+                self._dropped["storm"] -= 1  # it was not, after all
         if self._thread is not None or self._queue:
             self._queue.append((place, call, marks))
+
+    def has_counted(self, error: BaseException) -> bool:
+        """Take in that a boundary passes over an exception; True if it is counted as dropped already.
+
+        Of signals that were taken inside the boundary no incident is made then.
+        """
+        if not (self._left_out or self._taken):
+            return False
+        counted = False
+        for mark in marks_there(error):
+            counted = self._left_out.pop(mark) is not None or counted
+            if self._taken.pop(mark) is not None:
+                self._queue.append((_NOWHERE, 0, (mark,)))
+        return counted
 
     def flush(self) -> None:
         """Make incidents of what there is, without patience; for the end of the process, and for tests.
@@ -126,12 +152,17 @@ class Watcher:
                 self._take_in()
             self._look(all_of_them=True)
             while len(self._ready) > LAST:
-                self._dropped["queue"] += self._ready.popleft().signals
+                self._ready.popleft()
+                self._dropped["queue"] += 1
             while self._ready:
                 self._tell()
             self._publish()
 
-    def _drop(self, reason: str) -> None:
+    def _drop(self, reason: str, mark: int | None = None, trace_id: int = 0) -> None:
+        if mark is not None:
+            if trace_id and trace_id in {self._left_out.get(mark), self._taken.get(mark)}:
+                return  # another span has told of this failure; raised again, in another trace, it is another one
+            self._left_out.put(mark, trace_id)
         self._dropped[reason] += 1  # one step, since there is no call in it
 
     def _start(self) -> None:
@@ -191,7 +222,9 @@ class Watcher:
         with internal_error("signals"):
             for reason in self._dropped:
                 number, self._dropped[reason] = self._dropped[reason], 0  # likewise
-                if number:
+                if number < 0:  # a boundary has captured what was published as dropped: the next ones make up for it
+                    self._dropped[reason] += number
+                elif number:
                     runtime().metrics.dropped(reason, number)
 
     def _tell(self) -> None:
