@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+import streamlit
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 from tests.consulting import USAGE, WORDS, adapter, answer
@@ -78,6 +81,34 @@ def test_a_page_begins_with_its_title_and_nothing_else(page):
         element.type for element in opened(page).main if element.type in {"header", "title", "markdown", "caption"}
     ]
     assert texts[0] == "header"
+
+
+def test_the_icon_of_the_page_comes_from_here_and_not_from_somebody_elses_server(world, monkeypatch):
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(streamlit, "set_page_config", lambda **options: told.update(options))
+    opened()
+    assert ElementTree.parse(told["page_icon"]).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_colour_of_words_is_read_on_both_backgrounds_of_its_theme(theme):
+    colours = tomllib.loads((APP.parent / "theme.toml").read_text())["theme"][theme]
+    written = {name: colours[name] for name in ("textColor", "linkColor", "primaryColor", "redColor", "greenColor")}
+    for name, colour in written.items():
+        for background in ("backgroundColor", "secondaryBackgroundColor"):
+            assert contrast(colour, colours[background]) >= (7 if name == "textColor" else 4), (name, background)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's ratio of contrast, 1 to 21."""
+    dark, light = sorted(map(_luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 # Overview
