@@ -13,6 +13,7 @@ import pandas as pd
 from healspan.analytics.hotspots import CONTEXT_KEY
 from healspan.dashboards.endings import Ending, ending_of
 from healspan.remediation.incident import Tier
+from healspan.remediation.shown import shown
 from healspan.remediation.store import Hotspot
 from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.overview import HealDuration, OutcomeCount
@@ -124,7 +125,7 @@ def heat_map(spots: Sequence[Hotspot], *, by_rate: bool) -> alt.LayerChart:
     """Return boundary x document type, coloured by expected failures or by rate."""
     rows = pd.DataFrame(
         {
-            "boundary": [spot.boundary for spot in spots],
+            "boundary": [shown(spot.boundary) for spot in spots],
             "document type": [document_type(spot) for spot in spots],
             "value": [spot.rate if by_rate else spot.expected for spot in spots],
             "shown": [f"{spot.rate:.0%}" if by_rate else f"{spot.expected:,.1f}" for spot in spots],
@@ -157,7 +158,7 @@ def heat_map(spots: Sequence[Hotspot], *, by_rate: bool) -> alt.LayerChart:
 
 def document_type(spot: Hotspot) -> str:
     """Return a hotspot's document type, or a dash where calls name none."""
-    return context_keys(spot.context).get(CONTEXT_KEY, "—")
+    return shown(context_keys(spot.context).get(CONTEXT_KEY, "—"))
 
 
 def _time_axis(stretch: timedelta) -> alt.Axis:
