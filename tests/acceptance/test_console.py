@@ -68,6 +68,14 @@ def words(app: AppTest) -> str:
     return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 
+def blocks(inside: Any) -> Iterator[Any]:
+    """Every container in a container."""
+    for child in inside.children.values():
+        if hasattr(child, "children"):
+            yield child
+            yield from blocks(child)
+
+
 def metric(app: AppTest, label: str) -> str:
     return next(one.value for one in app.metric if one.label == label)
 
@@ -393,6 +401,13 @@ def test_a_long_queue_is_drawn_ten_at_a_time_and_counted_whole(world):
     assert sum(button.label == "Approve" for button in app.button) == 10
     app.button(key="more").click().run()
     assert sum(button.label == "Approve" for button in app.button) == 12
+
+
+def test_what_asks_whether_to_reject_belongs_to_one_fix_and_closes_with_it(world):
+    fixes = {world.fix("revenue", kind=f"Error{number}").fix_id for number in range(2)}
+    app = opened(REVIEW)
+    asking = [block.proto.id for block in blocks(app.main) if block.type == "popover"]
+    assert {fix_id for fix_id in fixes for one in asking if fix_id in one} == fixes
 
 
 def test_rejecting_retires_the_fix(world):

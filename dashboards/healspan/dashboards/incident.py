@@ -59,7 +59,7 @@ def show_incident(error_id: str) -> None:
         if page.view.status is IncidentStatus.ESCALATED:
             st.page_link(
                 REVIEW,
-                label="What waits for a human",
+                label="This kind of failure in the review",
                 icon=":material/rule:",
                 query_params={"show": PATTERNS, "pattern": incident.pattern.exact},
             )

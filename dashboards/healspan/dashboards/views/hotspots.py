@@ -58,7 +58,8 @@ def _spots(*, by_rate: bool) -> None:
             "why": st.column_config.TextColumn(width=620),
         },
     )
-    for row in chosen.selection.rows:
+    # What was chosen may have gone meanwhile.
+    for row in (row for row in chosen.selection.rows if row < len(ranked)):
         boundary = ranked[row].boundary
         st.page_link(
             OVERVIEW,

@@ -226,7 +226,14 @@ def _decision(fix_id: str, seen: int, *, decidable: bool) -> None:
             help="Sign it with your key: it serves in every process within half a second.",
         )
         # An approval can be taken back, a rejection cannot: it takes a second click.
-        with st.popover("Reject", icon=":material/close:", disabled=not decidable, help="Retire it for good."):
+        # Without a key of its own it would stand open at the next fix, under the hand that has just rejected this one.
+        with st.popover(
+            "Reject",
+            key=f"really-{fix_id}",
+            icon=":material/close:",
+            disabled=not decidable,
+            help="Retire it for good.",
+        ):
             st.markdown("A rejected fix never comes back.")
             st.button(
                 "Retire it for good",
@@ -301,7 +308,8 @@ def _patterns(escalations: tuple[Escalation, ...]) -> None:
             "answered by": st.column_config.TextColumn(width=120),
         },
     )
-    rows = chosen.selection.rows
+    # What was chosen may have gone meanwhile.
+    rows = [row for row in chosen.selection.rows if row < len(escalations)]
     asked = next((place for place, one in enumerate(escalations) if one.exact == st.query_params.get("pattern")), 0)
     _pattern(escalations[rows[0] if rows else asked])
 
