@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
+from xml.etree import ElementTree
 
 import pytest
+import streamlit
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 from tests.consulting import USAGE, WORDS, adapter, answer
@@ -18,6 +23,7 @@ from tests.world import World
 
 import healspan.dashboards
 from healspan.analytics import run_job
+from healspan.dashboards import queries
 from healspan.dashboards.cached import forget
 from healspan.dashboards.decisions import is_loopback
 from healspan.dashboards.parts import code_of, plain
@@ -25,7 +31,7 @@ from healspan.dashboards.queries import stretch_for
 from healspan.remediation import review
 from healspan.remediation.claude.consultation import Asked, Consultation
 from healspan.remediation.claude.gateway import Gateway
-from healspan.remediation.fix import FixState, RiskLevel
+from healspan.remediation.fix import Fix, FixState, RiskLevel
 from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Decision, Incident, IncidentStatus, Tier
 from healspan.remediation.reviewers import open_reviewer
@@ -62,6 +68,14 @@ def words(app: AppTest) -> str:
     return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 
+def blocks(inside: Any) -> Iterator[Any]:
+    """Every container in a container."""
+    for child in inside.children.values():
+        if hasattr(child, "children"):
+            yield child
+            yield from blocks(child)
+
+
 def metric(app: AppTest, label: str) -> str:
     return next(one.value for one in app.metric if one.label == label)
 
@@ -78,6 +92,34 @@ def test_a_page_begins_with_its_title_and_nothing_else(page):
         element.type for element in opened(page).main if element.type in {"header", "title", "markdown", "caption"}
     ]
     assert texts[0] == "header"
+
+
+def test_the_icon_of_the_page_comes_from_here_and_not_from_somebody_elses_server(world, monkeypatch):
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(streamlit, "set_page_config", lambda **options: told.update(options))
+    opened()
+    assert ElementTree.parse(told["page_icon"]).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_colour_of_words_is_read_on_both_backgrounds_of_its_theme(theme):
+    colours = tomllib.loads((APP.parent / "theme.toml").read_text())["theme"][theme]
+    written = {name: colours[name] for name in ("textColor", "linkColor", "primaryColor", "redColor", "greenColor")}
+    for name, colour in written.items():
+        for background in ("backgroundColor", "secondaryBackgroundColor"):
+            assert contrast(colour, colours[background]) >= (7 if name == "textColor" else 4), (name, background)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's ratio of contrast, 1 to 21."""
+    dark, light = sorted(map(_luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 # Overview
@@ -119,6 +161,55 @@ def test_recent_incidents_are_listed_newest_first_and_by_how_they_ended(world):
     assert list(opened(status="escalated").dataframe[0].value["boundary"]) == ["revenue"]
 
 
+def test_recent_incidents_are_those_of_one_boundary_where_the_address_names_it(world):
+    for boundary in ("revenue", "cogs", "cogs"):
+        world.failure(boundary)
+    assert list(opened(boundary="cogs").dataframe[0].value["boundary"]) == ["cogs", "cogs"]
+    assert "All 2." in words(opened(boundary="cogs"))
+
+
+def test_a_boundary_at_which_nothing_failed_lately_shows_nobody_elses_incidents(world):
+    world.failure("revenue")
+    app = opened(boundary="cogs")
+    assert not app.dataframe
+    assert "No incident matches" in words(app)
+
+
+def test_a_list_that_leaves_incidents_out_says_so(world, monkeypatch):
+    monkeypatch.setattr(queries, "incident_list", partial(queries.incident_list, limit=2))
+    for _ in range(3):
+        world.failure("revenue")
+    assert "The newest 2 of 3." in words(opened())
+
+
+def test_text_in_a_list_cannot_turn_its_direction(world):
+    world.failure("revenue\u202e", message="\u202egnp.exe")
+    row = opened().dataframe[0].value.iloc[0]
+    assert (row["boundary"], row["message"]) == ("revenue\ufffd", "\ufffdgnp.exe")
+    assert opened(REVIEW).dataframe[0].value.iloc[0]["boundary"] == "revenue\ufffd"
+
+
+def test_what_waits_for_a_human_counts_what_was_suspended_and_what_hides_a_fault(world, hiding):
+    world.failure("cogs")
+    world.fix("cogs")
+    world.change(world.fix("cogs", kind="IndexError", state=FixState.TRIAL), FixState.SUSPENDED)
+    assert metric(opened(), "Waiting for you") == "4"
+
+
+def test_an_escalated_incident_leads_to_its_pattern_in_the_review(world):
+    for _ in range(2):
+        world.failure("revenue")
+    incident = world.failure("cogs")
+    (link,) = opened(incident=str(incident.error_id)).get("page_link")
+    query = dict(parse_qsl(link.proto.query_string))
+    assert query["show"] == "escalated patterns"
+    # Changing pages forgets the address, as in a browser: so the page itself is opened.
+    view = AppTest.from_file(str(APP.parent / REVIEW), default_timeout=60)
+    for name, value in query.items():
+        view.query_params[name] = value
+    assert "KeyError::cogs" in words(view.run()).replace("\\", "")
+
+
 def test_an_incident_has_a_page_of_its_own_with_the_failing_expression_and_what_was_tried(world):
     decision = Decision(fix_id="ab" * 32, applied=True, gate="contract", reason="gross profit does not add up")
     incident = world.failure("revenue", message="'Revenues'", decisions=[decision])
@@ -127,7 +218,7 @@ def test_an_incident_has_a_page_of_its_own_with_the_failing_expression_and_what_
     assert "KeyError" in text
     assert "'Revenues'" in text
     assert "    return labels[wanted]\n           ^^^^^^^^^^^^^^" in text
-    (tried,) = [table.value for table in app.dataframe if "decided by" in table.value]
+    (tried,) = [table.value for table in app.table if "decided by" in table.value]
     assert list(tried["why"]) == ["gross profit does not add up"]
 
 
@@ -231,15 +322,48 @@ def test_a_suspended_fix_is_shown_with_the_way_back(world):
     assert "Nothing waits for you" not in words(app)
     [told] = [warning.value for warning in app.warning]
     assert "3 failures in a row" in told
-    assert f"healspan review approve {fix.fix_id[:12]}" in told
+    assert "1. strategy: call 'prose'" in words(app)
+    app.button(key=f"approve-{fix.fix_id}").click().run()
+    assert state_of(world, fix) is FixState.ACTIVE
 
 
-def test_a_fix_that_hides_a_fault_is_shown_as_a_ticket(world):
+def test_a_suspended_fix_is_retired_where_it_is_shown(world):
+    fix = world.fix("revenue", state=FixState.TRIAL)
+    world.change(fix, FixState.SUSPENDED)
+    opened(REVIEW).button(key=f"reject-{fix.fix_id}").click().run()
+    assert state_of(world, fix) is FixState.RETIRED
+
+
+@pytest.fixture
+def hiding(world: World) -> Fix:
+    """A fix that hides a fault."""
     fix = world.fix("revenue", state=FixState.TRIAL, ago=timedelta(days=2))
     for hour in range(24):
         world.calls("revenue", 100, ago=timedelta(hours=hour))
         world.application(fix, count=20, ago=timedelta(hours=hour))
     run_job(world.store)
+    return fix
+
+
+def test_a_fix_that_hides_a_fault_may_stay_once_a_human_says_so(world, hiding):
+    app = opened(REVIEW)
+    app.text_input(key=f"answer-{hiding.fix_id}").set_value("the source is mended in May").run()
+    app.button(key=f"stay-{hiding.fix_id}").click().run()
+    assert "Nothing waits for you" in words(app)
+    assert world.store.masking.answered(hiding.fix_id).reason == "the source is mended in May"
+    assert state_of(world, hiding) is FixState.TRIAL
+
+
+def test_a_console_open_to_the_network_answers_no_alarm(world, hiding):
+    app = opened(REVIEW)
+    config.set_option("server.address", "0.0.0.0")
+    app.button(key=f"stay-{hiding.fix_id}").click().run()
+    assert world.store.masking.answered(hiding.fix_id) is None
+    assert app.button(key=f"stay-{hiding.fix_id}").disabled
+
+
+def test_a_fix_that_hides_a_fault_is_shown_as_a_ticket(world, hiding):
+    fix = hiding
     told = words(opened(REVIEW)).replace("\\", "")
     assert "revenue: one fix heals 20% of all calls" in told
     assert f"healspan review answer {fix.fix_id[:12]}" in told
@@ -267,6 +391,23 @@ def test_approving_makes_the_fix_serve_with_a_humans_signature(world):
     assert view.changes[-1].signature.algorithm == "ed25519"
     assert view.changes[-1].reason == "read the diff with Ann"
     assert "No fix waits for approval" in words(app) or "Nothing waits for you" in words(app)
+
+
+def test_a_long_queue_is_drawn_ten_at_a_time_and_counted_whole(world):
+    for number in range(12):
+        world.fix("revenue", kind=f"Error{number}")
+    app = opened(REVIEW)
+    assert "12 fixes wait" in words(app)
+    assert sum(button.label == "Approve" for button in app.button) == 10
+    app.button(key="more").click().run()
+    assert sum(button.label == "Approve" for button in app.button) == 12
+
+
+def test_what_asks_whether_to_reject_belongs_to_one_fix_and_closes_with_it(world):
+    fixes = {world.fix("revenue", kind=f"Error{number}").fix_id for number in range(2)}
+    app = opened(REVIEW)
+    asking = [block.proto.id for block in blocks(app.main) if block.type == "popover"]
+    assert {fix_id for fix_id in fixes for one in asking if fix_id in one} == fixes
 
 
 def test_rejecting_retires_the_fix(world):

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import streamlit as st
 
-VIEWS = Path(__file__).parent / "views"
+HERE = Path(__file__).parent
+VIEWS = HERE / "views"
 
-st.set_page_config(page_title="healspan", page_icon=":material/healing:", layout="wide")
+# A symbol of Streamlit's would be fetched by the browser from somebody else's server, each time.
+st.set_page_config(page_title="healspan", page_icon=HERE / "icon.svg", layout="wide")
 # Streamlit leaves a hand's breadth above every page, more than a console can spare.
-st.html("<style>.stMainBlockContainer { padding-top: 4.5rem; padding-bottom: 3rem; max-width: 90rem; }</style>")
+# And it cuts names in tables off that are longer than their column.
+st.html(
+    "<style>.stMainBlockContainer { padding-top: 4.5rem; padding-bottom: 3rem; max-width: 90rem; }"
+    " .st-key-facts td { overflow-wrap: anywhere; white-space: normal; }</style>"
+)
 page = st.navigation(
     [
         st.Page(VIEWS / "overview.py", title="Overview", icon=":material/monitoring:", default=True),

@@ -14,9 +14,19 @@ from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.store import Hotspot
 from healspan.remediation.store.repository import Store
-from healspan.remediation.store.views import IncidentView
 
-__all__ = ["claude_today", "forget", "hotspots", "incident", "incidents", "overview", "review", "settings", "store"]
+__all__ = [
+    "boundary_names",
+    "claude_today",
+    "forget",
+    "hotspots",
+    "incident",
+    "incidents",
+    "overview",
+    "review",
+    "settings",
+    "store",
+]
 
 SECONDS = 3
 """How long a result is kept: shorter than the pages refresh, so that several viewers ask the store once."""
@@ -52,10 +62,16 @@ def claude_today() -> queries.ClaudeToday | None:
     return _or_trouble(lambda: _claude_today(here.database.name, known.claude_model, _store=here, _settings=known))
 
 
-def incidents(period: str, status: IncidentStatus | None) -> tuple[IncidentView, ...]:
+def boundary_names(period: str) -> tuple[str, ...]:
+    """Return the boundaries at which something failed."""
+    here = store()
+    return _or_trouble(lambda: _boundary_names(here.database.name, period, _store=here))
+
+
+def incidents(period: str, boundary: str | None, status: IncidentStatus | None) -> queries.IncidentList:
     """Return the newest incidents."""
     here = store()
-    return _or_trouble(lambda: _incidents(here.database.name, period, status, _store=here))
+    return _or_trouble(lambda: _incidents(here.database.name, period, boundary, status, _store=here))
 
 
 def incident(error_id: str) -> queries.IncidentPage | None:
@@ -106,14 +122,20 @@ def _claude_today(
 
 
 @st.cache_data(ttl=SECONDS, show_spinner=False)
+def _boundary_names(url: str, period: str, *, _store: Store) -> tuple[str, ...]:  # noqa: ARG001 - likewise
+    return queries.boundary_names(_store, queries.PERIODS[period])
+
+
+@st.cache_data(ttl=SECONDS, show_spinner=False)
 def _incidents(
     url: str,  # noqa: ARG001 - likewise
     period: str,
+    boundary: str | None,
     status: IncidentStatus | None,
     *,
     _store: Store,
-) -> tuple[IncidentView, ...]:
-    return queries.incident_list(_store, queries.PERIODS[period], status=status)
+) -> queries.IncidentList:
+    return queries.incident_list(_store, queries.PERIODS[period], boundary=boundary, status=status)
 
 
 @st.cache_data(ttl=SECONDS, show_spinner=False)

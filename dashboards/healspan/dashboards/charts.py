@@ -13,6 +13,7 @@ import pandas as pd
 from healspan.analytics.hotspots import CONTEXT_KEY
 from healspan.dashboards.endings import Ending, ending_of
 from healspan.remediation.incident import Tier
+from healspan.remediation.shown import shown
 from healspan.remediation.store import Hotspot
 from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.overview import HealDuration, OutcomeCount
@@ -23,6 +24,14 @@ _ENDINGS = [ending.label for ending in Ending]
 _COLOURS = alt.Scale(domain=_ENDINGS, range=[ending.colour for ending in Ending])
 _TIERS = {Tier.KNOWN_FIX: Ending.KNOWN, Tier.DIAGNOSIS: Ending.DIAGNOSED, Tier.HUMAN: Ending.ESCALATED}
 _BINS_PER_DECADE = 5
+_NUMBERS = "#70797d"
+"""Of numbers beside bars: read on a light page as on a dark one."""
+_NARROW = "containerSize()[0] < 560"
+"""Vega's word for a page on a telephone."""
+
+
+_TIME = "datum.value >= 1000 ? format(datum.value / 1000, ',~g') + ' s' : format(datum.value, '~g') + ' ms'"
+"""How Vega writes milliseconds on an axis."""
 
 
 def outcomes_chart(outcomes: Sequence[OutcomeCount], stretch: timedelta) -> alt.Chart:
@@ -77,7 +86,7 @@ def endings_chart(outcomes: Iterable[OutcomeCount], repaired: int) -> alt.LayerC
         color=alt.Color("colour:N", scale=_COLOURS, legend=None),
         tooltip=[alt.Tooltip("ending:N", title="ended"), alt.Tooltip("calls:Q", title="calls", format=",")],
     )
-    numbers = base.mark_text(align="left", dx=5).encode(text=alt.Text("calls:Q", format=","))
+    numbers = base.mark_text(align="left", dx=5, color=_NUMBERS).encode(text=alt.Text("calls:Q", format=","))
     chart: alt.LayerChart = (bars + numbers).properties(height=max(42 * len(rows), 84))
     return chart
 
@@ -96,16 +105,14 @@ def duration_chart(durations: Iterable[HealDuration]) -> alt.Chart:
         alt.Chart(rows)
         .mark_bar(binSpacing=1, orient="vertical")
         .encode(
-            x=alt.X(
-                "from:Q", scale=alt.Scale(type="log"), title="milliseconds", axis=alt.Axis(format="~g", tickCount=6)
-            ),
+            x=alt.X("from:Q", scale=alt.Scale(type="log"), title="time", axis=alt.Axis(labelExpr=_TIME, tickCount=6)),
             x2="to:Q",
             y=alt.Y("heals:Q", stack=True, axis=alt.Axis(tickMinStep=1)),
             color=alt.Color("tier:N", scale=_COLOURS, sort=_ENDINGS, legend=_legend(rows["tier"])),
             tooltip=[
                 alt.Tooltip("tier:N", title="healed by"),
-                alt.Tooltip("from:Q", title="from ms", format=".2~g"),
-                alt.Tooltip("to:Q", title="to ms", format=".2~g"),
+                alt.Tooltip("from:Q", title="from ms", format=",.2~r"),
+                alt.Tooltip("to:Q", title="to ms", format=",.2~r"),
                 "heals:Q",
             ],
         )
@@ -118,7 +125,7 @@ def heat_map(spots: Sequence[Hotspot], *, by_rate: bool) -> alt.LayerChart:
     """Return boundary x document type, coloured by expected failures or by rate."""
     rows = pd.DataFrame(
         {
-            "boundary": [spot.boundary for spot in spots],
+            "boundary": [shown(spot.boundary) for spot in spots],
             "document type": [document_type(spot) for spot in spots],
             "value": [spot.rate if by_rate else spot.expected for spot in spots],
             "shown": [f"{spot.rate:.0%}" if by_rate else f"{spot.expected:,.1f}" for spot in spots],
@@ -127,15 +134,21 @@ def heat_map(spots: Sequence[Hotspot], *, by_rate: bool) -> alt.LayerChart:
     )
     ranked = rows.groupby("boundary")["value"].sum().sort_values(ascending=False).index.tolist()
     most = float(rows["value"].max())
+    gaps = alt.Scale(paddingInner=0.04, paddingOuter=0)
+    names = alt.Axis(labelLimit=alt.ExprRef(f"{_NARROW} ? 90 : 240"), ticks=False, domain=False)
+    types = alt.Axis(orient="top", labelAngle=0, labelLimit=alt.ExprRef("bandwidth('x')"), ticks=False, domain=False)
     base = alt.Chart(rows).encode(
-        x=alt.X("document type:N", title=None, axis=alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False)),
-        y=alt.Y("boundary:N", sort=ranked, title=None, axis=alt.Axis(labelLimit=240, ticks=False, domain=False)),
+        x=alt.X("document type:N", title=None, scale=gaps, axis=types),
+        y=alt.Y("boundary:N", sort=ranked, title=None, scale=gaps, axis=names),
         tooltip=["boundary:N", "document type:N", alt.Tooltip("why:N", title="why")],
     )
-    cells = base.mark_rect(cornerRadius=4, stroke="white", strokeWidth=3).encode(
+    cells = base.mark_rect(cornerRadius=4).encode(
         color=alt.Color("value:Q", scale=alt.Scale(range=["#fdf3e7", "#f2a65a", "#b3261e"], domainMin=0), legend=None),
     )
-    numbers = base.mark_text(fontSize=13).encode(
+    # In cells that are too narrow the numbers would run into each other; the table below has them all.
+    numbers = base.mark_text(
+        fontSize=alt.ExprRef(f"{_NARROW} ? 10 : 13"), opacity=alt.ExprRef("bandwidth('x') < 34 ? 0 : 1")
+    ).encode(
         text="shown:N",
         color=alt.condition(alt.datum.value > 0.6 * most, alt.value("white"), alt.value("#3a2a1a")),
     )
@@ -145,7 +158,7 @@ def heat_map(spots: Sequence[Hotspot], *, by_rate: bool) -> alt.LayerChart:
 
 def document_type(spot: Hotspot) -> str:
     """Return a hotspot's document type, or a dash where calls name none."""
-    return context_keys(spot.context).get(CONTEXT_KEY, "—")
+    return shown(context_keys(spot.context).get(CONTEXT_KEY, "—"))
 
 
 def _time_axis(stretch: timedelta) -> alt.Axis:
@@ -160,7 +173,7 @@ def _time_axis(stretch: timedelta) -> alt.Axis:
 
 def _legend(present: pd.Series[str]) -> alt.Legend:
     shown = [label for label in _ENDINGS if label in set(present)]
-    return alt.Legend(title=None, orient="top", values=shown)
+    return alt.Legend(title=None, orient="top", values=shown, columns=alt.ExprRef(f"{_NARROW} ? 2 : {len(_ENDINGS)}"))
 
 
 def _bin(milliseconds: float) -> int:

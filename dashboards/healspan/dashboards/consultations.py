@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import streamlit as st
 
-from healspan.dashboards.parts import plain
+from healspan.dashboards.parts import height_of, plain
 from healspan.remediation.claude.consultation import Asked, Consultation
 from healspan.remediation.claude.wording import cost_words, proposed_words
 from healspan.remediation.shown import shown
 
 __all__ = ["show_consultation"]
-
-_SENT_HEIGHT = 260
-"""Pixels of a long one; the rest is a scroll away."""
-_LONG = 400
-"""Characters."""
 
 
 def show_consultation(one: Consultation) -> None:
@@ -37,8 +30,7 @@ def show_consultation(one: Consultation) -> None:
 def _asked(asked: Asked) -> None:
     st.caption("Sent")
     # Of text from outside a code block makes no markup.
-    height: int | Literal["content"] = _SENT_HEIGHT if len(asked.sent) > _LONG else "content"
-    st.code(shown(asked.sent), language="text", wrap_lines=True, height=height)
+    st.code(shown(asked.sent), language="text", wrap_lines=True, height=height_of(asked.sent))
     answer = asked.answer
     if answer is not None:
         st.caption("Answered")

@@ -8,11 +8,11 @@ from typing import Literal, assert_never
 from healspan.remediation import review
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.fix import StateChange
-from healspan.remediation.reviewers import open_reviewer
+from healspan.remediation.reviewers import open_reviewer, user_name
 from healspan.remediation.settings import Settings
 from healspan.remediation.store.repository import Store
 
-__all__ = ["Decision", "decide", "is_loopback", "require_loopback"]
+__all__ = ["Decision", "close_alarm", "decide", "is_loopback", "require_loopback"]
 
 Decision = Literal["approve", "reject"]
 
@@ -85,3 +85,21 @@ def decide(
             return review.reject(store.database, fix_id, reviewer, reason=why, preset=settings.policy, seen=seen)
         case _:
             assert_never(decision)
+
+
+def close_alarm(store: Store, fix_id: str, *, reason: str, address: str) -> None:
+    """Answer for a fix that hides a fault: it may stay as it is until it heals a larger share.
+
+    Args:
+        store: where the alarm is.
+        fix_id: of which fix.
+        reason: for the audit.
+        address: what the console listens on.
+
+    Raises:
+        ConfigurationError: there is no such alarm, or the console is open to the network.
+        StateConflict: somebody has answered.
+        StoreUnavailable, StoreCorrupt: nothing was written.
+    """
+    require_loopback(address)
+    store.masking.answer(fix_id, actor=f"human:{user_name()}", reason=reason.strip() or "answered in the console")

@@ -7,16 +7,35 @@ import streamlit as st
 
 from healspan.dashboards import cached
 from healspan.dashboards.consultations import show_consultation
-from healspan.dashboards.endings import ending_of
-from healspan.dashboards.parts import ago, code_of, ending_badge, milliseconds, plain, short
+from healspan.dashboards.endings import Hue, ending_of
+from healspan.dashboards.parts import (
+    PATTERNS,
+    REVIEW,
+    ago,
+    code_of,
+    ending_badge,
+    height_of,
+    milliseconds,
+    plain,
+    short,
+)
 from healspan.dashboards.queries import IncidentPage
-from healspan.remediation.incident import Decision, Incident
+from healspan.remediation.fix import FixState
+from healspan.remediation.incident import Decision, Incident, IncidentStatus
 from healspan.remediation.shown import shown
 from healspan.remediation.store.views import FixView
 
 __all__ = ["show_incident"]
 
 IN_APP_FRAMES = 6
+
+_HUES: dict[FixState | None, Hue] = {
+    FixState.TRIAL: "green",
+    FixState.ACTIVE: "green",
+    FixState.PROPOSED: "orange",
+    FixState.SUSPENDED: "red",
+}
+"""Colours of the states of a fix; of what serves no more: gray."""
 
 
 def show_incident(error_id: str) -> None:
@@ -37,6 +56,13 @@ def show_incident(error_id: str) -> None:
         frames = tuple(frame for frame in incident.frames if frame.in_app) or incident.frames
         st.code(code_of(frames[-IN_APP_FRAMES:]), language="python")
         _decisions(page)
+        if page.view.status is IncidentStatus.ESCALATED:
+            st.page_link(
+                REVIEW,
+                label="This kind of failure in the review",
+                icon=":material/rule:",
+                query_params={"show": PATTERNS, "pattern": incident.pattern.exact},
+            )
         for one in page.view.consultations:
             show_consultation(one)
         with st.expander("Stack trace", icon=":material/segment:"):
@@ -61,7 +87,8 @@ def _back() -> None:
 def _head(page: IncidentPage) -> None:
     incident, resolution = page.view.incident, page.view.resolution
     st.header(plain(incident.error_type.rpartition(".")[2]), anchor=False)
-    st.code(shown(incident.error_message) or "(no message)", language="text", wrap_lines=True)
+    message = shown(incident.error_message) or "(no message)"
+    st.code(message, language="text", wrap_lines=True, height=height_of(message))
     with st.container(horizontal=True, vertical_alignment="center"):
         ending_badge(ending_of(page.view.status, resolution.tier if resolution else None))
         st.badge(plain(incident.module), icon=":material/fence:", color="gray")
@@ -81,26 +108,18 @@ def _decisions(page: IncidentPage) -> None:
     if not resolution.decisions:
         st.caption("No known fix covers it, and no playbook fits." if resolution.diagnosed else "Nothing.")
         return
-    st.dataframe(
-        _decision_table(resolution.decisions, page.instructions),
-        hide_index=True,
-        key="decisions",
-        column_config={
-            "applied": st.column_config.CheckboxColumn(width="small"),
-            "decided by": st.column_config.TextColumn(width="small"),
-            "what it does": st.column_config.TextColumn(width="medium"),
-        },
-    )
+    # Sentences: in a table of this kind they wrap, in one that scrolls they would be cut off.
+    st.table(_decision_table(resolution.decisions, page.instructions), border="horizontal", hide_index=True)
 
 
 def _decision_table(decisions: tuple[Decision, ...], instructions: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "fix": [short(one.fix_id) for one in decisions],
-            "applied": [one.applied for one in decisions],
-            "decided by": [one.gate for one in decisions],
-            "why": [one.reason for one in decisions],
-            "what it does": [instructions.get(one.fix_id, one.what) for one in decisions],
+            "applied": ["yes" if one.applied else "no" for one in decisions],
+            "decided by": [plain(one.gate) for one in decisions],
+            "why": [plain(one.reason) for one in decisions],
+            "what it does": [plain(instructions.get(one.fix_id, one.what)) for one in decisions],
         },
     )
 
@@ -114,9 +133,11 @@ def _facts(incident: Incident) -> None:
         "pipeline": incident.pipeline or "",
         "context": ", ".join(f"{key}={value}" for key, value in incident.context_keys.items()),
         "trace": incident.trace_id or "",
+        "span": incident.span_id or "",
         "caused by": " ← ".join(cause.error_type for cause in incident.cause_chain),
     }
-    st.table({name: value for name, value in facts.items() if value}, border="horizontal")
+    with st.container(key="facts"):
+        st.table({name: plain(value) for name, value in facts.items() if value}, border="horizontal")
     page = cached.settings().trace_page(incident.trace_id, incident.span_id)
     if page is not None:
         st.link_button("Open the trace", page, icon=":material/timeline:")
@@ -127,7 +148,7 @@ def _fix(view: FixView) -> None:
         st.markdown(f"**The fix** {plain(short(view.fix.fix_id))}")
         st.markdown(plain(view.fix.fix_instruction))
         with st.container(horizontal=True):
-            st.badge(str(view.state), color="green")
+            st.badge(str(view.state), color=_HUES.get(view.state, "gray"))
             st.badge(f"{view.fix.risk_level} risk", color="gray")
             st.badge(plain(view.fix.origin), color="gray")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import streamlit as st
 
@@ -12,7 +13,33 @@ from healspan.remediation.errors import HealspanError
 from healspan.remediation.incident import Frame
 from healspan.remediation.shown import shown
 
-__all__ = ["ago", "code_of", "empty", "ending_badge", "heading", "milliseconds", "plain", "short", "trouble"]
+__all__ = [
+    "FIXES",
+    "OVERVIEW",
+    "PATTERNS",
+    "REVIEW",
+    "ago",
+    "code_of",
+    "empty",
+    "ending_badge",
+    "heading",
+    "height_of",
+    "milliseconds",
+    "plain",
+    "short",
+    "trouble",
+]
+
+OVERVIEW, REVIEW = "views/overview.py", "views/review.py"
+"""Pages that others lead to."""
+
+FIXES, PATTERNS = "proposed fixes", "escalated patterns"
+"""What to look at in the review; the address bar shows these words."""
+
+_LONG = 800
+"""Characters."""
+_LONG_HEIGHT = 320
+"""Pixels of a long text; the rest is a scroll away."""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&^=])")
 
@@ -20,6 +47,11 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&^=])")
 def plain(text: str) -> str:
     """Escape text from outside, so that Markdown shows it letter by letter: no link, no picture, no heading."""
     return _MARKDOWN.sub(r"\\\1", " ".join(shown(text).split()))
+
+
+def height_of(text: str) -> int | Literal["content"]:
+    """Return how high a text may stand, so that what comes after it stays in sight."""
+    return _LONG_HEIGHT if len(text) > _LONG else "content"
 
 
 def short(identifier: str) -> str:
@@ -49,13 +81,14 @@ def heading(title: str, text: str) -> None:
     st.caption(text)
 
 
-def empty(icon: str, title: str, text: str, command: str) -> None:
+def empty(icon: str, title: str, text: str, command: str | None = None) -> None:
     """Say that there is nothing to see, and what to do next."""
     with st.container(border=True, horizontal_alignment="center"):
         st.space("small")
         st.markdown(f"### :material/{icon}: {title}", width="content")
         st.markdown(text, width="content", text_alignment="center")
-        st.code(command, language="bash", width="content")
+        if command is not None:
+            st.code(command, language="bash", width="content")
         st.space("small")
 
 

@@ -19,11 +19,14 @@ from healspan.remediation.store.spending import Spent
 from healspan.remediation.store.views import Amount, FixView, IncidentFilter, IncidentView
 
 __all__ = [
+    "MOST",
     "PERIODS",
     "ClaudeToday",
+    "IncidentList",
     "IncidentPage",
     "OverviewPage",
     "ReviewPage",
+    "boundary_names",
     "claude_today",
     "hotspot_page",
     "incident_list",
@@ -48,6 +51,9 @@ _STRETCHES = tuple(
 )
 _MOST_BARS = 60
 
+MOST = 200
+"""Rows of one kind that a page reads at most."""
+
 
 class OverviewPage(Record):
     """What failed in a period and how it ended."""
@@ -60,15 +66,31 @@ class OverviewPage(Record):
     repaired: int
     """Calls that installed repairs healed before any exception left the function."""
     escalations: int
-    """Patterns that nobody has answered, of all time."""
+    """Patterns that nobody has answered, of all time; of the `MOST` that escalate most."""
     proposals: int
     """Fixes that wait for a human."""
+    suspensions: int
+    """Fixes that their verdicts took out of service, for a human to bring back."""
+    masking: int
+    """Fixes that hide a fault, and that nobody has answered for."""
     serving: int
     """Fixes on trial or active."""
+
+    @property
+    def waiting(self) -> int:
+        """What waits for a human."""
+        return self.escalations + self.proposals + self.suspensions + self.masking
 
     def ended(self, *statuses: IncidentStatus) -> int:
         """Return how many incidents ended one of these ways."""
         return sum(one.incidents for one in self.outcomes if one.status in statuses)
+
+
+class IncidentList(Record):
+    """The newest incidents of a choice, and how many it has."""
+
+    views: tuple[IncidentView, ...]
+    total: int
 
 
 class ClaudeToday(Record):
@@ -93,7 +115,11 @@ class ReviewPage(Record):
     """What waits for a human."""
 
     escalations: tuple[Escalation, ...]
+    """At most `MOST`."""
     proposals: tuple[Proposal, ...]
+    """Likewise."""
+    proposed: int
+    """Fixes that wait, all of them."""
     suspensions: tuple[Suspension, ...]
     masking: tuple[MaskingAlarm, ...]
     """Fixes that hide a fault, and that nobody has answered for."""
@@ -123,8 +149,10 @@ def overview_page(store: Store, period: timedelta | None, *, now: datetime | Non
         outcomes=overview.outcomes(stretch, since),
         durations=overview.durations(since),
         repaired=overview.repaired(since),
-        escalations=sum(one.answered_by is None for one in queue.escalations()),
+        escalations=sum(one.answered_by is None for one in queue.escalations(limit=MOST)),
         proposals=states[FixState.PROPOSED],
+        suspensions=len(queue.suspensions(limit=MOST)),
+        masking=len(store.masking.open()),
         serving=states[FixState.TRIAL] + states[FixState.ACTIVE],
     )
 
@@ -133,18 +161,30 @@ def incident_list(
     store: Store,
     period: timedelta | None,
     *,
+    boundary: str | None = None,
     status: IncidentStatus | None = None,
-    limit: int = 200,
+    limit: int = MOST,
     now: datetime | None = None,
-) -> tuple[IncidentView, ...]:
+) -> IncidentList:
     """Return the newest incidents of a period, by the time they happened.
 
     Raises:
         StoreUnavailable, StoreCorrupt: the store cannot be read.
     """
     since = None if period is None else (now or datetime.now(UTC)) - period
-    arrived = store.incidents.list(IncidentFilter(since=since, status=status), limit=limit)
-    return tuple(sorted(arrived, key=lambda view: view.incident.timestamp, reverse=True))
+    wanted = IncidentFilter(since=since, module=boundary, status=status)
+    arrived = store.incidents.list(wanted, limit=limit)
+    newest = sorted(arrived, key=lambda view: view.incident.timestamp, reverse=True)
+    return IncidentList(views=tuple(newest), total=store.incidents.count(wanted))
+
+
+def boundary_names(store: Store, period: timedelta | None, *, now: datetime | None = None) -> tuple[str, ...]:
+    """Return the boundaries at which something failed in a period, the one with most incidents first.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: the store cannot be read.
+    """
+    return Overview(store.database).boundaries(None if period is None else (now or datetime.now(UTC)) - period)
 
 
 def incident_page(store: Store, error_id: str) -> IncidentPage | None:
@@ -190,9 +230,10 @@ def review_page(store: Store) -> ReviewPage:
     """
     queue = ReviewQueue(store.database)
     return ReviewPage(
-        escalations=queue.escalations(),
-        proposals=queue.proposals(),
-        suspensions=queue.suspensions(),
+        escalations=queue.escalations(limit=MOST),
+        proposals=queue.proposals(limit=MOST),
+        proposed=store.fixes.count_by_state()[FixState.PROPOSED],
+        suspensions=queue.suspensions(limit=MOST),
         masking=store.masking.open(),
     )
 

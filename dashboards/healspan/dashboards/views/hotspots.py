@@ -7,7 +7,8 @@ import streamlit as st
 
 from healspan.dashboards import cached
 from healspan.dashboards.charts import document_type, heat_map
-from healspan.dashboards.parts import ago, empty, heading
+from healspan.dashboards.parts import OVERVIEW, ago, empty, heading, plain
+from healspan.remediation.shown import shown
 from healspan.remediation.store import Hotspot
 
 LIVE_SECONDS = 10
@@ -43,17 +44,31 @@ def _spots(*, by_rate: bool) -> None:
     with st.container(border=True):
         st.altair_chart(heat_map(spots, by_rate=by_rate), key="map")
     ranked = sorted(spots, key=lambda spot: -spot.rate) if by_rate else spots
-    st.dataframe(
+    chosen = st.dataframe(
         _table(tuple(ranked)),
         hide_index=True,
         key="spots",
+        on_select="rerun",
+        selection_mode="single-row",
         column_config={
-            "expected": st.column_config.NumberColumn("expected in 7 d", format="%.1f", width="small"),
-            "rate": st.column_config.ProgressColumn("calls that fail", format="%.0f%%", max_value=100.0, width="small"),
+            "boundary": st.column_config.TextColumn(width=180),
+            "document type": st.column_config.TextColumn(width=160),
+            "expected": st.column_config.NumberColumn("expected in 7 d", format="%.1f", width=120),
+            "rate": st.column_config.ProgressColumn("calls that fail", format="%.0f%%", max_value=100.0, width=130),
             "why": st.column_config.TextColumn(width=620),
         },
     )
+    # What was chosen may have gone meanwhile.
+    for row in (row for row in chosen.selection.rows if row < len(ranked)):
+        boundary = ranked[row].boundary
+        st.page_link(
+            OVERVIEW,
+            label=f"What failed at {plain(boundary)}",
+            icon=":material/monitoring:",
+            query_params={"boundary": boundary},
+        )
     st.caption(
+        "Choose a row to see what failed there. "
         f"Worked out {ago(max(spot.updated_at for spot in spots))}. Old failures and calls fade: half in 14 days."
     )
 
@@ -61,7 +76,7 @@ def _spots(*, by_rate: bool) -> None:
 def _table(spots: tuple[Hotspot, ...]) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "boundary": [spot.boundary for spot in spots],
+            "boundary": [shown(spot.boundary) for spot in spots],
             "document type": [document_type(spot) for spot in spots],
             "expected": [spot.expected for spot in spots],
             "rate": [100 * spot.rate for spot in spots],

@@ -13,14 +13,15 @@ from healspan.dashboards.charts import duration_chart, endings_chart, outcomes_c
 from healspan.dashboards.endings import ending_of
 from healspan.dashboards.incident import show_incident
 from healspan.dashboards.parts import empty, heading, milliseconds, plain
-from healspan.dashboards.queries import PERIODS, OverviewPage
+from healspan.dashboards.queries import MOST, PERIODS, IncidentList, OverviewPage
 from healspan.remediation.incident import IncidentStatus, Tier
+from healspan.remediation.shown import shown
 from healspan.remediation.store.overview import HealDuration
 from healspan.remediation.store.spending import Spent
 from healspan.remediation.store.views import Amount, IncidentView
 
 LIVE_SECONDS = 5
-ANY = "however they ended"
+ANY, EVERYWHERE = "however they ended", "at every boundary"
 
 
 def main() -> None:
@@ -43,8 +44,9 @@ def main() -> None:
             label_visibility="collapsed",
         )
         live = st.toggle("Live", value=True, key="live", bind="query-params", help="Refresh every few seconds.")
-    st.fragment(_numbers, run_every=LIVE_SECONDS if live else None)(period or "7 d")
-    _incidents(period or "7 d")
+    every = LIVE_SECONDS if live else None
+    st.fragment(_numbers, run_every=every)(period or "7 d")
+    _incidents(period or "7 d", every)
 
 
 def _numbers(period: str) -> None:
@@ -53,7 +55,8 @@ def _numbers(period: str) -> None:
         empty(
             "healing",
             "Nothing has failed here" + ("" if period == "all" else f" in the last {period}"),
-            "Decorate a function with `@error_boundary`, or watch healspan heal real filings:",
+            ("" if period == "all" else "Look further back. ")
+            + "Decorate a function with `@error_boundary`, or watch healspan heal real filings in a store of its own:",
             "healspan demo",
         )
         return
@@ -64,7 +67,7 @@ def _numbers(period: str) -> None:
         st.altair_chart(outcomes_chart(page.outcomes, page.stretch), key="outcomes")
     left, right = st.columns(2)
     with left, st.container(border=True, height="stretch"):
-        st.markdown("**Who ended them**")
+        st.markdown("**How failing calls ended**, those included that installed repairs saved")
         st.altair_chart(endings_chart(page.outcomes, page.repaired), key="endings")
     with right, st.container(border=True, height="stretch"):
         st.markdown("**How long a heal took**")
@@ -94,11 +97,13 @@ def _metrics(page: OverviewPage) -> None:
         help="Tier 1: no diagnosis was needed. Calls that installed repairs saved come on top.",
     )
     columns[3].metric("Escalated", f"{page.ended(IncidentStatus.ESCALATED):,}", border=True)
+    more = "+" if page.escalations >= MOST else ""
     columns[4].metric(
         "Waiting for you",
-        f"{page.escalations + page.proposals:,}",
+        f"{page.waiting:,}{more}",
         border=True,
-        help=f"{page.escalations} escalated patterns and {page.proposals} proposed fixes, on the review page.",
+        help=f"On the review page: escalated patterns ({page.escalations}{more}), proposed fixes ({page.proposals}), "
+        f"suspended ones ({page.suspensions}), and ones that hide a fault ({page.masking}).",
     )
 
 
@@ -135,10 +140,22 @@ def _percentiles(durations: Iterable[HealDuration]) -> str:
     return " · ".join(parts)
 
 
-def _incidents(period: str) -> None:
-    title, box = st.columns([5, 2], vertical_alignment="bottom")
+def _incidents(period: str, every: float | None) -> None:
+    title, where, how = st.columns([3, 2, 2], vertical_alignment="bottom")
     title.subheader("Recent incidents", anchor=False)
-    with box:
+    with where:
+        names = [EVERYWHERE, *cached.boundary_names(period)]
+        # A link may name one at which nothing has failed lately: everybody's incidents are no answer to that.
+        asked = st.query_params.get("boundary", EVERYWHERE)
+        boundary = st.selectbox(
+            "Boundary",
+            names if asked in names else [*names, asked],
+            format_func=shown,
+            key="boundary",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+    with how:
         status = st.selectbox(
             "Ended",
             [ANY, *(status.value for status in IncidentStatus)],
@@ -146,34 +163,51 @@ def _incidents(period: str) -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
-    views = cached.incidents(period, None if status == ANY else IncidentStatus(status))
-    if not views:
+    st.fragment(_listed, run_every=every)(
+        period, None if boundary == EVERYWHERE else boundary, None if status == ANY else IncidentStatus(status)
+    )
+
+
+def _listed(period: str, boundary: str | None, status: IncidentStatus | None) -> None:
+    if "incident" in st.query_params:
+        # A row was chosen: that is another page, and a fragment draws itself only.
+        st.rerun()
+    found = cached.incidents(period, boundary, status)
+    if not found.views:
         st.caption("No incident matches.")
         return
     st.dataframe(
-        _table(views),
+        _table(found.views),
         hide_index=True,
         key="incidents",
-        on_select=lambda: _open(views),
+        on_select=lambda: _open(found.views),
         selection_mode="single-row",
         column_config={
-            "at": st.column_config.DatetimeColumn("when (UTC)", format="DD MMM HH:mm:ss", width="small"),
-            "ended": st.column_config.TextColumn("ended", width="small"),
-            "heal": st.column_config.NumberColumn("ms", format="%.1f", width="small"),
+            "at": st.column_config.DatetimeColumn("when (UTC)", format="DD MMM HH:mm:ss", width=130),
+            "boundary": st.column_config.TextColumn(width=170),
+            "error": st.column_config.TextColumn(width=150),
+            "context": st.column_config.TextColumn(width=110),
+            "ended": st.column_config.TextColumn("ended", width=130),
+            "heal": st.column_config.NumberColumn("took (ms)", format="%.1f", width=90),
             "message": st.column_config.TextColumn("message", width="large"),
         },
     )
-    st.caption("Choose a row to see the failing expression and what was tried.")
+    st.caption(f"{_how_many(found)} Choose a row to see the failing expression and what was tried.")
+
+
+def _how_many(found: IncidentList) -> str:
+    listed = len(found.views)
+    return f"The newest {listed:,} of {found.total:,}." if listed < found.total else f"All {found.total:,}."
 
 
 def _table(views: tuple[IncidentView, ...]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "at": [view.incident.timestamp.replace(tzinfo=None) for view in views],
-            "boundary": [view.incident.module for view in views],
-            "error": [view.incident.error_type.rpartition(".")[2] for view in views],
-            "message": [view.incident.error_message for view in views],
-            "context": [", ".join(view.incident.context_keys.values()) for view in views],
+            "boundary": [shown(view.incident.module) for view in views],
+            "error": [shown(view.incident.error_type.rpartition(".")[2]) for view in views],
+            "message": [shown(view.incident.error_message) for view in views],
+            "context": [shown(", ".join(view.incident.context_keys.values())) for view in views],
             "ended": [
                 ending_of(view.status, view.resolution.tier if view.resolution else None).label for view in views
             ],

@@ -10,10 +10,11 @@ import pandas as pd
 import streamlit as st
 
 from healspan.dashboards import cached
-from healspan.dashboards.decisions import Decision, decide, is_loopback
-from healspan.dashboards.parts import ago, empty, heading, plain, short
+from healspan.dashboards.decisions import Decision, close_alarm, decide, is_loopback
+from healspan.dashboards.parts import FIXES, OVERVIEW, PATTERNS, ago, empty, heading, height_of, plain, short
+from healspan.dashboards.queries import MOST, ReviewPage
 from healspan.remediation.errors import HealspanError
-from healspan.remediation.fix import RiskLevel
+from healspan.remediation.fix import Fix, RiskLevel
 from healspan.remediation.shown import shown
 from healspan.remediation.step import (
     AdapterStep,
@@ -32,10 +33,9 @@ from healspan.remediation.validation import Outcome, Validation
 # Longer values are written over several lines.
 LINE = 80
 
-# What to look at; the address bar shows these words.
-FIXES, PATTERNS = "proposed fixes", "escalated patterns"
+# Proposed fixes drawn at once; a browser takes its time for each.
+AT_ONCE = 10
 
-OVERVIEW = "views/overview.py"
 RISK_HUES: Mapping[RiskLevel, Literal["green", "orange", "red"]] = {
     RiskLevel.LOW: "green",
     RiskLevel.MEDIUM: "orange",
@@ -48,16 +48,22 @@ def main() -> None:
     heading("Review", "What healing could not prove by itself waits here for a human.")
     page = cached.review()
     waiting = sum(one.answered_by is None for one in page.escalations)
+    decidable = is_loopback(_address())
+    if not decidable:
+        st.warning(
+            "This console is open to the network and cannot tell who you are: decide with `healspan review`.",
+            icon=":material/lock:",
+        )
     for suspension in page.suspensions:
-        _suspension(suspension)
+        _suspension(suspension, decidable=decidable)
     for alarm in page.masking:
-        _masking(alarm)
+        _masking(alarm, decidable=decidable)
     if not page.proposals and not page.escalations and not page.suspensions and not page.masking:
         empty(
             "task_alt",
             "Nothing waits for you",
-            "Failures that escalate, and fixes that the policy does not let act alone, come here.",
-            "healspan demo",
+            "Failures that escalate, fixes that the policy does not let act alone, and fixes that their verdicts took "
+            "out of service, come here.",
         )
         return
     shown = st.segmented_control(
@@ -70,48 +76,68 @@ def main() -> None:
         label_visibility="collapsed",
     )
     st.caption(
-        f"{len(page.proposals)} {'fix waits' if len(page.proposals) == 1 else 'fixes wait'} for approval; "
-        f"{waiting} escalated {'pattern has' if waiting == 1 else 'patterns have'} no answer yet.",
+        f"{page.proposed:,} {'fix waits' if page.proposed == 1 else 'fixes wait'} for approval; "
+        f"{waiting:,}{' or more' if waiting >= MOST else ''} escalated "
+        f"{'pattern has' if waiting == 1 else 'patterns have'} no answer yet.",
     )
     if shown == PATTERNS:
         _patterns(page.escalations)
     else:
-        _proposals(page.proposals)
+        _proposals(page, decidable=decidable)
 
 
-def _suspension(suspension: Suspension) -> None:
-    """Say of a fix that its verdicts took out of service how it comes back."""
+def _suspension(suspension: Suspension, *, decidable: bool) -> None:
+    """Show a fix that its verdicts took out of service, and let a human bring it back."""
     name = short(suspension.fix.fix_id)
-    st.warning(
-        f"Fix {plain(name)} of {plain(suspension.fix.scope.module)} was suspended {ago(suspension.change.at)}: "
-        f"{plain(suspension.change.reason)}. Only a human brings it back: read `healspan fixes explain {name}`, then "
-        f"`healspan review approve {name}` or `healspan review reject {name}`.",
-        icon=":material/block:",
-    )
+    with st.container(border=True):
+        st.warning(
+            f"Fix {plain(name)} of {plain(suspension.fix.scope.module)} was suspended {ago(suspension.change.at)}: "
+            f"{plain(suspension.change.reason)}. Only a human brings it back: `healspan fixes explain {name}` has its "
+            "record.",
+            icon=":material/block:",
+        )
+        with st.expander(plain(suspension.fix.fix_instruction), icon=":material/build:"):
+            _steps(suspension.fix)
+        _decision(suspension.fix.fix_id, suspension.change.sequence, decidable=decidable)
 
 
-def _masking(alarm: MaskingAlarm) -> None:
-    """Show the draft of a ticket for a fix that hides a fault."""
+def _masking(alarm: MaskingAlarm, *, decidable: bool) -> None:
+    """Show the draft of a ticket for a fix that hides a fault, and let a human answer."""
     with st.container(border=True):
         st.markdown(f"##### {plain(alarm.title)}")
         st.badge("probably an architectural deficiency", icon=":material/visibility_off:", color="orange")
-        for line in alarm.ticket.splitlines():
-            st.markdown(plain(line))
+        with st.expander("Draft of a ticket", icon=":material/description:"):
+            for line in alarm.ticket.splitlines():
+                st.markdown(plain(line))
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            _reason(f"answer-{alarm.fix_id}", decidable=decidable)
+            st.button(
+                "It may stay",
+                key=f"stay-{alarm.fix_id}",
+                icon=":material/check:",
+                on_click=_answer,
+                args=(alarm.fix_id,),
+                disabled=not decidable,
+                help="Close the alarm until the share grows; the fix serves as before.",
+            )
 
 
-def _proposals(proposals: tuple[Proposal, ...]) -> None:
-    if not proposals:
+def _proposals(page: ReviewPage, *, decidable: bool) -> None:
+    if not page.proposals:
         st.caption("No fix waits for approval. Engineers' fixes come in with `healspan review import FILE`.")
         return
-    open_to_all = not is_loopback(_address())
-    if open_to_all:
-        st.warning(
-            "This console is open to the network and cannot tell who you are: decide with `healspan review`.",
-            icon=":material/lock:",
-        )
-    for proposal in proposals:
+    drawn = int(st.session_state.setdefault("drawn", AT_ONCE))
+    for proposal in page.proposals[:drawn]:
         with st.container(border=True):
-            _proposal(proposal, decidable=not open_to_all)
+            _proposal(proposal, decidable=decidable)
+    if drawn < page.proposed:
+        st.caption(f"The newest {min(drawn, len(page.proposals)):,} of {page.proposed:,}.")
+    if drawn < len(page.proposals):
+        st.button("Show more", key="more", icon=":material/expand_more:", on_click=_draw_more)
+
+
+def _draw_more() -> None:
+    st.session_state["drawn"] += AT_ONCE
 
 
 def _proposal(proposal: Proposal, *, decidable: bool) -> None:
@@ -130,9 +156,14 @@ def _proposal(proposal: Proposal, *, decidable: bool) -> None:
         st.markdown(f"**Where it may act.** {plain(_scope(proposal))}")
         _evidence(proposal)
     with steps:
-        for number, step in enumerate(fix.steps, start=1):
-            st.code(shown(f"{number}. {describe(step)}"), language="text", wrap_lines=True)
-    _decision(proposal, decidable=decidable)
+        _steps(fix)
+    _decision(fix.fix_id, proposal.change.sequence, decidable=decidable)
+
+
+def _steps(fix: Fix) -> None:
+    for number, step in enumerate(fix.steps, start=1):
+        words = shown(f"{number}. {describe(step)}")
+        st.code(words, language="text", wrap_lines=True, height=height_of(words))
 
 
 def _scope(proposal: Proposal) -> str:
@@ -145,6 +176,8 @@ def _scope(proposal: Proposal) -> str:
 def _evidence(proposal: Proposal) -> None:
     number, score = proposal.incidents, proposal.score
     words = f"{number:,} {'incident' if number == 1 else 'incidents'} in its scope"
+    if proposal.fix.scope.context_keys:
+        words += ", of any context"
     if score is not None:
         whose = "its relatives suggest a score of" if score.parts.get("stale") else "its score is"
         words += f"; {whose} {score.reward_score:.2f}"
@@ -168,17 +201,20 @@ def _tried(validation: Validation | None) -> str:
     return f"Passed {passed}." + (f" Skipped {'; '.join(skipped)}." if skipped else "")
 
 
-def _decision(proposal: Proposal, *, decidable: bool) -> None:
-    fix_id, seen = proposal.fix.fix_id, proposal.change.sequence
+def _reason(key: str, *, decidable: bool) -> None:
+    st.text_input(
+        "Reason",
+        key=key,
+        placeholder="Why? It goes into the audit.",
+        label_visibility="collapsed",
+        disabled=not decidable,
+        width="stretch",
+    )
+
+
+def _decision(fix_id: str, seen: int, *, decidable: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input(
-            "Reason",
-            key=f"reason-{fix_id}",
-            placeholder="Why? It goes into the audit.",
-            label_visibility="collapsed",
-            disabled=not decidable,
-            width="stretch",
-        )
+        _reason(f"reason-{fix_id}", decidable=decidable)
         st.button(
             "Approve",
             key=f"approve-{fix_id}",
@@ -189,15 +225,23 @@ def _decision(proposal: Proposal, *, decidable: bool) -> None:
             disabled=not decidable,
             help="Sign it with your key: it serves in every process within half a second.",
         )
-        st.button(
+        # An approval can be taken back, a rejection cannot: it takes a second click.
+        # Without a key of its own it would stand open at the next fix, under the hand that has just rejected this one.
+        with st.popover(
             "Reject",
-            key=f"reject-{fix_id}",
+            key=f"really-{fix_id}",
             icon=":material/close:",
-            on_click=_decide,
-            args=("reject", fix_id, seen),
             disabled=not decidable,
             help="Retire it for good.",
-        )
+        ):
+            st.markdown("A rejected fix never comes back.")
+            st.button(
+                "Retire it for good",
+                key=f"reject-{fix_id}",
+                on_click=_decide,
+                args=("reject", fix_id, seen),
+                disabled=not decidable,
+            )
 
 
 def _decide(decision: Decision, fix_id: str, seen: int) -> None:
@@ -220,6 +264,18 @@ def _decide(decision: Decision, fix_id: str, seen: int) -> None:
         cached.forget()
 
 
+def _answer(fix_id: str) -> None:
+    reason = str(st.session_state.get(f"answer-{fix_id}", ""))
+    try:
+        close_alarm(cached.store(), fix_id, reason=reason, address=_address())
+    except HealspanError as error:
+        st.toast(plain(str(error)), icon=":material/error:", duration="long")
+    else:
+        st.toast(f"{plain(short(fix_id))} may stay until it heals a larger share.", icon=":material/task_alt:")
+    finally:
+        cached.forget()
+
+
 def _patterns(escalations: tuple[Escalation, ...]) -> None:
     if not escalations:
         st.caption("Nothing escalates.")
@@ -227,10 +283,12 @@ def _patterns(escalations: tuple[Escalation, ...]) -> None:
     chosen = st.dataframe(
         pd.DataFrame(
             {
-                "pattern": [one.error_pattern for one in escalations],
-                "boundary": [one.boundary for one in escalations],
+                "pattern": [shown(one.error_pattern) for one in escalations],
+                "boundary": [shown(one.boundary) for one in escalations],
                 "incidents": [one.incidents for one in escalations],
-                "contexts": [[", ".join(context_keys(text).values()) for text in one.contexts] for one in escalations],
+                "contexts": [
+                    [shown(", ".join(context_keys(text).values())) for text in one.contexts] for one in escalations
+                ],
                 "last": [ago(one.last_at) for one in escalations],
                 "answered by": [short(one.answered_by or "") for one in escalations],
             },
@@ -240,17 +298,20 @@ def _patterns(escalations: tuple[Escalation, ...]) -> None:
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "pattern": st.column_config.TextColumn(width="large"),
-            "last": st.column_config.TextColumn(width="small"),
+            "pattern": st.column_config.TextColumn(width=380),
+            "boundary": st.column_config.TextColumn(width=180),
             "incidents": st.column_config.ProgressColumn(
-                format="%d",
-                max_value=max(one.incidents for one in escalations),
+                format="%d", max_value=max(one.incidents for one in escalations), width=130
             ),
-            "contexts": st.column_config.ListColumn(),
+            "contexts": st.column_config.ListColumn(width=240),
+            "last": st.column_config.TextColumn(width=100),
+            "answered by": st.column_config.TextColumn(width=120),
         },
     )
-    rows = chosen.selection.rows
-    _pattern(escalations[rows[0] if rows else 0])
+    # What was chosen may have gone meanwhile.
+    rows = [row for row in chosen.selection.rows if row < len(escalations)]
+    asked = next((place for place, one in enumerate(escalations) if one.exact == st.query_params.get("pattern")), 0)
+    _pattern(escalations[rows[0] if rows else asked])
 
 
 def _pattern(escalation: Escalation) -> None:
@@ -276,7 +337,7 @@ def _pattern(escalation: Escalation) -> None:
             )
         else:
             st.markdown("Write a fix for it, or register a strategy at the boundary; then:")
-            st.code("healspan review import reviewed_fixes/ --app your.module", language="text")
+            st.code("healspan review import reviewed_fixes/ --app your.module", language="text", wrap_lines=True)
 
 
 def describe(step: Step) -> str:

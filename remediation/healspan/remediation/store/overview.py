@@ -79,6 +79,13 @@ class Overview:
                 for moment, ended, tier, number in connection.execute(query)
             )
 
+    def boundaries(self, since: datetime | None = None) -> tuple[str, ...]:
+        """Return the boundaries at which something failed, the one with most incidents first."""
+        module = _INCIDENT.c.module
+        query = select(module).where(*_within(_INCIDENT.c.at, since)).group_by(module)
+        with self._database.reading() as connection:
+            return tuple(connection.execute(query.order_by(func.count().desc(), module)).scalars())
+
     def durations(self, since: datetime | None = None, *, limit: int = 10_000) -> tuple[HealDuration, ...]:
         """Return how long the newest heals took."""
         row = _RESOLUTION.c
