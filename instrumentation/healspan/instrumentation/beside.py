@@ -14,6 +14,7 @@ __all__ = ["Beside", "may_hold"]
 Value = TypeVar("Value")
 
 _MRO, _FLAGS = type.__dict__["__mro__"], type.__dict__["__flags__"]  # past whatever a metaclass overrides
+_WEAK = type.__dict__["__weakrefoffset__"]
 _NAMESPACE = type.__dict__["__dict__"]
 _HEAP_TYPE = 1 << 9
 _OWN_WAYS = frozenset(("__setattr__", "__setstate__", "__getstate__", "__reduce__", "__reduce_ex__"))
@@ -22,7 +23,10 @@ _OWN_WAYS = frozenset(("__setattr__", "__setstate__", "__getstate__", "__reduce_
 
 def may_hold(error: BaseException) -> bool:
     """Whether a key of ours in an exception's own dictionary changes nothing but what that shows."""
-    made_in_python = (one for one in _MRO.__get__(type(error)) if _FLAGS.__get__(one) & _HEAP_TYPE)
+    kind = type(error)
+    if not _FLAGS.__get__(kind) & _HEAP_TYPE:  # nor has it a base that is one
+        return True
+    made_in_python = (one for one in _MRO.__get__(kind) if _FLAGS.__get__(one) & _HEAP_TYPE)
     return not any(_OWN_WAYS & _NAMESPACE.__get__(one).keys() for one in made_in_python)
 
 
@@ -49,16 +53,15 @@ class Beside(Generic[Value]):
 
     def put(self, error: BaseException, value: Value) -> bool:
         """Keep a value; False where the exception cannot be referred to weakly: Python's own types, or with slots."""
+        if not _WEAK.__get__(type(error)):
+            return False
         kept = self._kept
 
         def forget(gone: _Kept[Value]) -> None:
             if kept.get(gone.key) is gone:
                 del kept[gone.key]
 
-        try:
-            one: _Kept[Value] = _Kept(error, forget)
-        except TypeError:
-            return False
+        one: _Kept[Value] = _Kept(error, forget)
         one.key, one.value = id(error), value
         kept[one.key] = one
         return True

@@ -92,20 +92,24 @@ def telling(error: object) -> Iterator[None]:
         _told.reset(token)
 
 
-def mark_under_way(error_type: object) -> int | None:
-    """Return the mark of the exception that is being handled, if its type has this name, qualified or not."""
+def mark_under_way(error_type: object) -> tuple[int | None, bool]:
+    """Return the mark of the exception that is being handled, if its type has this name, qualified or not.
+
+    And whether it was given to it just now: then nothing can be known of it.
+    """
     error = sys.exception()
     if error is None or type(error_type) is not str or error_type.rpartition(".")[2] != type(error).__name__:
-        return None
-    return _mark(error)
+        return None, False
+    known = _mark_there(error)
+    return (_mark(error), True) if known is None else (known, False)
 
 
-def marks_there(error: BaseException) -> Iterator[int]:
-    """Yield the marks that `marks_of` would return, but for those that it would have to give."""
-    for one in chain_of(error):
-        mark = _mark_there(one)
-        if mark is not None:
-            yield mark
+def marks_there(error: BaseException) -> list[int]:
+    """Return the marks that `marks_of` would return, but for those that it would have to give."""
+    if _stands_alone(error):
+        mark = _mark_there(error)
+        return [] if mark is None else [mark]
+    return [mark for one in chain_of(error) if (mark := _mark_there(one)) is not None]
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:

@@ -97,9 +97,9 @@ class Watcher:
         message = carried.get("exception.message")
         if not self._repeats.too_many(error_type, stack, trace_id, message=message, rate=rate):
             return False
-        mark = mark_under_way(error_type)
-        if self._captured.get(mark) is None:
-            self._drop("storm", mark, trace_id)
+        mark, is_new = mark_under_way(error_type)
+        if is_new or self._captured.get(mark) is None:
+            self._drop("storm", mark, trace_id, is_new=is_new)
         return True
 
     def take(self, signal: Signal) -> None:
@@ -158,9 +158,9 @@ class Watcher:
                 self._tell()
             self._publish()
 
-    def _drop(self, reason: str, mark: int | None = None, trace_id: int = 0) -> None:
+    def _drop(self, reason: str, mark: int | None = None, trace_id: int = 0, *, is_new: bool = False) -> None:
         if mark is not None:
-            if trace_id and trace_id in {self._left_out.get(mark), self._taken.get(mark)}:
+            if not is_new and trace_id and trace_id in {self._left_out.get(mark), self._taken.get(mark)}:
                 return  # another span has told of this failure; raised again, in another trace, it is another one
             self._left_out.put(mark, trace_id)
         self._dropped[reason] += 1  # one step, since there is no call in it
