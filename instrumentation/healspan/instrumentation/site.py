@@ -183,7 +183,7 @@ class Site:
         """Return the context keys of a call; a context function that fails gives none."""
         keys: dict[str, str] = {}
         if self._context is not None:
-            with internal_error("context"):
+            with internal_error("context", of=f"boundary {self._name}"):
                 found = self._context(*args, **kwargs).items()
                 keys = {str(key)[:_READ_AHEAD]: str(value)[:_READ_AHEAD] for key, value in found}
         return keys
