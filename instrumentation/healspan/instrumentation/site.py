@@ -24,6 +24,7 @@ from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.storm import Known, Storm, way_of
+from healspan.instrumentation.telemetry import tell_of_repair
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.counted import when_flushing
 from healspan.remediation.errors import ConfigurationError
@@ -347,5 +348,7 @@ class Site:
                 valid=valid,
                 frame=uses[0].frame,
             )
+            if result is not None and valid is not False:
+                tell_of_repair(self.boundary.name, uses[0].fix_id)
         except Exception as error:
             report("settle", error)
