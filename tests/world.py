@@ -137,7 +137,7 @@ class World:
             pattern=f"{kind}::{boundary}::look_up",
             scope=Scope(module=boundary, match=Match.EXACT, exact=exact, context_keys=context_keys or {}),
             diagnosis="The primary way does not fit this input; an alternative may.",
-            fix_type="strategy",
+            fix_type="strategy" if step is None else step.kind,
             fix_instruction=f"When {boundary} fails this way, use its strategy 'prose'.",
             affected_module="filings.app",
             confidence=0.6,

@@ -7,18 +7,26 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.command import Run, one_line
+from tests.facts import make_incident
 
 from healspan.instrumentation import error_boundary
-from healspan.remediation.runtime import shut_down
+from healspan.remediation.cli.incidents import print_frames
+from healspan.remediation.incident import Frame
+from healspan.remediation.runtime import Runtime, shut_down
 from healspan.remediation.settings import why_unusable
 
 NOBODY = 65_534
 
 Spoil = Callable[[Path], object]
+
+
+def _read(text: str) -> float:
+    return float(text)
 
 
 def a_file(place: Path) -> None:
@@ -170,6 +178,46 @@ class TestObserved:
         assert "a human's turn" not in shown
         assert "no fix was a candidate" not in shown
 
+    def test_it_says_what_to_write_to_have_it_healed(self, run: Run) -> None:
+        with pytest.raises(ValueError, match="one"):
+            error_boundary("watched_function", mode="observe")(_read)("one")
+        shut_down()
+        error_id = run("incidents", "--json").json[0]["incident"]["error_id"]
+        assert f'[boundaries."{__name__}:_read"]' in run("incidents", "show", error_id).out
+
+    def test_many_frames_of_libraries_are_folded(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def frame(line: int, *, in_app: bool) -> Frame:
+            return Frame(module="m", function="f", file="f.py", line=line, source_line="", in_app=in_app)
+
+        library = [frame(number, in_app=False) for number in range(10, 17)]
+        print_frames([*library, frame(1, in_app=True), *library[:4]])
+        shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+        assert shown == ["f.py:10", "...", "f.py:16", "f.py:1", "f.py:10", "f.py:11", "f.py:12", "f.py:13"]
+
+
+class TestList:
+    def test_what_arrives_late_stands_where_it_belongs_and_services_are_told_apart(
+        self, run: Run, live: Runtime
+    ) -> None:
+        early, late = (
+            make_incident().model_copy(
+                update={"timestamp": datetime(2026, 1, 1, hour, tzinfo=UTC), "resource": {"service.name": service}}
+            )
+            for hour, service in ((1, "shop"), (2, "desk"))
+        )
+        live.spool.append_many((("incident", late), ("incident", early)))
+        shut_down()
+        listed = [one["incident"]["error_id"] for one in run("incidents", "--json").json]
+        assert listed == [str(late.error_id), str(early.error_id)]
+        assert ["desk" in line for line in run("incidents").out.splitlines() if "boom" in line] == [True, False]
+
+    def test_one_service_needs_no_column(self, run: Run, live: Runtime) -> None:
+        live.spool.append_many(
+            [("incident", make_incident().model_copy(update={"resource": {"service.name": "desk"}}))]
+        )
+        shut_down()
+        assert "desk" not in run("incidents").out
+
 
 class TestDoctor:
     """It never says that nothing is wrong where nothing is healed."""
@@ -213,6 +261,17 @@ class TestDoctor:
         monkeypatch.setenv("HEALSPAN_POLICY", "suggest")
         (detail,) = self.checks(run, code=0)["warning"]
         assert "HEALSPAN_POLICY=guarded" in detail
+
+    def test_a_file_of_boundaries_that_cannot_be_used_beside_all_else(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "slip.toml"
+        file.write_text('[boundaries."a:b"]\nretrysafe = true\n')
+        monkeypatch.setenv("HEALSPAN_CONFIG", str(file))
+        found = self.checks(run, "--app", "tests.shop", code=1)
+        (detail,) = found["problem"]
+        assert "did you mean 'retry_safe'?" in detail
+        assert any("compiled into its function" in one or "in a wrapper" in one for one in found["ok"])
 
     def test_a_boundary_that_only_observes(self, run: Run) -> None:
         error_boundary("watched", mode="observe")(_told_nobody)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 from tests import shop
 from tests.command import APP, Run, one_line, shell
+from tests.facts import make_repair
 from tests.unit.test_review import draft, write
 from tests.world import World
 
@@ -41,6 +42,15 @@ class TestReview:
         assert "healspan replay LATEST" in ran.out
         assert "Nothing waits" not in ran.out
         assert [one["fix"]["fix_id"] for one in run("review", "list", "--json").json["suspended"]] == [suspended.fix_id]
+
+    def test_two_proposals_that_do_the_same_in_two_ways_are_told_apart(self, run: Run) -> None:
+        world = World()
+        for accept in ("none", "normalised"):
+            world.fix(step=make_repair(accept=accept))
+        world.close()
+        shown = run("review", "list").out
+        assert "(none)" in shown
+        assert "(normalised)" in shown
 
     def test_a_fix_that_hides_a_fault_is_a_ticket_until_it_is_answered(self, run: Run) -> None:
         world = World()

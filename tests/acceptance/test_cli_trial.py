@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from healspan.remediation.cli.app import app
 from healspan.remediation.fix import Fix, FixState
+from healspan.remediation.step import FallbackStep
 
 
 @pytest.fixture
@@ -30,6 +31,14 @@ def test_the_list_says_how_far_a_trial_is(world: World, fix: Fix) -> None:
     assert "15 good to accept, 3 bad to reject" in told("fixes")
     [listed] = json.loads(told("fixes", "--json"))
     assert (listed["trial"]["successes"], listed["trial"]["failures_to_reject"]) == (3, 3)
+
+
+def test_a_fallback_counts_down_to_nothing(world: World) -> None:
+    fix = world.fix(state=FixState.TRIAL, ago=timedelta(hours=1), step=FallbackStep())
+    listed, explained = told("fixes"), told("fixes", "explain", fix.fix_id[:12])
+    for each in (listed, explained):
+        assert "its degraded values count neither way" in each
+        assert "bad to reject" not in each
 
 
 def test_an_active_fix_shows_its_alarm(world: World) -> None:

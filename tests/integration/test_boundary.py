@@ -209,6 +209,20 @@ def test_observe_mode_captures_and_changes_nothing(live: Runtime) -> None:
     assert one.resolution.status is IncidentStatus.OBSERVED
 
 
+def test_a_context_that_cannot_be_taken_is_said_with_its_boundary(
+    live: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    @error_boundary("without_context", context=lambda row: {"kind": row["kind"]})
+    def amount(row: dict[str, str]) -> float:
+        return float(row["amount"])
+
+    with pytest.raises(ValueError, match="could not"):
+        amount({"amount": "word"})
+    assert "(context of boundary without_context): KeyError" in caplog.text
+    [one] = facts(live)
+    assert one.incident.context_keys == {}
+
+
 def test_the_kill_switch_leaves_nothing_of_healspan(data_dir: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEALSPAN_DISABLED", "1")
 

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 from tests.canaries import canaries, leaks
-from tests.observe import drained, facts
+from tests.observe import drained, facts, wait_until
 
 from healspan.instrumentation import error_boundary, pipeline, telemetry
 from healspan.remediation.runtime import Runtime
@@ -184,6 +184,27 @@ def test_telemetry_that_breaks_breaks_nothing(live: Runtime, told: Telemetry, mo
 @error_boundary("telemetry_plain", retry_safe=True)
 def amount_plain(text: str) -> float:
     return float(text)
+
+
+def test_a_call_that_an_installed_repair_saves_marks_its_span_too(live: Runtime, told: Telemetry) -> None:
+    assert amount_plain("$1,234") == 1234.0
+    wait_until(live.repairs.installed, "the repair to be installed")
+    assert baggage.get_baggage("healspan.healed") is None, "outside any span nobody is told"
+    with told.tracer.start_as_current_span("request"):
+        assert amount_plain("12") == 12.0
+        assert baggage.get_baggage("healspan.healed") is None
+        for text in ("$2", "$3"):
+            assert amount_plain(text) == float(text[1:])
+        assert baggage.get_baggage("healspan.healed") == "true"
+    [one] = facts(live)
+    assert dict(told.span("request").attributes or {}) == {
+        "healspan.boundary": "telemetry_plain",
+        "healspan.outcome": "healed",
+        "healspan.tier": "1",
+        "healspan.fix.id": one.resolution.fix_id,
+        "healspan.healed": True,
+    }
+    assert told.span("request").status.status_code is StatusCode.UNSET
 
 
 def test_without_an_sdk_nothing_changes(live: Runtime) -> None:

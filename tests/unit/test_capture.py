@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from tests.canaries import canaries, leaks
 
 from healspan.instrumentation.capture import Captured, capture, exception_pattern
-from healspan.instrumentation.resource import resource_from_environment
+from healspan.instrumentation.resource import resource_from_environment, system_state
 from healspan.instrumentation.values import ValuePolicy
 from healspan.remediation.incident import Incident
 from healspan.remediation.scrubbing import Scrubber
@@ -347,3 +347,11 @@ def test_the_exception_is_left_as_it_was() -> None:
     error = ValueError("m")
     incident_of(error, scrubber=Scrubber(), capture_locals=True)
     assert (error.args, vars(error), error.__cause__) == (("m",), {}, None)
+
+
+def test_of_many_active_modules_the_innermost_are_kept() -> None:
+    stack = [*(f"framework.layer{number}" for number in range(20)), "shop.views", "shop.prices"]
+    kept = system_state(stack)["active_modules"]
+    assert isinstance(kept, list)
+    assert kept[-2:] == ["shop.views", "shop.prices"]
+    assert len(kept) < len(stack)

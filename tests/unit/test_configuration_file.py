@@ -49,7 +49,7 @@ def test_the_file_of_healspan_comes_first_and_one_without_boundaries_does_not_co
         ("boundaries = 3", "is no table"),
         ("[boundaries]\nx = 3", "is no table"),
         ('[boundaries."app.x"]', "a target is package.module:function"),
-        ('[boundaries."app.x:f"]\nretry = true', "there are name, output, checks, retry_safe"),
+        ('[boundaries."app.x:f"]\nattempts = 3', "there are name, output, checks, retry_safe"),
         ('[boundaries."app.x:f"]\nretry_safe = "yes"', "retry_safe"),
         ('[boundaries."app.x:f"]\noutput = "Row"', "name it as package.module:Name"),
         ('[boundaries."app.x:f"]\nchecks = ["ok"]', "name it as package.module:Name"),
@@ -68,6 +68,12 @@ def test_the_file_of_healspan_comes_first_and_one_without_boundaries_does_not_co
         ("a = " + 5_000 * "[", "nested too deeply"),
         ("# " + 1_000_000 * "x", "has more than 1,000,000 bytes"),
         ('"\\ud800"', "cannot be read"),
+        ('[boundaries."a:b"]\nretrysafe = true', "there is no 'retrysafe'; did you mean 'retry_safe'?"),
+        ('[boundaries."a:b"]\nretry_safe = "yes"', 'write retry_safe = true, false or "snapshot"'),
+        ('[boundaries."a:b"]\nfallback = -1', "fallback: it is not written here but named, as package.module:Name"),
+        ('[boundaries."a:b"]\ncontext = "raw"', "context: write a table: context = {"),
+        ('[boundaries."a:b"]\nchecks = "a:c"', "checks: write a list: checks = ["),
+        ('[boundaries.a.b]\nmode = "observe"', 'write it in quotation marks, as in [boundaries."a.b:function"]'),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_key(tmp_path: Path, text: str, words: str) -> None:

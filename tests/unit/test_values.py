@@ -74,7 +74,7 @@ def test_plain_json_data_stays_as_it_is(value: object) -> None:
         (-math.inf, "<-inf>"),
         (2**63, "<int 64 bits>"),
         (1j, "<builtins.complex>"),
-        (int, "<builtins.type>"),
+        (int, "<class builtins.int>"),
         (len, "<builtins.builtin_function_or_method>"),
         (Point(1, 2), f"<{__name__}.Point>"),
         (OrderedDict(a=1), "<collections.OrderedDict>"),

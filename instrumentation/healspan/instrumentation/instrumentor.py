@@ -205,7 +205,7 @@ def _usable(options: dict[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         if name not in _OPTIONS:
             meant = get_close_matches(name, _OPTIONS, n=1)
-            advice = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(_OPTIONS)}"
+            advice = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(_OPTIONS)}."
             logger.warning("healspan has no option %r; %s It is ignored", name, advice)
         elif name in {"spans", "logs", "uncaught"} and not isinstance(value, bool):
             logger.warning("the option %s=%r is neither true nor false, and is ignored", name, value)

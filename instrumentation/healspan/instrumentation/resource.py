@@ -44,9 +44,14 @@ def memory_usage_mb() -> float | None:
 
 
 def system_state(active_modules: list[str]) -> dict[str, JsonValue]:
-    """Return what is known of the process now; `active_modules` are those on the failing stack."""
+    """Return what is known of the process now.
+
+    Args:
+        active_modules: those on the failing stack, the innermost last. Of many the last are kept: a web framework has
+            a dozen of its own before the first of the application's.
+    """
     state: dict[str, JsonValue] = {
-        "active_modules": list(active_modules[:_MAX_MODULES]),
+        "active_modules": list(active_modules[-_MAX_MODULES:]),
         "loaded_modules": len(sys.modules),
     }
     if (memory := memory_usage_mb()) is not None:

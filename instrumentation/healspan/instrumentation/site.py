@@ -24,6 +24,7 @@ from healspan.instrumentation.failure import Failure
 from healspan.instrumentation.golden import GoldenSamples
 from healspan.instrumentation.passing import let_go, passes_over
 from healspan.instrumentation.storm import Storm, raised_at, way_of
+from healspan.instrumentation.telemetry import tell_of_repair
 from healspan.remediation.boundary import UNSET, Boundary, BoundaryMode, Strategy, Tunable, register
 from healspan.remediation.counted import when_flushing
 from healspan.remediation.errors import ConfigurationError
@@ -183,7 +184,7 @@ class Site:
         """Return the context keys of a call; a context function that fails gives none."""
         keys: dict[str, str] = {}
         if self._context is not None:
-            with internal_error("context"):
+            with internal_error("context", of=f"boundary {self._name}"):
                 found = self._context(*args, **kwargs).items()
                 keys = {str(key)[:_READ_AHEAD]: str(value)[:_READ_AHEAD] for key, value in found}
         return keys
@@ -328,5 +329,7 @@ class Site:
                 valid=valid,
                 frame=uses[0].frame,
             )
+            if result is not None and valid is not False:
+                tell_of_repair(self.boundary.name, uses[0].fix_id)
         except Exception as error:
             report("settle", error)

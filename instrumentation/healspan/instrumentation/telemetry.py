@@ -39,12 +39,12 @@ from healspan.remediation.attributes import (
     TIER,
 )
 from healspan.remediation.engine import Healing
-from healspan.remediation.incident import Incident
+from healspan.remediation.incident import Incident, IncidentStatus, Tier
 from healspan.remediation.outcome import FirstApplication
 from healspan.remediation.own_errors import report
 from healspan.remediation.runtime import runtime
 
-__all__ = ["healing_span", "tell_healing_span", "tell_of"]
+__all__ = ["healing_span", "tell_healing_span", "tell_of", "tell_of_repair"]
 
 _tracer = get_tracer("healspan")
 _logger = get_logger("healspan")
@@ -89,6 +89,22 @@ def tell_of(incident: Incident, healing: Healing | None) -> None:
             context.attach(baggage.set_baggage(HEALED, "true"))
     except Exception as error:
         report("trace", error)
+
+
+def tell_of_repair(boundary: str, fix_id: str) -> None:
+    """Mark the current span, once, for calls that an installed repair has kept from failing; they have no incident.
+
+    Runs at the end of such a call, which must cost microseconds; raises what the application's span raises.
+    """
+    span = get_current_span()
+    if not span.get_span_context().is_valid:
+        return
+    if span.is_recording():
+        if (getattr(span, "attributes", None) or {}).get(HEALED) is True:
+            return
+        told = {BOUNDARY: boundary, APPLICATION_OUTCOME: str(IncidentStatus.HEALED), TIER: str(Tier.KNOWN_FIX)}
+        span.set_attributes({**told, FIX_ID: fix_id, HEALED: True})
+    context.attach(baggage.set_baggage(HEALED, "true"))  # likewise
 
 
 def tell_healing_span(healing: Healing | None) -> None:

@@ -115,7 +115,7 @@ class ValueReader:
         self._left -= 24
         if kind is bytes or kind is bytearray:
             return f"<{kind.__name__} {len(value)}>"
-        return f"<{type_name(value)}>"
+        return f"<class {class_name(value)}>" if issubclass(kind, type) else f"<{type_name(value)}>"
 
     def _text(self, text: str) -> JsonValue:
         if self._skeleton:

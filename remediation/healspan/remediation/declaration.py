@@ -29,6 +29,15 @@ _NAME = r"[^\W\d]\w*"
 _REFERENCE = re.compile(rf"{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*")
 _PATTERN = re.compile(r"[\w.*?\[\]!-]+:[\w.*?\[\]!-]+")
 _GLOB = re.compile(r"[*?\[]")
+_REFERENCES = ("output", "fallback")
+"""Keys whose values are the application's, and stand in its code."""
+_FORMS = {
+    "checks": 'a list: checks = ["package.module:function"]',
+    "context": """a table: context = { document_type = "filing.form" }""",
+    "in_app": 'a list: in_app = ["package"]',
+    "retry_safe": 'retry_safe = true, false or "snapshot"',
+    "tunable": 'a table: tunable = { encoding = { one_of = ["utf-8", "latin-1"] } }',
+}
 _MOST_PARTS = 16
 _MOST_BYTES = 1_000_000
 """Of a file: it is read at the start of the service, where nobody expects to wait for it."""
@@ -210,15 +219,34 @@ def read_declarations(path: Path) -> tuple[Declaration, ...]:
         try:
             declared.append(Declaration.model_validate({**table, "target": target}))
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            known = ", ".join(name for name in Declaration.model_fields if name != "target")
-            advice = f"; there are {known}" if first["type"] == "extra_forbidden" else "; correct it"
-            raise ConfigurationError(f"{where}{f', {key}' if key else ''}: {first['msg']}{advice}") from error
+            raise ConfigurationError(where + _told(target, error)) from error
     names = [one.name for one in declared if one.name]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigurationError(f"{path}: two boundaries are named {twice[0]!r}; a name belongs to one function")
     return tuple(declared)
+
+
+def _told(target: str, error: ValidationError) -> str:
+    """Say what is wrong with a table, in the words of its file."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        if ":" not in target and isinstance(first["input"], dict):
+            # Without quotation marks each dot of a target begins a table of its own.
+            return f' is no target; write it in quotation marks, as in [boundaries."{target}.{key}:function"]'
+        known = [name for name in Declaration.model_fields if name != "target"]
+        meant = get_close_matches(key, known, n=1)
+        return f": there is no {key!r}; " + (
+            f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(known)}"
+        )
+    if key in _REFERENCES and first["type"] == "string_type":
+        return f", {key}: it is not written here but named, as package.module:Name; put the value there"
+    asked = _FORMS.get(str(first["loc"][0])) if first["loc"] else None
+    if asked is not None and first["type"] != "value_error":
+        return f", {key}: write {asked}"
+    said = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    advice = "" if first["type"] == "value_error" else "; correct it"
+    return f"{f', {key}' if key else ''}: {said}{advice}"
 
 
 def _tables(path: Path) -> Any:

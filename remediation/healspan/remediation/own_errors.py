@@ -26,18 +26,22 @@ def count_with(count: Callable[[str], None]) -> None:
 
 
 @contextlib.contextmanager
-def internal_error(where: str) -> Iterator[None]:
+def internal_error(where: str, *, of: str = "") -> Iterator[None]:
     """Keep an error of our own from the application: log it (the same one once a minute), count it, go on.
+
+    Args:
+        where: what it was kept from, for the counter: a word or some.
+        of: what it was about, for whoever reads the log.
 
     So also whatever is raised by code of the application's that nobody but us had called; see `interrupts`.
     """
     try:
         yield
     except BaseException as error:
-        report(where, error)
+        report(where, error, of=of)
 
 
-def report(where: str, error: BaseException) -> None:
+def report(where: str, error: BaseException, *, of: str = "") -> None:
     """Log and count an error of our own that has been kept from the application; an interrupt goes on.
 
     Called while it is being handled.
@@ -47,11 +51,12 @@ def report(where: str, error: BaseException) -> None:
     with contextlib.suppress(Exception):
         # Words of others may hold what must not be logged: a context function of the application can raise.
         words = f"{type(error).__name__}: {error}" if isinstance(error, HealspanError) else type(error).__name__
-        now = time.monotonic()
-        if now - _said.get(words, -_SAY_AGAIN) >= _SAY_AGAIN:
+        now, cause = time.monotonic(), f"{of}: {words}"
+        if now - _said.get(cause, -_SAY_AGAIN) >= _SAY_AGAIN:
             if len(_said) >= _MOST_SAID:
                 _said.clear()
-            _said[words] = now
-            logger.warning("healspan could not %s, the application goes on: %s", where, words)
+            _said[cause] = now
+            about = f"{where} of {of}" if of else where
+            logger.warning("healspan has failed, and the application goes on (%s): %s", about, words)
         for count in _counting:
             count(where)

@@ -25,7 +25,7 @@ def doctor(
     from healspan.remediation.cli.checks import run_checks, setting_lines
 
     known = settings()
-    import_application(app)
+    import_application(app, bare=True)  # a check of its own tells of a file that cannot be used
     lines = list(setting_lines(known, os.environ))
     checks = list(run_checks(known, boundaries() if app else {}, os.environ, imported=bool(app)))
     problems = sum(check.status == "problem" for check in checks)

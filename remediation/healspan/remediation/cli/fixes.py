@@ -97,7 +97,7 @@ def _row(one: Solution) -> tuple[str, ...]:
         str(one.failure_count),
         str(one.censored_count),
         "" if one.reward_score is None else f"{one.reward_score:.2f}",
-        "" if one.trial is None else one.trial.in_words(one.state),
+        "" if one.trial is None else _to_go(one.trial, one.state, one.fix_type),
         one.fix_instruction,
     )
 
@@ -181,7 +181,7 @@ def _print_explanation(one: Explanation) -> None:
         print_table(("gate", "lets it", "why"), [(g.gate, answers[g.lets], g.reason) for g in one.gates])
     if one.trial is not None:
         print_heading("Its trial")
-        print_fields(_trial_fields(one.trial, one.history[-1].state))
+        print_fields(_trial_fields(one.trial, one.history[-1].state, one.fix.fix_type))
     if one.validations:
         latest = one.validations[0]
         print_heading(
@@ -211,11 +211,16 @@ def _print_explanation(one: Explanation) -> None:
         print_decisions(one.candidates)
 
 
-def _trial_fields(trial: Standing, state: FixState) -> list[tuple[str, str]]:
+def _to_go(trial: Standing, state: FixState, fix_type: str) -> str:
+    """Say what comes next in a trial; the uses of a fallback alone bring it no further, as `result_of` says."""
+    return "none: its degraded values count neither way" if fix_type == "fallback" else trial.in_words(state)
+
+
+def _trial_fields(trial: Standing, state: FixState, fix_type: str) -> list[tuple[str, str]]:
     return [
         ("since it is " + state.value, f"{trial.successes} successes, {trial.failures} failures"),
         ("test", f"{trial.llr:+.2f}; accepts at {trial.accept_at:.2f}, rejects at {trial.reject_at:+.2f}"),
-        ("to go", trial.in_words(state)),
+        ("to go", _to_go(trial, state, fix_type)),
         ("failures in a row", f"{trial.in_a_row}; {IN_A_ROW} suspend it"),
         ("without help", f"{trial.no_help} calls in a row; {NO_HELP} send it back to trial unless a human approved it"),
         ("regressions", f"{trial.regressions}; {REGRESSIONS} in a trial suspend it"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,6 +42,9 @@ app = typer.Typer(
 
 app.command("like")(like)
 
+_MOST_OF_LIBRARIES = 4
+"""Frames of libraries in a row that are shown; a web framework has dozens before the first of the application's."""
+
 Status = Annotated[IncidentStatus | None, typer.Option(help="Only those that ended so.", show_default=False)]
 Boundary = Annotated[str | None, typer.Option(help="Only those of this boundary.", show_default=False)]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")]
@@ -76,14 +80,21 @@ def list_incidents(
     with open_store(known) as store:
         views = () if store is None else store.incidents.list(wanted, limit=limit)
         total = 0 if store is None else store.incidents.count(wanted)
+        # They come as they have arrived, and a process hands over what it has a second or so later.
+        views = tuple(sorted(views, key=lambda view: view.incident.timestamp, reverse=True))
         if as_json:
             print_json(views)
             return
         if not views:
             print_line(_none(known, store))
             return
-    columns = ("id", "when (UTC)", "boundary", "error", "context", "ended", "tier", "ms")
-    print_table(columns, map(_row, views), right=("ms",))
+    columns = ["id", "when (UTC)", "boundary", "error", "context", "ended", "tier", "ms"]
+    rows = [_row(view) for view in views]
+    services = [_service(view.incident) for view in views]
+    if len(set(services)) > 1:
+        columns.insert(2, "service")
+        rows = [(*row[:2], service, *row[2:]) for row, service in zip(rows, services, strict=True)]
+    print_table(columns, rows, right=("ms",))
     print_line(f"{len(views)} of {total}. 'healspan incidents show ID' shows one.", style="dim")
 
 
@@ -102,6 +113,10 @@ def _row(view: IncidentView) -> tuple[object, ...]:
         resolution.tier.value if resolution is not None and tried else "",
         f"{resolution.elapsed_ms:.1f}" if resolution is not None and tried else "",
     )
+
+
+def _service(incident: Incident) -> str:
+    return str(incident.resource.get("service.name") or "")
 
 
 def _none(known: Settings, store: Store | None) -> str:
@@ -138,8 +153,7 @@ def show(
     print_line(f"{incident.error_type.removeprefix('builtins.')}: {incident.error_message}", style="bold red")
     print_fields(_facts(incident, known))
     print_heading("Where it failed")
-    for frame in incident.frames:
-        print_frame(frame)
+    print_frames(incident.frames)
     for cause in incident.cause_chain:
         where = f" in {cause.function}" if cause.function else ""
         print_line(f"  {cause.relation}: {cause.error_type}: {cause.error_message}{where}")
@@ -151,7 +165,7 @@ def show(
     if given.partial_output is not None:
         print_fields([("partial output", _value(given.partial_output))])
     print_heading("How it ended")
-    print_resolution(view.resolution)
+    print_resolution(view.resolution, target=incident.target)
     if view.resolution is not None and view.resolution.decisions:
         print_line(
             "  'healspan fixes explain FIX' says more of a fix, and of a candidate why it was not kept.", style="dim"
@@ -181,6 +195,18 @@ def _facts(incident: Incident, known: Settings) -> Iterator[tuple[str, object]]:
         yield "system", _value(incident.system_state)
     for attempt in incident.prior_fix_attempts:
         yield "tried before", f"{short(attempt.fix_id)}: {attempt.outcome}"
+
+
+def print_frames(frames: Sequence[Frame]) -> None:
+    """Print frames, the innermost last; of many of a library's in a row only the ends, which --json has all."""
+    for of_application, each in groupby(frames, key=lambda frame: frame.in_app):
+        some = list(each)
+        folded = [] if of_application or len(some) <= _MOST_OF_LIBRARIES else some[1:-1]
+        for frame in some:
+            if frame not in folded:
+                print_frame(frame)
+            elif frame is folded[0]:
+                print_line(f"  ... {len(folded)} frames of libraries (--json has all of them)", style="dim")
 
 
 def print_frame(frame: Frame) -> None:
@@ -214,8 +240,8 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def print_resolution(resolution: Resolution | None) -> None:
-    """Print how an incident ended, with every decision on the way."""
+def print_resolution(resolution: Resolution | None, *, target: str) -> None:
+    """Print how an incident ended, with every decision on the way, and what would have one of this target healed."""
     if resolution is None:
         print_line("  open: no process has said how it ended (yet, or it was killed)")
         return
@@ -225,6 +251,9 @@ def print_resolution(resolution: Resolution | None) -> None:
         print_line(
             "  To have it healed, declare one there, in the code or in a file: docs/instrumenting.md", style="dim"
         )
+        if "<" not in target:  # else nobody's function, but a module's own lines, or a lambda
+            print_line(f'  e.g. in healspan.toml: [boundaries."{target}"]', style="dim")
+            print_line("  with the class before the name of a method, which a traceback does not tell", style="dim")
         return
     tier = {"1": "tier 1, a known fix", "2": "tier 2, a diagnosis", "3": "tier 3, a human's turn"}[
         resolution.tier.value

@@ -66,6 +66,7 @@ def list_queue(
     For a pattern, write a fix ('healspan review import') or change the code; for a fix, read it
     ('healspan fixes explain FIX') and approve or reject it.
     """
+    from healspan.remediation.step import in_words
     from healspan.remediation.waiting import review_queue
 
     known = settings()
@@ -89,10 +90,12 @@ def list_queue(
                 str(one.incidents),
                 one.fix.origin,
                 one.fix.fix_instruction,
+                ", then ".join(in_words(step) for step in one.fix.steps),
             )
             for one in queue.proposed
         ]
-        print_table(("fix", "risk", "confidence", "incidents", "from", "does"), rows, right=("confidence", "incidents"))
+        columns = ("fix", "risk", "confidence", "incidents", "from", "does", "by")
+        print_table(columns, rows, right=("confidence", "incidents"))
         print_line(
             "Next: read it with 'healspan fixes explain FIX', then 'healspan review approve FIX' or 'reject FIX'.",
             style="dim",

@@ -92,8 +92,9 @@ def nothing_yet(known: Settings) -> str:
 
     place = Database.for_tool(known).path or known.data_dir
     return (
-        f"No store yet at {place}: nothing was captured. Run 'healspan demo', or put @error_boundary on a function of "
-        "your service and let it fail; HEALSPAN_DATA_DIR names another place."
+        f"No store yet at {place}: nothing was captured. Run 'healspan demo', or start your service by "
+        "opentelemetry-instrument, or put @error_boundary on one of its functions, and let it fail; HEALSPAN_DATA_DIR "
+        "names another place."
     )
 
 
@@ -170,8 +171,12 @@ def find_fix(store: Store | None, text: str) -> FoundFix:
     return FoundFix(store, view)
 
 
-def import_application(modules: Sequence[str]) -> None:
+def import_application(modules: Sequence[str], *, bare: bool = False) -> None:
     """Import modules of the application, which declares its boundaries.
+
+    Args:
+        modules: their names.
+        bare: whether to go on without the boundaries of a file that cannot be used, as the service does.
 
     Raises:
         ConfigurationError: one cannot be imported, or the file that declares boundaries cannot be used.
@@ -181,7 +186,11 @@ def import_application(modules: Sequence[str]) -> None:
         sys.path.insert(0, here)
     if modules:
         for entry in entry_points(group=_BEFORE_APPLICATION):
-            entry.load()()
+            try:
+                entry.load()()
+            except ConfigurationError:
+                if not bare:
+                    raise
     for name in modules:
         if name.endswith(".py") and ("/" in name or Path(name).is_file()):
             meant = name.removesuffix(".py").removeprefix("./").strip("/").replace("/", ".")

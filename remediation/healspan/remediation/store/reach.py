@@ -35,7 +35,7 @@ class Reach:
         self._unanswered = True
         logger.warning(
             "the store has not answered within %d ms (HEALSPAN_START_WAIT_MS): failures are handled without the known "
-            "fixes until it does; 'healspan doctor' says what is wrong with it",
+            "fixes until it does; 'healspan doctor' says whether anything is wrong with it",
             milliseconds,
         )
 
