@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import urllib.parse
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +19,8 @@ _FRAGMENTS = (
     "=", ":", ",", ";", "&", "'", '"', "\\", '\\"', "(", ")", "[", "]", "{", "}", "<", ">", "_", "/", " ", "\n", "é",
     "insert into t (password) values ", "parameters: (", "password='", 'token="', "name='password',", "a@b.c", "%40",
     "https://a:b@", "eyJ", "-----BEGIN X-----", "1", "4111 ", "DE89 ", "\\u0041", "[redacted:key]", "<email:1>",
-    "\u200b", "\u0440", "\u0301", "\\u200b", "\\ud835", ":5432:", "*:*:", "bob:", "\\n", "\\:",
+    "\u200b", "\u0440", "\u0301", "\\u200b", "\\ud835",
+    "%22", "%2522", "%70", "&quot;", "&amp;quot;", "&#61;", "\\x3d", ":5432:", "*:*:", "bob:", "\\n", "\\:",
 )  # fmt: skip
 _any_text = st.text(st.characters(codec=None), max_size=300)
 _hostile_text = st.lists(st.sampled_from(_FRAGMENTS), max_size=30).map("".join)
@@ -42,6 +47,34 @@ def test_any_json_value_gives_a_json_value(value: object) -> None:
 @given(_hostile_text.filter(lambda text: not text.endswith(("\\", "%")) and len(text) < 200), _hostile_text)
 def test_a_key_with_a_prefix_of_its_own_goes_wherever_it_stands(before: str, after: str) -> None:
     assert "Q1w2E3r4T5y6U7i8" not in Scrubber().scrub_text(f"{before} ghp_Q1w2E3r4T5y6U7i8 {after}")
+
+
+_ENCODINGS = (
+    urllib.parse.quote,
+    urllib.parse.quote_plus,
+    html.escape,
+    lambda text: "".join(f"&#{ord(each)};" for each in text),
+    lambda text: "".join(f"&#x{ord(each):X};" for each in text),
+    lambda text: "".join(f"%{ord(each):02x}" for each in text),
+    lambda text: "".join(f"\\u{ord(each):04x}" for each in text),
+    json.dumps,
+)
+
+
+@given(
+    st.sampled_from(('{"password": "%s"}', "token=%s", "postgres://bob:%s@host/db", "Authorization: Bearer %s")),
+    st.lists(st.sampled_from(_ENCODINGS), max_size=3),
+)
+def test_a_secret_goes_however_it_was_wrapped(text: str, wrapped: list[Callable[[str], str]]) -> None:
+    secret = text % "Q1w2E3r4T5y6U7i8"
+    for wrap in wrapped:
+        secret = wrap(secret)
+        if len(secret) > 20_000:
+            return
+    shown = Scrubber().scrub_text(f"the request was GET /find?with={secret} HTTP/1.1")
+    for _ in range(4):
+        shown = html.unescape(urllib.parse.unquote(re.sub(r"\\+u(00..)", lambda one: chr(int(one[1], 16)), shown)))
+        assert "Q1w2E3r4T5y6U7i8" not in shown
 
 
 @given(_any_text, st.integers(0, 300))

@@ -23,6 +23,11 @@ RANDOM = "Zk3jQ9vLw2Xc8RtY5uIoP1aSdF6gHj7K4lM0nBv"
 @pytest.mark.parametrize(
     ("text", "scrubbed"),
     [
+        ("?q=%7B%22password%22%3A%22pa+ss%22%7D&n=1", "?q=%7B%22password%22%3A%22[redacted:key]%22%7D&n=1"),
+        ("{&quot;token&quot;: &quot;abc&quot;, n: 1}", "{&quot;token&quot;: &quot;[redacted:key]&quot;, n: 1}"),
+        ("%70assword=abc&n=%70", "%70assword=[redacted:key]&n=%70"),
+        ("next=%2Fin%253Ftoken%253Dabc%2526n%253D1", "next=%2Fin%253Ftoken%253D[redacted:key]%2526n%253D1"),
+        ("100% of &lt;b&gt;%20 &nbsp; %zz", "100% of &lt;b&gt;%20 &nbsp; %zz"),
         ("password=hunter2 user=bob", "password=[redacted:key] user=bob"),
         ("db_password: 'two words' end", "db_password: '[redacted:key]' end"),
         ('{"password": "a\\"b", "n": 1}', '{"password": "[redacted:key]", "n": 1}'),

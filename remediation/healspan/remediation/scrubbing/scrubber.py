@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from pydantic import JsonValue
 
 from healspan.remediation.errors import ConfigurationError
+from healspan.remediation.scrubbing.decoded import decoded
 from healspan.remediation.scrubbing.entries import convicted_entry, convicted_items, pairs_of
 from healspan.remediation.scrubbing.keys import KeyVerdict, judge_key
 from healspan.remediation.scrubbing.pairs import code_pairs, insert_statements, text_pairs
@@ -201,10 +202,26 @@ class Scrubber:
         if (seen := as_seen(text)) is not None:
             named = self._named(seen.text, seen.text.lower(), code=code)
             found += [_Span(seen.start(start), seen.end(end), rule) for start, end, rule in named]
-        for rule in self._rules:
-            if rule.gate(text, lower):
-                found += (_Span(start, end, rule.name) for start, end in rule.find(text) if end > start)
+        found += self._formed(text, lower)
+        for layers in decoded(text):
+            within = layers[-1].text
+            inner = within.lower()
+            for span in (*self._named(within, inner, code=code), *self._formed(within, inner)):
+                start, end = span.start, span.end
+                for layer in reversed(layers):
+                    start, end = layer.start(start), layer.end(end)
+                found.append(_Span(start, end, span.rule))
         return _disjoint(found, text)
+
+    def _formed(self, text: str, lower: str) -> list[_Span]:
+        """Find what is secret by its form."""
+        return [
+            _Span(start, end, rule.name)
+            for rule in self._rules
+            if rule.gate(text, lower)
+            for start, end in rule.find(text)
+            if end > start
+        ]
 
     def _named(self, text: str, lower: str, *, code: bool) -> list[_Span]:
         """Find what is secret because of the names beside it."""
