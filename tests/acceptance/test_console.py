@@ -25,6 +25,7 @@ import healspan.dashboards
 from healspan.analytics import run_job
 from healspan.dashboards import queries
 from healspan.dashboards.cached import forget
+from healspan.dashboards.charts import duration_chart
 from healspan.dashboards.decisions import is_loopback
 from healspan.dashboards.parts import code_of, plain
 from healspan.dashboards.queries import stretch_for
@@ -36,6 +37,7 @@ from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Decision, Incident, IncidentStatus, Tier
 from healspan.remediation.reviewers import open_reviewer
 from healspan.remediation.runtime import Runtime
+from healspan.remediation.store.overview import HealDuration
 
 APP = Path(healspan.dashboards.__path__[0]) / "app.py"
 REVIEW, HOTSPOTS = "views/review.py", "views/hotspots.py"
@@ -425,6 +427,15 @@ def test_a_decision_on_what_somebody_else_has_decided_changes_nothing_and_says_s
     assert [toast for toast in late.toast if "active" in toast.value]
 
 
+def test_the_first_decision_says_whose_key_this_host_trusts_from_now_on(world):
+    first, second = world.fix("revenue"), world.fix("cogs")
+    app = opened(REVIEW)
+    app.button(key=f"approve-{first.fix_id}").click().run()
+    assert [toast for toast in app.toast if "from now on your key is" in toast.value]
+    app.button(key=f"approve-{second.fix_id}").click().run()
+    assert not [toast for toast in app.toast if "from now on" in toast.value]
+
+
 def test_a_late_approval_does_not_bring_back_what_somebody_has_suspended_meanwhile(world):
     fix = world.fix("revenue")
     late, early = opened(REVIEW), opened(REVIEW)
@@ -524,6 +535,18 @@ def test_markup_is_escaped_letter_by_letter():
 def test_an_expression_that_is_not_in_its_source_line_is_not_underlined(world):
     incident = world.failure("revenue", line="return found")
     assert "^" not in code_of(incident.frames)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "ticks"),
+    [
+        ((3, 150), [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]),
+        ((0.05, 90_000), [0.01, 0.1, 1, 10, 100, 1_000, 10_000, 100_000]),
+    ],
+)
+def test_the_axis_of_durations_has_round_numbers(milliseconds, ticks):
+    chart = duration_chart(HealDuration(tier=Tier.KNOWN_FIX, milliseconds=one) for one in milliseconds)
+    assert chart.to_dict()["encoding"]["x"]["axis"]["values"] == ticks
 
 
 @pytest.mark.parametrize(

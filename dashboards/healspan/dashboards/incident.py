@@ -71,7 +71,7 @@ def show_incident(error_id: str) -> None:
         _facts(incident)
         if page.fix is not None:
             _fix(page.fix)
-        with st.expander("Why it was grouped like this", icon=":material/fingerprint:"):
+        with st.expander("Why it was grouped like this", icon=":material/fingerprint:"), st.container(key="parts"):
             _pattern(incident, page.seen)
         with st.expander("What the call was given", icon=":material/input:"):
             st.json(incident.input_context.model_dump(mode="json"))
@@ -158,6 +158,7 @@ def _pattern(incident: Incident, seen: int) -> None:
     st.caption(f"Seen {seen:,} {'time' if seen == 1 else 'times'}.")
     st.code(shown(pattern.error_pattern), language="text", wrap_lines=True)
     if pattern.parts:
-        parts = pd.DataFrame([part.model_dump() for part in pattern.parts])
-        st.dataframe(parts, hide_index=True, key="parts")
-    st.code(f"exact  {pattern.exact}\nloose  {pattern.loose}\nsite   {pattern.site}", language="text")
+        parts = [{"part": part.name, "value": plain(part.value), "why": plain(part.why)} for part in pattern.parts]
+        st.table(pd.DataFrame(parts), border="horizontal", hide_index=True)
+    hashes = f"exact  {pattern.exact}\nloose  {pattern.loose}\nsite   {pattern.site}"
+    st.code(shown(hashes), language="text", wrap_lines=True)

@@ -247,7 +247,7 @@ def _decision(fix_id: str, seen: int, *, decidable: bool) -> None:
 def _decide(decision: Decision, fix_id: str, seen: int) -> None:
     reason = str(st.session_state.get(f"reason-{fix_id}", ""))
     try:
-        change = decide(
+        decided = decide(
             cached.store(),
             cached.settings(),
             decision,
@@ -259,7 +259,13 @@ def _decide(decision: Decision, fix_id: str, seen: int) -> None:
     except HealspanError as error:
         st.toast(plain(str(error)), icon=":material/error:", duration="long")
     else:
-        st.toast(f"{plain(short(fix_id))} is {change.state} now.", icon=":material/task_alt:")
+        st.toast(f"{plain(short(fix_id))} is {decided.change.state} now.", icon=":material/task_alt:")
+        if decided.enrolled:
+            st.toast(
+                "Nobody was trusted on this host; from now on your key is. `healspan review keygen` adds others.",
+                icon=":material/key:",
+                duration="long",
+            )
     finally:
         cached.forget()
 
