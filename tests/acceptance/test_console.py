@@ -40,7 +40,7 @@ from healspan.remediation.runtime import Runtime
 from healspan.remediation.store.overview import HealDuration
 
 APP = Path(healspan.dashboards.__path__[0]) / "app.py"
-REVIEW, HOTSPOTS = "views/review.py", "views/hotspots.py"
+REVIEW, FIXES, HOTSPOTS = "views/review.py", "views/fixes.py", "views/hotspots.py"
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +59,15 @@ def opened(page: str | None = None, **query: str) -> AppTest:
     app.run()
     if page is not None:
         app.switch_page(page).run()
+    assert not app.exception
+    return app
+
+
+def addressed(app: AppTest, **query: str) -> AppTest:
+    """The page that the console is at, with this in its address; changing pages forgets it, as in a browser."""
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
     assert not app.exception
     return app
 
@@ -88,7 +97,7 @@ def state_of(world: World, fix: Any) -> FixState | None:
     return view.state
 
 
-@pytest.mark.parametrize("page", [None, REVIEW, HOTSPOTS])
+@pytest.mark.parametrize("page", [None, REVIEW, FIXES, HOTSPOTS])
 def test_a_page_begins_with_its_title_and_nothing_else(page):
     texts = [
         element.type for element in opened(page).main if element.type in {"header", "title", "markdown", "caption"}
@@ -205,11 +214,7 @@ def test_an_escalated_incident_leads_to_its_pattern_in_the_review(world):
     (link,) = opened(incident=str(incident.error_id)).get("page_link")
     query = dict(parse_qsl(link.proto.query_string))
     assert query["show"] == "escalated patterns"
-    # Changing pages forgets the address, as in a browser: so the page itself is opened.
-    view = AppTest.from_file(str(APP.parent / REVIEW), default_timeout=60)
-    for name, value in query.items():
-        view.query_params[name] = value
-    assert "KeyError::cogs" in words(view.run()).replace("\\", "")
+    assert "##### KeyError::cogs" in words(addressed(opened(REVIEW), **query)).replace("\\", "")
 
 
 def test_an_incident_has_a_page_of_its_own_with_the_failing_expression_and_what_was_tried(world):
@@ -485,6 +490,63 @@ def test_an_approval_in_the_console_makes_the_next_call_heal(live: Runtime):
     fix_id = str(approve.key).removeprefix("approve-")
     wait_until(lambda: (found := live.index.latest(fix_id)) and found.state is FixState.ACTIVE, "the approval")
     assert received({"received_quantity": 5}) == 5
+
+
+# Fixes
+
+
+def test_without_fixes_the_page_says_where_they_come_from(world):
+    assert "healspan review import" in words(opened(FIXES))
+
+
+def test_fixes_are_listed_by_where_they_stand_with_their_record(world):
+    serving = world.fix("revenue", state=FixState.TRIAL)
+    world.fix("cogs")
+    for reward in (1, 1, 0):
+        world.application(serving, reward=reward)
+    table = opened(FIXES).dataframe[0].value
+    assert list(table["fix"]) == [serving.fix_id[:12]]
+    assert (table["right"][0], table["wrong"][0], table["state"][0]) == (2, 1, "trial")
+    app = opened(FIXES)
+    app.segmented_control(key="group").set_value("proposed").run()
+    assert list(app.dataframe[0].value["boundary"]) == ["cogs"]
+
+
+def record_of(fix_id: str) -> AppTest:
+    """The page of fixes at one of them."""
+    return addressed(opened(FIXES), fix=fix_id)
+
+
+def test_a_fix_that_is_not_there_is_said_in_words(world):
+    assert "There is no fix of this id" in words(record_of("ab" * 32))
+
+
+def test_an_incident_leads_to_the_record_of_its_fix(world):
+    fix = world.fix("revenue", state=FixState.ACTIVE)
+    incident = world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX, fix=fix)
+    (link,) = opened(incident=str(incident.error_id)).get("page_link")
+    assert dict(parse_qsl(link.proto.query_string)) == {"fix": fix.fix_id}
+
+
+def test_a_serving_fix_is_taken_out_of_service_with_a_reason(world):
+    fix = world.fix("revenue", state=FixState.ACTIVE)
+    app = record_of(fix.fix_id)
+    assert "found by diagnosis" in str(app.table[0].value)
+    app.text_input(key=f"reason-{fix.fix_id}").set_value("wrong totals since noon").run()
+    app.button(key=f"suspend-{fix.fix_id}").click().run()
+    view = world.store.fixes.get(fix.fix_id)
+    assert (view.state, view.changes[-1].reason) == (FixState.SUSPENDED, "wrong totals since noon")
+    # What stands there afterwards is the same fix, and no button that would suspend another.
+    assert fix.fix_instruction in words(app).replace("\\", "")
+    assert not [button for button in app.button if button.label == "Suspend"]
+
+
+def test_a_console_open_to_the_network_suspends_nothing(world):
+    fix = world.fix("revenue", state=FixState.ACTIVE)
+    app = record_of(fix.fix_id)
+    config.set_option("server.address", "0.0.0.0")
+    app.button(key=f"suspend-{fix.fix_id}").click().run()
+    assert state_of(world, fix) is FixState.ACTIVE
 
 
 # Hotspots

@@ -21,6 +21,7 @@ page = st.navigation(
     [
         st.Page(VIEWS / "overview.py", title="Overview", icon=":material/monitoring:", default=True),
         st.Page(VIEWS / "review.py", title="Review", icon=":material/rule:"),
+        st.Page(VIEWS / "fixes.py", title="Fixes", icon=":material/build:"),
         st.Page(VIEWS / "hotspots.py", title="Hotspots", icon=":material/local_fire_department:"),
     ],
     position="top",

@@ -1,4 +1,4 @@
-"""Approving and rejecting from the console: the same code as the command line, and who may do it."""
+"""Approving, rejecting and suspending from the console: the same code as the command line, and who may do it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from healspan.remediation.store.repository import Store
 
 __all__ = ["Decided", "Decision", "close_alarm", "decide", "is_loopback", "require_loopback"]
 
-Decision = Literal["approve", "reject"]
+Decision = Literal["approve", "reject", "suspend"]
 
 
 class Decided(NamedTuple):
@@ -58,7 +58,7 @@ def decide(
     seen: int,
     address: str,
 ) -> Decided:
-    """Approve or reject a fix with the key of whoever runs this console.
+    """Approve, reject or suspend a fix with the key of whoever runs this console.
 
     Args:
         store: where the fix is.
@@ -91,6 +91,8 @@ def decide(
             )
         case "reject":
             change = review.reject(store.database, fix_id, reviewer, reason=why, preset=settings.policy, seen=seen)
+        case "suspend":
+            change = review.suspend(store.database, fix_id, reviewer, reason=why, preset=settings.policy, seen=seen)
         case _:
             assert_never(decision)
     return Decided(change, enrolled=opened.enrolled)

@@ -7,10 +7,12 @@ import streamlit as st
 
 from healspan.dashboards import cached
 from healspan.dashboards.consultations import show_consultation
-from healspan.dashboards.endings import Hue, ending_of
+from healspan.dashboards.endings import ending_of
 from healspan.dashboards.parts import (
+    FIX_LIST,
     PATTERNS,
     REVIEW,
+    STATE_HUES,
     ago,
     code_of,
     ending_badge,
@@ -20,7 +22,6 @@ from healspan.dashboards.parts import (
     short,
 )
 from healspan.dashboards.queries import IncidentPage
-from healspan.remediation.fix import FixState
 from healspan.remediation.incident import Decision, Incident, IncidentStatus
 from healspan.remediation.shown import shown
 from healspan.remediation.store.views import FixView
@@ -28,14 +29,6 @@ from healspan.remediation.store.views import FixView
 __all__ = ["show_incident"]
 
 IN_APP_FRAMES = 6
-
-_HUES: dict[FixState | None, Hue] = {
-    FixState.TRIAL: "green",
-    FixState.ACTIVE: "green",
-    FixState.PROPOSED: "orange",
-    FixState.SUSPENDED: "red",
-}
-"""Colours of the states of a fix; of what serves no more: gray."""
 
 
 def show_incident(error_id: str) -> None:
@@ -148,9 +141,10 @@ def _fix(view: FixView) -> None:
         st.markdown(f"**The fix** {plain(short(view.fix.fix_id))}")
         st.markdown(plain(view.fix.fix_instruction))
         with st.container(horizontal=True):
-            st.badge(str(view.state), color=_HUES.get(view.state, "gray"))
+            st.badge(str(view.state), color=STATE_HUES.get(view.state, "gray"))
             st.badge(f"{view.fix.risk_level} risk", color="gray")
             st.badge(plain(view.fix.origin), color="gray")
+        st.page_link(FIX_LIST, label="Its record", icon=":material/build:", query_params={"fix": view.fix.fix_id})
 
 
 def _pattern(incident: Incident, seen: int) -> None:
