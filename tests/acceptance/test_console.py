@@ -25,6 +25,7 @@ import healspan.dashboards
 from healspan.analytics import run_job
 from healspan.dashboards import queries
 from healspan.dashboards.cached import forget
+from healspan.dashboards.charts import duration_chart
 from healspan.dashboards.decisions import is_loopback
 from healspan.dashboards.parts import code_of, plain
 from healspan.dashboards.queries import stretch_for
@@ -36,9 +37,10 @@ from healspan.remediation.ids import uuid7
 from healspan.remediation.incident import Decision, Incident, IncidentStatus, Tier
 from healspan.remediation.reviewers import open_reviewer
 from healspan.remediation.runtime import Runtime
+from healspan.remediation.store.overview import HealDuration
 
 APP = Path(healspan.dashboards.__path__[0]) / "app.py"
-REVIEW, HOTSPOTS = "views/review.py", "views/hotspots.py"
+REVIEW, FIXES, HOTSPOTS = "views/review.py", "views/fixes.py", "views/hotspots.py"
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,15 @@ def opened(page: str | None = None, **query: str) -> AppTest:
     app.run()
     if page is not None:
         app.switch_page(page).run()
+    assert not app.exception
+    return app
+
+
+def addressed(app: AppTest, **query: str) -> AppTest:
+    """The page that the console is at, with this in its address; changing pages forgets it, as in a browser."""
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
     assert not app.exception
     return app
 
@@ -86,7 +97,7 @@ def state_of(world: World, fix: Any) -> FixState | None:
     return view.state
 
 
-@pytest.mark.parametrize("page", [None, REVIEW, HOTSPOTS])
+@pytest.mark.parametrize("page", [None, REVIEW, FIXES, HOTSPOTS])
 def test_a_page_begins_with_its_title_and_nothing_else(page):
     texts = [
         element.type for element in opened(page).main if element.type in {"header", "title", "markdown", "caption"}
@@ -203,11 +214,7 @@ def test_an_escalated_incident_leads_to_its_pattern_in_the_review(world):
     (link,) = opened(incident=str(incident.error_id)).get("page_link")
     query = dict(parse_qsl(link.proto.query_string))
     assert query["show"] == "escalated patterns"
-    # Changing pages forgets the address, as in a browser: so the page itself is opened.
-    view = AppTest.from_file(str(APP.parent / REVIEW), default_timeout=60)
-    for name, value in query.items():
-        view.query_params[name] = value
-    assert "KeyError::cogs" in words(view.run()).replace("\\", "")
+    assert "##### KeyError::cogs" in words(addressed(opened(REVIEW), **query)).replace("\\", "")
 
 
 def test_an_incident_has_a_page_of_its_own_with_the_failing_expression_and_what_was_tried(world):
@@ -425,6 +432,15 @@ def test_a_decision_on_what_somebody_else_has_decided_changes_nothing_and_says_s
     assert [toast for toast in late.toast if "active" in toast.value]
 
 
+def test_the_first_decision_says_whose_key_this_host_trusts_from_now_on(world):
+    first, second = world.fix("revenue"), world.fix("cogs")
+    app = opened(REVIEW)
+    app.button(key=f"approve-{first.fix_id}").click().run()
+    assert [toast for toast in app.toast if "from now on your key is" in toast.value]
+    app.button(key=f"approve-{second.fix_id}").click().run()
+    assert not [toast for toast in app.toast if "from now on" in toast.value]
+
+
 def test_a_late_approval_does_not_bring_back_what_somebody_has_suspended_meanwhile(world):
     fix = world.fix("revenue")
     late, early = opened(REVIEW), opened(REVIEW)
@@ -476,6 +492,63 @@ def test_an_approval_in_the_console_makes_the_next_call_heal(live: Runtime):
     assert received({"received_quantity": 5}) == 5
 
 
+# Fixes
+
+
+def test_without_fixes_the_page_says_where_they_come_from(world):
+    assert "healspan review import" in words(opened(FIXES))
+
+
+def test_fixes_are_listed_by_where_they_stand_with_their_record(world):
+    serving = world.fix("revenue", state=FixState.TRIAL)
+    world.fix("cogs")
+    for reward in (1, 1, 0):
+        world.application(serving, reward=reward)
+    table = opened(FIXES).dataframe[0].value
+    assert list(table["fix"]) == [serving.fix_id[:12]]
+    assert (table["right"][0], table["wrong"][0], table["state"][0]) == (2, 1, "trial")
+    app = opened(FIXES)
+    app.segmented_control(key="group").set_value("proposed").run()
+    assert list(app.dataframe[0].value["boundary"]) == ["cogs"]
+
+
+def record_of(fix_id: str) -> AppTest:
+    """The page of fixes at one of them."""
+    return addressed(opened(FIXES), fix=fix_id)
+
+
+def test_a_fix_that_is_not_there_is_said_in_words(world):
+    assert "There is no fix of this id" in words(record_of("ab" * 32))
+
+
+def test_an_incident_leads_to_the_record_of_its_fix(world):
+    fix = world.fix("revenue", state=FixState.ACTIVE)
+    incident = world.failure("revenue", status=IncidentStatus.HEALED, tier=Tier.KNOWN_FIX, fix=fix)
+    (link,) = opened(incident=str(incident.error_id)).get("page_link")
+    assert dict(parse_qsl(link.proto.query_string)) == {"fix": fix.fix_id}
+
+
+def test_a_serving_fix_is_taken_out_of_service_with_a_reason(world):
+    fix = world.fix("revenue", state=FixState.ACTIVE)
+    app = record_of(fix.fix_id)
+    assert "found by diagnosis" in str(app.table[0].value)
+    app.text_input(key=f"reason-{fix.fix_id}").set_value("wrong totals since noon").run()
+    app.button(key=f"suspend-{fix.fix_id}").click().run()
+    view = world.store.fixes.get(fix.fix_id)
+    assert (view.state, view.changes[-1].reason) == (FixState.SUSPENDED, "wrong totals since noon")
+    # What stands there afterwards is the same fix, and no button that would suspend another.
+    assert fix.fix_instruction in words(app).replace("\\", "")
+    assert not [button for button in app.button if button.label == "Suspend"]
+
+
+def test_a_console_open_to_the_network_suspends_nothing(world):
+    fix = world.fix("revenue", state=FixState.ACTIVE)
+    app = record_of(fix.fix_id)
+    config.set_option("server.address", "0.0.0.0")
+    app.button(key=f"suspend-{fix.fix_id}").click().run()
+    assert state_of(world, fix) is FixState.ACTIVE
+
+
 # Hotspots
 
 
@@ -524,6 +597,18 @@ def test_markup_is_escaped_letter_by_letter():
 def test_an_expression_that_is_not_in_its_source_line_is_not_underlined(world):
     incident = world.failure("revenue", line="return found")
     assert "^" not in code_of(incident.frames)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "ticks"),
+    [
+        ((3, 150), [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]),
+        ((0.05, 90_000), [0.01, 0.1, 1, 10, 100, 1_000, 10_000, 100_000]),
+    ],
+)
+def test_the_axis_of_durations_has_round_numbers(milliseconds, ticks):
+    chart = duration_chart(HealDuration(tier=Tier.KNOWN_FIX, milliseconds=one) for one in milliseconds)
+    assert chart.to_dict()["encoding"]["x"]["axis"]["values"] == ticks
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,20 @@ def test_every_rule_alert_and_panel_has_something_to_show_after_a_storm(site):
     assert {by["job"] for by, _ in prometheus.query("healspan_dropped_total")} == {"services"}
 
 
+def test_the_table_of_boundaries_has_no_row_but_those_that_fail_most(site, world):
+    names = [f"boundary {number}" for number in range(20)]
+    for seen in (1, 2):
+        for name in names:
+            world.failure(name)
+        query = f'count(healspan_incidents_total{{boundary=~"boundary .*"}} == {seen})'
+        site.prometheus.wait(lambda query=query: site.prometheus.value(query) == len(names))
+    (panel,) = (one for one in graphs.boards()["fleet"]["panels"] if one["type"] == "table")
+    failing, escalated = (graphs.Query("table", target["expr"]).filled() for target in panel["targets"])
+    site.prometheus.wait(lambda: len(site.prometheus.query(failing)) == 15)
+    shown = {by["boundary"] for by, _ in site.prometheus.query(failing)}
+    assert {by["boundary"] for by, _ in site.prometheus.query(escalated)} <= shown
+
+
 def test_a_healed_call_leads_to_its_trace(site):
     query = next(
         target["expr"]

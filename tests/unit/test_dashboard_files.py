@@ -132,6 +132,18 @@ def test_variables_and_links_lead_somewhere(board):
     assert set(re.findall(r"\$\{console\}/(\w+)", text)) <= views
 
 
+def test_a_name_in_an_address_is_written_as_addresses_are():
+    named = re.findall(r"\$\{(?:__value\.raw|boundary)[^}]*\}", str(BOARDS))
+    assert named
+    assert {one[-len(":percentencode}") :] for one in named} == {":percentencode}"}
+
+
+def test_the_numbers_of_one_boundary_lead_to_its_own_incidents_in_the_console():
+    links = re.findall(r"\$\{console\}/[^']*", str(BOARDS["boundary"]["panels"]))
+    others = {"${console}/review", "${console}/hotspots"}
+    assert set(links) - others == {"${console}/?boundary=${boundary:percentencode}"}
+
+
 @pytest.mark.parametrize(("name", "alert"), graphs.alerts().items())
 def test_an_alert_says_how_bad_what_and_what_to_do(name, alert):
     assert alert["for"]

@@ -14,10 +14,13 @@ from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.settings import Settings, load_settings
 from healspan.remediation.store import Hotspot
 from healspan.remediation.store.repository import Store
+from healspan.remediation.store.views import FixView
 
 __all__ = [
     "boundary_names",
     "claude_today",
+    "fix",
+    "fixes",
     "forget",
     "hotspots",
     "incident",
@@ -86,6 +89,18 @@ def review() -> queries.ReviewPage:
     return _or_trouble(lambda: _review(here.database.name, _store=here))
 
 
+def fixes(group: str) -> queries.FixesPage:
+    """Return the fixes of one of `queries.FIX_GROUPS`."""
+    here = store()
+    return _or_trouble(lambda: _fixes(here.database.name, group, _store=here))
+
+
+def fix(fix_id: str) -> FixView | None:
+    """Return one fix as it stands now: somebody is about to decide."""
+    here = store()
+    return _or_trouble(lambda: here.fixes.get(fix_id))
+
+
 def hotspots() -> tuple[Hotspot, ...]:
     """Return where failures are expected."""
     here = store()
@@ -146,6 +161,11 @@ def _incident(url: str, error_id: str, *, _store: Store) -> queries.IncidentPage
 @st.cache_data(ttl=SECONDS, show_spinner=False)
 def _review(url: str, *, _store: Store) -> queries.ReviewPage:  # noqa: ARG001 - likewise
     return queries.review_page(_store)
+
+
+@st.cache_data(ttl=SECONDS, show_spinner=False)
+def _fixes(url: str, group: str, *, _store: Store) -> queries.FixesPage:  # noqa: ARG001 - likewise
+    return queries.fixes_page(_store, group)
 
 
 @st.cache_data(ttl=SECONDS, show_spinner=False)

@@ -24,6 +24,7 @@ _ENDINGS = [ending.label for ending in Ending]
 _COLOURS = alt.Scale(domain=_ENDINGS, range=[ending.colour for ending in Ending])
 _TIERS = {Tier.KNOWN_FIX: Ending.KNOWN, Tier.DIAGNOSIS: Ending.DIAGNOSED, Tier.HUMAN: Ending.ESCALATED}
 _BINS_PER_DECADE = 5
+_FEW_DECADES = 4
 _NUMBERS = "#70797d"
 """Of numbers beside bars: read on a light page as on a dark one."""
 _NARROW = "containerSize()[0] < 560"
@@ -105,7 +106,9 @@ def duration_chart(durations: Iterable[HealDuration]) -> alt.Chart:
         alt.Chart(rows)
         .mark_bar(binSpacing=1, orient="vertical")
         .encode(
-            x=alt.X("from:Q", scale=alt.Scale(type="log"), title="time", axis=alt.Axis(labelExpr=_TIME, tickCount=6)),
+            x=alt.X(
+                "from:Q", scale=alt.Scale(type="log"), title="time", axis=alt.Axis(labelExpr=_TIME, values=_ticks(rows))
+            ),
             x2="to:Q",
             y=alt.Y("heals:Q", stack=True, axis=alt.Axis(tickMinStep=1)),
             color=alt.Color("tier:N", scale=_COLOURS, sort=_ENDINGS, legend=_legend(rows["tier"])),
@@ -174,6 +177,14 @@ def _time_axis(stretch: timedelta) -> alt.Axis:
 def _legend(present: pd.Series[str]) -> alt.Legend:
     shown = [label for label in _ENDINGS if label in set(present)]
     return alt.Legend(title=None, orient="top", values=shown, columns=alt.ExprRef(f"{_NARROW} ? 2 : {len(_ENDINGS)}"))
+
+
+def _ticks(rows: pd.DataFrame) -> list[float]:
+    """Return round numbers of milliseconds: powers of ten, and what lies between where there are few of those."""
+    first, last = (math.log10(rows[name].agg(how)) for name, how in (("from", "min"), ("to", "max")))
+    decades = range(math.floor(first), math.ceil(last) + 1)
+    steps = (1, 2, 5) if len(decades) <= _FEW_DECADES else (1,)
+    return [float(f"{step}e{decade}") for decade in decades for step in steps]
 
 
 def _bin(milliseconds: float) -> int:

@@ -1,9 +1,9 @@
-"""Approving and rejecting from the console: the same code as the command line, and who may do it."""
+"""Approving, rejecting and suspending from the console: the same code as the command line, and who may do it."""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import Literal, assert_never
+from typing import Literal, NamedTuple, assert_never
 
 from healspan.remediation import review
 from healspan.remediation.errors import ConfigurationError
@@ -12,9 +12,17 @@ from healspan.remediation.reviewers import open_reviewer, user_name
 from healspan.remediation.settings import Settings
 from healspan.remediation.store.repository import Store
 
-__all__ = ["Decision", "close_alarm", "decide", "is_loopback", "require_loopback"]
+__all__ = ["Decided", "Decision", "close_alarm", "decide", "is_loopback", "require_loopback"]
 
-Decision = Literal["approve", "reject"]
+Decision = Literal["approve", "reject", "suspend"]
+
+
+class Decided(NamedTuple):
+    """What a decision did."""
+
+    change: StateChange
+    enrolled: bool
+    """This host trusted nobody, and trusts the key of whoever runs this console from now on."""
 
 
 def is_loopback(address: str) -> bool:
@@ -49,8 +57,8 @@ def decide(
     reason: str,
     seen: int,
     address: str,
-) -> StateChange:
-    """Approve or reject a fix with the key of whoever runs this console.
+) -> Decided:
+    """Approve, reject or suspend a fix with the key of whoever runs this console.
 
     Args:
         store: where the fix is.
@@ -68,11 +76,11 @@ def decide(
     """
     # Asked again here: a page that was drawn earlier must not decide what the server would refuse now.
     require_loopback(address)
-    reviewer = open_reviewer(settings).reviewer
-    why = reason.strip() or f"{decision} in the console"
+    opened = open_reviewer(settings)
+    reviewer, why = opened.reviewer, reason.strip() or f"{decision} in the console"
     match decision:
         case "approve":
-            return review.approve(
+            change = review.approve(
                 store.database,
                 fix_id,
                 reviewer,
@@ -82,9 +90,12 @@ def decide(
                 seen=seen,
             )
         case "reject":
-            return review.reject(store.database, fix_id, reviewer, reason=why, preset=settings.policy, seen=seen)
+            change = review.reject(store.database, fix_id, reviewer, reason=why, preset=settings.policy, seen=seen)
+        case "suspend":
+            change = review.suspend(store.database, fix_id, reviewer, reason=why, preset=settings.policy, seen=seen)
         case _:
             assert_never(decision)
+    return Decided(change, enrolled=opened.enrolled)
 
 
 def close_alarm(store: Store, fix_id: str, *, reason: str, address: str) -> None:

@@ -7,10 +7,12 @@ import streamlit as st
 
 from healspan.dashboards import cached
 from healspan.dashboards.consultations import show_consultation
-from healspan.dashboards.endings import Hue, ending_of
+from healspan.dashboards.endings import ending_of
 from healspan.dashboards.parts import (
+    FIX_LIST,
     PATTERNS,
     REVIEW,
+    STATE_HUES,
     ago,
     code_of,
     ending_badge,
@@ -20,7 +22,6 @@ from healspan.dashboards.parts import (
     short,
 )
 from healspan.dashboards.queries import IncidentPage
-from healspan.remediation.fix import FixState
 from healspan.remediation.incident import Decision, Incident, IncidentStatus
 from healspan.remediation.shown import shown
 from healspan.remediation.store.views import FixView
@@ -28,14 +29,6 @@ from healspan.remediation.store.views import FixView
 __all__ = ["show_incident"]
 
 IN_APP_FRAMES = 6
-
-_HUES: dict[FixState | None, Hue] = {
-    FixState.TRIAL: "green",
-    FixState.ACTIVE: "green",
-    FixState.PROPOSED: "orange",
-    FixState.SUSPENDED: "red",
-}
-"""Colours of the states of a fix; of what serves no more: gray."""
 
 
 def show_incident(error_id: str) -> None:
@@ -71,7 +64,7 @@ def show_incident(error_id: str) -> None:
         _facts(incident)
         if page.fix is not None:
             _fix(page.fix)
-        with st.expander("Why it was grouped like this", icon=":material/fingerprint:"):
+        with st.expander("Why it was grouped like this", icon=":material/fingerprint:"), st.container(key="parts"):
             _pattern(incident, page.seen)
         with st.expander("What the call was given", icon=":material/input:"):
             st.json(incident.input_context.model_dump(mode="json"))
@@ -148,9 +141,10 @@ def _fix(view: FixView) -> None:
         st.markdown(f"**The fix** {plain(short(view.fix.fix_id))}")
         st.markdown(plain(view.fix.fix_instruction))
         with st.container(horizontal=True):
-            st.badge(str(view.state), color=_HUES.get(view.state, "gray"))
+            st.badge(str(view.state), color=STATE_HUES.get(view.state, "gray"))
             st.badge(f"{view.fix.risk_level} risk", color="gray")
             st.badge(plain(view.fix.origin), color="gray")
+        st.page_link(FIX_LIST, label="Its record", icon=":material/build:", query_params={"fix": view.fix.fix_id})
 
 
 def _pattern(incident: Incident, seen: int) -> None:
@@ -158,6 +152,7 @@ def _pattern(incident: Incident, seen: int) -> None:
     st.caption(f"Seen {seen:,} {'time' if seen == 1 else 'times'}.")
     st.code(shown(pattern.error_pattern), language="text", wrap_lines=True)
     if pattern.parts:
-        parts = pd.DataFrame([part.model_dump() for part in pattern.parts])
-        st.dataframe(parts, hide_index=True, key="parts")
-    st.code(f"exact  {pattern.exact}\nloose  {pattern.loose}\nsite   {pattern.site}", language="text")
+        parts = [{"part": part.name, "value": plain(part.value), "why": plain(part.why)} for part in pattern.parts]
+        st.table(pd.DataFrame(parts), border="horizontal", hide_index=True)
+    hashes = f"exact  {pattern.exact}\nloose  {pattern.loose}\nsite   {pattern.site}"
+    st.code(shown(hashes), language="text", wrap_lines=True)

@@ -8,16 +8,19 @@ from typing import Literal
 
 import streamlit as st
 
-from healspan.dashboards.endings import Ending
+from healspan.dashboards.endings import Ending, Hue
 from healspan.remediation.errors import HealspanError
+from healspan.remediation.fix import FixState
 from healspan.remediation.incident import Frame
 from healspan.remediation.shown import shown
 
 __all__ = [
     "FIXES",
+    "FIX_LIST",
     "OVERVIEW",
     "PATTERNS",
     "REVIEW",
+    "STATE_HUES",
     "ago",
     "code_of",
     "empty",
@@ -30,11 +33,19 @@ __all__ = [
     "trouble",
 ]
 
-OVERVIEW, REVIEW = "views/overview.py", "views/review.py"
+OVERVIEW, REVIEW, FIX_LIST = "views/overview.py", "views/review.py", "views/fixes.py"
 """Pages that others lead to."""
 
 FIXES, PATTERNS = "proposed fixes", "escalated patterns"
 """What to look at in the review; the address bar shows these words."""
+
+STATE_HUES: dict[FixState | None, Hue] = {
+    FixState.TRIAL: "green",
+    FixState.ACTIVE: "green",
+    FixState.PROPOSED: "orange",
+    FixState.SUSPENDED: "red",
+}
+"""Colours of the states of a fix; of what serves no more: gray."""
 
 _LONG = 800
 """Characters."""

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from healspan.remediation.claude.budget import Limits
-from healspan.remediation.fix import FixState
+from healspan.remediation.fix import SERVING_STATES, FixState
 from healspan.remediation.incident import IncidentStatus
 from healspan.remediation.record import Record
 from healspan.remediation.settings import Settings
+from healspan.remediation.solution import Solution
 from healspan.remediation.store import Hotspot
 from healspan.remediation.store.masking import MaskingAlarm
 from healspan.remediation.store.overview import HealDuration, OutcomeCount, Overview, Span
@@ -19,15 +20,18 @@ from healspan.remediation.store.spending import Spent
 from healspan.remediation.store.views import Amount, FixView, IncidentFilter, IncidentView
 
 __all__ = [
+    "FIX_GROUPS",
     "MOST",
     "PERIODS",
     "ClaudeToday",
+    "FixesPage",
     "IncidentList",
     "IncidentPage",
     "OverviewPage",
     "ReviewPage",
     "boundary_names",
     "claude_today",
+    "fixes_page",
     "hotspot_page",
     "incident_list",
     "incident_page",
@@ -44,6 +48,14 @@ PERIODS: dict[str, timedelta | None] = {
     "all": None,
 }
 """Choices of how far back to look; None: everything there is."""
+
+FIX_GROUPS: dict[str, frozenset[FixState]] = {
+    "serving": SERVING_STATES,
+    "proposed": frozenset({FixState.PROPOSED}),
+    "suspended": frozenset({FixState.SUSPENDED}),
+    "no longer": frozenset({FixState.RETIRED, FixState.PROMOTED}),
+}
+"""Choices of fixes by where they stand."""
 
 _STRETCHES = tuple(
     timedelta(seconds=seconds)
@@ -109,6 +121,15 @@ class IncidentPage(Record):
     """Incidents of the same exact pattern, this one included."""
     instructions: dict[str, str]
     """What the fixes that were tried do, by id; those that were never stored are missing."""
+
+
+class FixesPage(Record):
+    """Fixes that stand in one place, and how many there are in all."""
+
+    solutions: tuple[Solution, ...]
+    """At most `MOST`, the newest first."""
+    total: int
+    """In every state."""
 
 
 class ReviewPage(Record):
@@ -235,6 +256,18 @@ def review_page(store: Store) -> ReviewPage:
         proposed=store.fixes.count_by_state()[FixState.PROPOSED],
         suspensions=queue.suspensions(limit=MOST),
         masking=store.masking.open(),
+    )
+
+
+def fixes_page(store: Store, group: str) -> FixesPage:
+    """Return the fixes of one of `FIX_GROUPS`.
+
+    Raises:
+        StoreUnavailable, StoreCorrupt: the store cannot be read.
+    """
+    return FixesPage(
+        solutions=store.fixes.solutions(states=FIX_GROUPS[group], limit=MOST),
+        total=sum(store.fixes.count_by_state().values()),
     )
 
 

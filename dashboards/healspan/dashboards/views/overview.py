@@ -44,9 +44,16 @@ def main() -> None:
             label_visibility="collapsed",
         )
         live = st.toggle("Live", value=True, key="live", bind="query-params", help="Refresh every few seconds.")
-    every = LIVE_SECONDS if live else None
-    st.fragment(_numbers, run_every=every)(period or "7 d")
-    _incidents(period or "7 d", every)
+    st.fragment(_everything, run_every=LIVE_SECONDS if live else None)(period or "7 d")
+
+
+def _everything(period: str) -> None:
+    """Draw what refreshes itself: all of it, so that a store that comes back is seen whole."""
+    if "incident" in st.query_params:
+        # A row was chosen: that is another page, and a fragment draws itself only.
+        st.rerun()
+    _numbers(period)
+    _incidents(period)
 
 
 def _numbers(period: str) -> None:
@@ -140,7 +147,7 @@ def _percentiles(durations: Iterable[HealDuration]) -> str:
     return " · ".join(parts)
 
 
-def _incidents(period: str, every: float | None) -> None:
+def _incidents(period: str) -> None:
     title, where, how = st.columns([3, 2, 2], vertical_alignment="bottom")
     title.subheader("Recent incidents", anchor=False)
     with where:
@@ -163,16 +170,9 @@ def _incidents(period: str, every: float | None) -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
-    st.fragment(_listed, run_every=every)(
+    found = cached.incidents(
         period, None if boundary == EVERYWHERE else boundary, None if status == ANY else IncidentStatus(status)
     )
-
-
-def _listed(period: str, boundary: str | None, status: IncidentStatus | None) -> None:
-    if "incident" in st.query_params:
-        # A row was chosen: that is another page, and a fragment draws itself only.
-        st.rerun()
-    found = cached.incidents(period, boundary, status)
     if not found.views:
         st.caption("No incident matches.")
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,28 +9,16 @@ import pandas as pd
 import streamlit as st
 
 from healspan.dashboards import cached
-from healspan.dashboards.decisions import Decision, close_alarm, decide, is_loopback
-from healspan.dashboards.parts import FIXES, OVERVIEW, PATTERNS, ago, empty, heading, height_of, plain, short
+from healspan.dashboards.deciding import ask_whether_it_may_stay, ask_whether_to_serve, may_decide
+from healspan.dashboards.parts import FIXES, OVERVIEW, PATTERNS, ago, empty, heading, plain, short
 from healspan.dashboards.queries import MOST, ReviewPage
-from healspan.remediation.errors import HealspanError
-from healspan.remediation.fix import Fix, RiskLevel
+from healspan.dashboards.steps import show_steps
+from healspan.remediation.fix import RiskLevel
 from healspan.remediation.shown import shown
-from healspan.remediation.step import (
-    AdapterStep,
-    FallbackStep,
-    ParametersStep,
-    RepairStep,
-    RetryStep,
-    Step,
-    StrategyStep,
-)
 from healspan.remediation.store.facts import context_keys
 from healspan.remediation.store.masking import MaskingAlarm
 from healspan.remediation.store.review_queue import Escalation, Proposal, Suspension
 from healspan.remediation.validation import Outcome, Validation
-
-# Longer values are written over several lines.
-LINE = 80
 
 # Proposed fixes drawn at once; a browser takes its time for each.
 AT_ONCE = 10
@@ -48,12 +35,7 @@ def main() -> None:
     heading("Review", "What healing could not prove by itself waits here for a human.")
     page = cached.review()
     waiting = sum(one.answered_by is None for one in page.escalations)
-    decidable = is_loopback(_address())
-    if not decidable:
-        st.warning(
-            "This console is open to the network and cannot tell who you are: decide with `healspan review`.",
-            icon=":material/lock:",
-        )
+    decidable = may_decide()
     for suspension in page.suspensions:
         _suspension(suspension, decidable=decidable)
     for alarm in page.masking:
@@ -97,8 +79,8 @@ def _suspension(suspension: Suspension, *, decidable: bool) -> None:
             icon=":material/block:",
         )
         with st.expander(plain(suspension.fix.fix_instruction), icon=":material/build:"):
-            _steps(suspension.fix)
-        _decision(suspension.fix.fix_id, suspension.change.sequence, decidable=decidable)
+            show_steps(suspension.fix)
+        ask_whether_to_serve(suspension.fix.fix_id, suspension.change.sequence, decidable=decidable)
 
 
 def _masking(alarm: MaskingAlarm, *, decidable: bool) -> None:
@@ -109,17 +91,7 @@ def _masking(alarm: MaskingAlarm, *, decidable: bool) -> None:
         with st.expander("Draft of a ticket", icon=":material/description:"):
             for line in alarm.ticket.splitlines():
                 st.markdown(plain(line))
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            _reason(f"answer-{alarm.fix_id}", decidable=decidable)
-            st.button(
-                "It may stay",
-                key=f"stay-{alarm.fix_id}",
-                icon=":material/check:",
-                on_click=_answer,
-                args=(alarm.fix_id,),
-                disabled=not decidable,
-                help="Close the alarm until the share grows; the fix serves as before.",
-            )
+        ask_whether_it_may_stay(alarm.fix_id, decidable=decidable)
 
 
 def _proposals(page: ReviewPage, *, decidable: bool) -> None:
@@ -156,14 +128,8 @@ def _proposal(proposal: Proposal, *, decidable: bool) -> None:
         st.markdown(f"**Where it may act.** {plain(_scope(proposal))}")
         _evidence(proposal)
     with steps:
-        _steps(fix)
-    _decision(fix.fix_id, proposal.change.sequence, decidable=decidable)
-
-
-def _steps(fix: Fix) -> None:
-    for number, step in enumerate(fix.steps, start=1):
-        words = shown(f"{number}. {describe(step)}")
-        st.code(words, language="text", wrap_lines=True, height=height_of(words))
+        show_steps(fix)
+    ask_whether_to_serve(fix.fix_id, proposal.change.sequence, decidable=decidable)
 
 
 def _scope(proposal: Proposal) -> str:
@@ -199,81 +165,6 @@ def _tried(validation: Validation | None) -> str:
     passed = ", ".join(one.rung for one in validation.rungs if one.outcome is Outcome.PASSED)
     skipped = [f"{one.rung} ({one.reason})" for one in validation.rungs if one.outcome is Outcome.SKIPPED]
     return f"Passed {passed}." + (f" Skipped {'; '.join(skipped)}." if skipped else "")
-
-
-def _reason(key: str, *, decidable: bool) -> None:
-    st.text_input(
-        "Reason",
-        key=key,
-        placeholder="Why? It goes into the audit.",
-        label_visibility="collapsed",
-        disabled=not decidable,
-        width="stretch",
-    )
-
-
-def _decision(fix_id: str, seen: int, *, decidable: bool) -> None:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        _reason(f"reason-{fix_id}", decidable=decidable)
-        st.button(
-            "Approve",
-            key=f"approve-{fix_id}",
-            type="primary",
-            icon=":material/check:",
-            on_click=_decide,
-            args=("approve", fix_id, seen),
-            disabled=not decidable,
-            help="Sign it with your key: it serves in every process within half a second.",
-        )
-        # An approval can be taken back, a rejection cannot: it takes a second click.
-        # Without a key of its own it would stand open at the next fix, under the hand that has just rejected this one.
-        with st.popover(
-            "Reject",
-            key=f"really-{fix_id}",
-            icon=":material/close:",
-            disabled=not decidable,
-            help="Retire it for good.",
-        ):
-            st.markdown("A rejected fix never comes back.")
-            st.button(
-                "Retire it for good",
-                key=f"reject-{fix_id}",
-                on_click=_decide,
-                args=("reject", fix_id, seen),
-                disabled=not decidable,
-            )
-
-
-def _decide(decision: Decision, fix_id: str, seen: int) -> None:
-    reason = str(st.session_state.get(f"reason-{fix_id}", ""))
-    try:
-        change = decide(
-            cached.store(),
-            cached.settings(),
-            decision,
-            fix_id,
-            reason=reason,
-            seen=seen,
-            address=_address(),
-        )
-    except HealspanError as error:
-        st.toast(plain(str(error)), icon=":material/error:", duration="long")
-    else:
-        st.toast(f"{plain(short(fix_id))} is {change.state} now.", icon=":material/task_alt:")
-    finally:
-        cached.forget()
-
-
-def _answer(fix_id: str) -> None:
-    reason = str(st.session_state.get(f"answer-{fix_id}", ""))
-    try:
-        close_alarm(cached.store(), fix_id, reason=reason, address=_address())
-    except HealspanError as error:
-        st.toast(plain(str(error)), icon=":material/error:", duration="long")
-    else:
-        st.toast(f"{plain(short(fix_id))} may stay until it heals a larger share.", icon=":material/task_alt:")
-    finally:
-        cached.forget()
 
 
 def _patterns(escalations: tuple[Escalation, ...]) -> None:
@@ -338,37 +229,6 @@ def _pattern(escalation: Escalation) -> None:
         else:
             st.markdown("Write a fix for it, or register a strategy at the boundary; then:")
             st.code("healspan review import reviewed_fixes/ --app your.module", language="text", wrap_lines=True)
-
-
-def describe(step: Step) -> str:
-    """Say what a step does, in its own data."""
-    match step:
-        case RepairStep():
-            return (
-                f"repair: when {step.expression} in {step.module}.{step.qualname} raises {step.error_type}, "
-                f"run {step.repairer} {_values(step.parameters)}".rstrip()
-            )
-        case StrategyStep():
-            return f"strategy: call {step.strategy!r} {_values(step.arguments)}".rstrip()
-        case AdapterStep():
-            return f"adapter: run in the sandbox\n{step.text.rstrip()}"
-        case RetryStep():
-            return f"retry: make the call again up to {step.attempts} times, waiting {step.longest_wait:g} s at most"
-        case ParametersStep():
-            return f"parameters: make the call again {_values(step.arguments)}"
-        case FallbackStep():
-            return "fallback: return the declared fallback, marked degraded"
-
-
-def _values(values: object) -> str:
-    if not values:
-        return ""
-    line = json.dumps(values, ensure_ascii=False)
-    return f"with {line}" if len(line) <= LINE else f"with {json.dumps(values, ensure_ascii=False, indent=2)}"
-
-
-def _address() -> str:
-    return str(st.get_option("server.address") or "")
 
 
 main()
