@@ -16,8 +16,8 @@ import pytest
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store import drain_all
 
-KILLS = int(os.environ.get("HEALSPAN_TEST_KILLS", "20"))
-DEMO_KILLS = int(os.environ.get("HEALSPAN_TEST_DEMO_KILLS", "5"))
+KILLS = int(os.environ.get("HEALSPAN_TEST_KILLS", "12"))
+DEMO_KILLS = int(os.environ.get("HEALSPAN_TEST_DEMO_KILLS", "3"))
 ROOT = Path(__file__).parents[2]
 
 DEMO = f"""

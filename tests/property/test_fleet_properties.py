@@ -136,7 +136,7 @@ def deeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fixes]:
         yield Fixes(store)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(failures | failures | changes | changes | scores | purges | looks, max_size=25), st.integers(1, 3))
 @example(FALLEN_BACK, 3)
 def test_what_is_kept_up_is_what_a_look_at_everything_says(

@@ -42,7 +42,6 @@ from healspan.remediation.declaration import Declaration, ValuePath, find_config
 from healspan.remediation.errors import ConfigurationError
 from healspan.remediation.interrupts import is_interrupt
 from healspan.remediation.own_errors import internal_error
-from healspan.remediation.repair import is_own
 from healspan.remediation.runtime import serve_again
 from healspan.remediation.settings import load_settings
 
@@ -51,6 +50,7 @@ __all__ = ["ConfiguredBoundaries", "put_on_configured"]
 logger = logging.getLogger("healspan")
 
 _NAMESPACE: Any = vars(ModuleType)["__dict__"]
+_OWN = __name__.partition(".")[0]
 
 
 class _Wrapped(NamedTuple):
@@ -355,7 +355,7 @@ def _held_by(module: ModuleType) -> dict[str, Any]:
 
 def _is_out_of_bounds(module: ModuleType, declaration: Declaration) -> bool:
     """Whether a module's functions get no boundary: they are healspan's own, or others' that nobody has named."""
-    if is_own(module.__name__):
+    if module.__name__.partition(".")[0] == _OWN:
         if not declaration.is_for_all:
             _say(declaration, "names healspan's own functions, which no boundary can stand around; remove it")
         return True
