@@ -539,6 +539,14 @@ def test_a_serving_fix_is_taken_out_of_service_with_a_reason(world):
     # What stands there afterwards is the same fix, and no button that would suspend another.
     assert fix.fix_instruction in words(app).replace("\\", "")
     assert not [button for button in app.button if button.label == "Suspend"]
+    app.button(key=f"approve-{fix.fix_id}").click().run()
+    assert state_of(world, fix) is FixState.ACTIVE
+
+
+def test_a_proposed_fix_leads_to_the_review_where_what_speaks_for_it_is(world):
+    app = record_of(world.fix("revenue").fix_id)
+    assert not app.button
+    assert "Decide in the review" in [link.proto.label for link in app.get("page_link")]
 
 
 def test_a_console_open_to_the_network_suspends_nothing(world):

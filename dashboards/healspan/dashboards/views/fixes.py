@@ -6,11 +6,11 @@ import pandas as pd
 import streamlit as st
 
 from healspan.dashboards import cached
-from healspan.dashboards.deciding import ask_whether_to_suspend, may_decide
-from healspan.dashboards.parts import OVERVIEW, REVIEW, STATE_HUES, ago, empty, heading, plain, short
+from healspan.dashboards.deciding import ask_whether_to_serve, ask_whether_to_suspend, may_decide
+from healspan.dashboards.parts import FIXES, OVERVIEW, REVIEW, STATE_HUES, ago, empty, heading, plain, short
 from healspan.dashboards.queries import FIX_GROUPS, MOST, FixesPage
 from healspan.dashboards.steps import show_steps
-from healspan.remediation.fix import SERVING_STATES
+from healspan.remediation.fix import SERVING_STATES, FixState
 from healspan.remediation.shown import shown
 from healspan.remediation.solution import Solution
 from healspan.remediation.store.views import FixView
@@ -131,10 +131,18 @@ def _fix(view: FixView) -> None:
             icon=":material/monitoring:",
             query_params={"boundary": fix.scope.module},
         )
-        if view.state in SERVING_STATES:
-            ask_whether_to_suspend(fix.fix_id, view.changes[-1].sequence, decidable=may_decide())
-        elif view.state in FIX_GROUPS["proposed"] | FIX_GROUPS["suspended"]:
-            st.page_link(REVIEW, label="Decide in the review", icon=":material/rule:")
+        _decision(view)
+
+
+def _decision(view: FixView) -> None:
+    fix_id = view.fix.fix_id
+    if view.state in SERVING_STATES:
+        ask_whether_to_suspend(fix_id, view.changes[-1].sequence, decidable=may_decide())
+    elif view.state is FixState.SUSPENDED:
+        # Here as well as in the review, which leaves out those that a human has suspended.
+        ask_whether_to_serve(fix_id, view.changes[-1].sequence, decidable=may_decide())
+    elif view.state is FixState.PROPOSED:
+        st.page_link(REVIEW, label="Decide in the review", icon=":material/rule:", query_params={"show": FIXES})
 
 
 main()
