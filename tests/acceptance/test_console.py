@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
@@ -600,6 +601,22 @@ def test_an_address_of_this_machine_is_told_from_one_of_the_network():
 
 def test_markup_is_escaped_letter_by_letter():
     assert plain("a *b* [c](d)\n# e") == r"a \*b\* \[c\]\(d\) \# e"
+
+
+@pytest.mark.parametrize(
+    "address", ["http://evil.example", "HTTPS://evil.example", "www.evil.example", "a@evil.example"]
+)
+def test_an_address_in_bare_words_is_no_link(address):
+    # As the browser's reader of Markdown looks for them, after it has taken the escapes away.
+    seen = plain(f"see {address}/x").replace("\\", "")
+    assert seen.replace("\u2060", "") == f"see {address}/x"
+    assert not re.search(r"(?i)https?://|www\.|[-.\w+]@[-\w]", seen)
+
+
+def test_brackets_in_a_badge_do_not_end_it(world):
+    incident = world.failure("[a](b)")
+    [drawn] = [one.value for one in opened(incident=str(incident.error_id)).markdown if "badge" in one.value][1:2]
+    assert drawn.endswith(r"\[a\]\(b\)]")
 
 
 def test_an_expression_that_is_not_in_its_source_line_is_not_underlined(world):

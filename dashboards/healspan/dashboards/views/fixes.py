@@ -7,7 +7,7 @@ import streamlit as st
 
 from healspan.dashboards import cached
 from healspan.dashboards.deciding import ask_whether_to_serve, ask_whether_to_suspend, may_decide
-from healspan.dashboards.parts import FIXES, OVERVIEW, REVIEW, STATE_HUES, ago, empty, heading, plain, short
+from healspan.dashboards.parts import FIXES, OVERVIEW, REVIEW, STATE_HUES, ago, badge, empty, heading, plain, short
 from healspan.dashboards.queries import FIX_GROUPS, MOST, FixesPage
 from healspan.dashboards.steps import show_steps
 from healspan.remediation.fix import SERVING_STATES, FixState
@@ -110,8 +110,8 @@ def _fix(view: FixView) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge(str(view.state), color=STATE_HUES.get(view.state, "gray"))
             st.badge(f"{fix.risk_level} risk", color="gray")
-            st.badge(plain(fix.scope.module), icon=":material/fence:", color="gray")
-            st.badge(plain(fix.origin), icon=":material/person_edit:", color="gray")
+            badge(fix.scope.module, icon=":material/fence:")
+            badge(fix.origin, icon=":material/person_edit:")
             st.caption(plain(short(fix.fix_id)))
         st.markdown(f"**Diagnosis.** {plain(fix.diagnosis)}")
         show_steps(fix)
