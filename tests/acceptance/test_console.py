@@ -508,6 +508,7 @@ def test_fixes_are_listed_by_where_they_stand_with_their_record(world):
     table = opened(FIXES).dataframe[0].value
     assert list(table["fix"]) == [serving.fix_id[:12]]
     assert (table["right"][0], table["wrong"][0], table["state"][0]) == (2, 1, "trial")
+    assert "All 1." in words(opened(FIXES))
     app = opened(FIXES)
     app.segmented_control(key="group").set_value("proposed").run()
     assert list(app.dataframe[0].value["boundary"]) == ["cogs"]

@@ -8,7 +8,7 @@ import streamlit as st
 from healspan.dashboards import cached
 from healspan.dashboards.deciding import ask_whether_to_serve, ask_whether_to_suspend, may_decide
 from healspan.dashboards.parts import FIXES, OVERVIEW, REVIEW, STATE_HUES, ago, badge, empty, heading, plain, short
-from healspan.dashboards.queries import FIX_GROUPS, MOST, FixesPage
+from healspan.dashboards.queries import FIX_GROUPS, FixesPage
 from healspan.dashboards.steps import show_steps
 from healspan.remediation.fix import SERVING_STATES, FixState
 from healspan.remediation.shown import shown
@@ -34,7 +34,7 @@ def main() -> None:
     page = cached.fixes(group or SERVING)
     if page.solutions:
         _list(page)
-    elif page.total:
+    elif page.known:
         st.caption("No fix is in this state.")
     else:
         empty("build", "No fixes yet", "They are found when a boundary fails, or imported by a human:", _IMPORT)
@@ -85,7 +85,7 @@ def _open(key: str, solutions: tuple[Solution, ...]) -> None:
 
 def _how_many(page: FixesPage) -> str:
     listed = len(page.solutions)
-    return f"The newest {listed:,} of {page.total:,}." if listed >= MOST else f"{listed:,} of {page.total:,}."
+    return f"The newest {listed:,} of {page.total:,}." if listed < page.total else f"All {page.total:,}."
 
 
 def _table(solutions: tuple[Solution, ...]) -> pd.DataFrame:
