@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
@@ -507,6 +508,7 @@ def test_fixes_are_listed_by_where_they_stand_with_their_record(world):
     table = opened(FIXES).dataframe[0].value
     assert list(table["fix"]) == [serving.fix_id[:12]]
     assert (table["right"][0], table["wrong"][0], table["state"][0]) == (2, 1, "trial")
+    assert "All 1." in words(opened(FIXES))
     app = opened(FIXES)
     app.segmented_control(key="group").set_value("proposed").run()
     assert list(app.dataframe[0].value["boundary"]) == ["cogs"]
@@ -539,6 +541,14 @@ def test_a_serving_fix_is_taken_out_of_service_with_a_reason(world):
     # What stands there afterwards is the same fix, and no button that would suspend another.
     assert fix.fix_instruction in words(app).replace("\\", "")
     assert not [button for button in app.button if button.label == "Suspend"]
+    app.button(key=f"approve-{fix.fix_id}").click().run()
+    assert state_of(world, fix) is FixState.ACTIVE
+
+
+def test_a_proposed_fix_leads_to_the_review_where_what_speaks_for_it_is(world):
+    app = record_of(world.fix("revenue").fix_id)
+    assert not app.button
+    assert "Decide in the review" in [link.proto.label for link in app.get("page_link")]
 
 
 def test_a_console_open_to_the_network_suspends_nothing(world):
@@ -592,6 +602,22 @@ def test_an_address_of_this_machine_is_told_from_one_of_the_network():
 
 def test_markup_is_escaped_letter_by_letter():
     assert plain("a *b* [c](d)\n# e") == r"a \*b\* \[c\]\(d\) \# e"
+
+
+@pytest.mark.parametrize(
+    "address", ["http://evil.example", "HTTPS://evil.example", "www.evil.example", "a@evil.example"]
+)
+def test_an_address_in_bare_words_is_no_link(address):
+    # As the browser's reader of Markdown looks for them, after it has taken the escapes away.
+    seen = plain(f"see {address}/x").replace("\\", "")
+    assert seen.replace("\u2060", "") == f"see {address}/x"
+    assert not re.search(r"(?i)https?://|www\.|[-.\w+]@[-\w]", seen)
+
+
+def test_brackets_in_a_badge_do_not_end_it(world):
+    incident = world.failure("[a](b)")
+    [drawn] = [one.value for one in opened(incident=str(incident.error_id)).markdown if "badge" in one.value][1:2]
+    assert drawn.endswith(r"\[a\]\(b\)]")
 
 
 def test_an_expression_that_is_not_in_its_source_line_is_not_underlined(world):

@@ -14,6 +14,7 @@ from healspan.dashboards.parts import (
     REVIEW,
     STATE_HUES,
     ago,
+    badge,
     code_of,
     ending_badge,
     height_of,
@@ -84,9 +85,9 @@ def _head(page: IncidentPage) -> None:
     st.code(message, language="text", wrap_lines=True, height=height_of(message))
     with st.container(horizontal=True, vertical_alignment="center"):
         ending_badge(ending_of(page.view.status, resolution.tier if resolution else None))
-        st.badge(plain(incident.module), icon=":material/fence:", color="gray")
+        badge(incident.module, icon=":material/fence:")
         for value in incident.context_keys.values():
-            st.badge(plain(value), icon=":material/sell:", color="gray")
+            badge(value, icon=":material/sell:")
         if resolution is not None:
             st.badge(milliseconds(resolution.elapsed_ms), icon=":material/timer:", color="gray")
         st.caption(f"{incident.timestamp:%d %b %Y %H:%M:%S} UTC, {ago(incident.timestamp)}")
@@ -143,7 +144,7 @@ def _fix(view: FixView) -> None:
         with st.container(horizontal=True):
             st.badge(str(view.state), color=STATE_HUES.get(view.state, "gray"))
             st.badge(f"{view.fix.risk_level} risk", color="gray")
-            st.badge(plain(view.fix.origin), color="gray")
+            badge(view.fix.origin)
         st.page_link(FIX_LIST, label="Its record", icon=":material/build:", query_params={"fix": view.fix.fix_id})
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "REVIEW",
     "STATE_HUES",
     "ago",
+    "badge",
     "code_of",
     "empty",
     "ending_badge",
@@ -55,9 +56,23 @@ _LONG_HEIGHT = 320
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$:~&^=])")
 
 
+_ADDRESS = re.compile(r"(?i)https?:(?=//)|www(?=\.)|@")
+"""Where Markdown of GitHub's flavour finds an address in bare words, and makes a link of it, escaped or not."""
+
+_NO_WIDTH = "\u2060"
+"""A word joiner: nobody sees it, and no address is found over it."""
+
+
 def plain(text: str) -> str:
     """Escape text from outside, so that Markdown shows it letter by letter: no link, no picture, no heading."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(shown(text).split()))
+    words = " ".join(shown(text).split())
+    return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub(lambda found: found[0] + _NO_WIDTH, words))
+
+
+def badge(text: str, *, icon: str | None = None) -> None:
+    """Draw words from outside as a badge."""
+    # Streamlit escapes square brackets in a badge itself; escaped twice they would end it.
+    st.badge(plain(text).replace("\\[", "[").replace("\\]", "]"), icon=icon, color="gray")
 
 
 def height_of(text: str) -> int | Literal["content"]:

@@ -124,12 +124,14 @@ class IncidentPage(Record):
 
 
 class FixesPage(Record):
-    """Fixes that stand in one place, and how many there are in all."""
+    """Fixes that stand in one place, and how many there are."""
 
     solutions: tuple[Solution, ...]
     """At most `MOST`, the newest first."""
     total: int
-    """In every state."""
+    """Fixes that stand there, all of them."""
+    known: int
+    """Likewise in every state."""
 
 
 class ReviewPage(Record):
@@ -265,9 +267,11 @@ def fixes_page(store: Store, group: str) -> FixesPage:
     Raises:
         StoreUnavailable, StoreCorrupt: the store cannot be read.
     """
+    states, counts = FIX_GROUPS[group], store.fixes.count_by_state()
     return FixesPage(
-        solutions=store.fixes.solutions(states=FIX_GROUPS[group], limit=MOST),
-        total=sum(store.fixes.count_by_state().values()),
+        solutions=store.fixes.solutions(states=states, limit=MOST),
+        total=sum(counts[state] for state in states),
+        known=sum(counts.values()),
     )
 
 

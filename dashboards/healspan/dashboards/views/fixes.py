@@ -6,11 +6,11 @@ import pandas as pd
 import streamlit as st
 
 from healspan.dashboards import cached
-from healspan.dashboards.deciding import ask_whether_to_suspend, may_decide
-from healspan.dashboards.parts import OVERVIEW, REVIEW, STATE_HUES, ago, empty, heading, plain, short
-from healspan.dashboards.queries import FIX_GROUPS, MOST, FixesPage
+from healspan.dashboards.deciding import ask_whether_to_serve, ask_whether_to_suspend, may_decide
+from healspan.dashboards.parts import FIXES, OVERVIEW, REVIEW, STATE_HUES, ago, badge, empty, heading, plain, short
+from healspan.dashboards.queries import FIX_GROUPS, FixesPage
 from healspan.dashboards.steps import show_steps
-from healspan.remediation.fix import SERVING_STATES
+from healspan.remediation.fix import SERVING_STATES, FixState
 from healspan.remediation.shown import shown
 from healspan.remediation.solution import Solution
 from healspan.remediation.store.views import FixView
@@ -34,7 +34,7 @@ def main() -> None:
     page = cached.fixes(group or SERVING)
     if page.solutions:
         _list(page)
-    elif page.total:
+    elif page.known:
         st.caption("No fix is in this state.")
     else:
         empty("build", "No fixes yet", "They are found when a boundary fails, or imported by a human:", _IMPORT)
@@ -85,7 +85,7 @@ def _open(key: str, solutions: tuple[Solution, ...]) -> None:
 
 def _how_many(page: FixesPage) -> str:
     listed = len(page.solutions)
-    return f"The newest {listed:,} of {page.total:,}." if listed >= MOST else f"{listed:,} of {page.total:,}."
+    return f"The newest {listed:,} of {page.total:,}." if listed < page.total else f"All {page.total:,}."
 
 
 def _table(solutions: tuple[Solution, ...]) -> pd.DataFrame:
@@ -110,8 +110,8 @@ def _fix(view: FixView) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge(str(view.state), color=STATE_HUES.get(view.state, "gray"))
             st.badge(f"{fix.risk_level} risk", color="gray")
-            st.badge(plain(fix.scope.module), icon=":material/fence:", color="gray")
-            st.badge(plain(fix.origin), icon=":material/person_edit:", color="gray")
+            badge(fix.scope.module, icon=":material/fence:")
+            badge(fix.origin, icon=":material/person_edit:")
             st.caption(plain(short(fix.fix_id)))
         st.markdown(f"**Diagnosis.** {plain(fix.diagnosis)}")
         show_steps(fix)
@@ -131,10 +131,18 @@ def _fix(view: FixView) -> None:
             icon=":material/monitoring:",
             query_params={"boundary": fix.scope.module},
         )
-        if view.state in SERVING_STATES:
-            ask_whether_to_suspend(fix.fix_id, view.changes[-1].sequence, decidable=may_decide())
-        elif view.state in FIX_GROUPS["proposed"] | FIX_GROUPS["suspended"]:
-            st.page_link(REVIEW, label="Decide in the review", icon=":material/rule:")
+        _decision(view)
+
+
+def _decision(view: FixView) -> None:
+    fix_id = view.fix.fix_id
+    if view.state in SERVING_STATES:
+        ask_whether_to_suspend(fix_id, view.changes[-1].sequence, decidable=may_decide())
+    elif view.state is FixState.SUSPENDED:
+        # Here as well as in the review, which leaves out those that a human has suspended.
+        ask_whether_to_serve(fix_id, view.changes[-1].sequence, decidable=may_decide())
+    elif view.state is FixState.PROPOSED:
+        st.page_link(REVIEW, label="Decide in the review", icon=":material/rule:", query_params={"show": FIXES})
 
 
 main()

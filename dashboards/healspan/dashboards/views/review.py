@@ -10,7 +10,7 @@ import streamlit as st
 
 from healspan.dashboards import cached
 from healspan.dashboards.deciding import ask_whether_it_may_stay, ask_whether_to_serve, may_decide
-from healspan.dashboards.parts import FIXES, OVERVIEW, PATTERNS, ago, empty, heading, plain, short
+from healspan.dashboards.parts import FIXES, OVERVIEW, PATTERNS, ago, badge, empty, heading, plain, short
 from healspan.dashboards.queries import MOST, ReviewPage
 from healspan.dashboards.steps import show_steps
 from healspan.remediation.fix import RiskLevel
@@ -117,8 +117,8 @@ def _proposal(proposal: Proposal, *, decidable: bool) -> None:
     st.markdown(f"##### {plain(fix.fix_instruction)}")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(f"{fix.risk_level} risk", color=RISK_HUES[fix.risk_level])
-        st.badge(plain(fix.scope.module), icon=":material/fence:", color="gray")
-        st.badge(plain(fix.origin), icon=":material/person_edit:", color="gray")
+        badge(fix.scope.module, icon=":material/fence:")
+        badge(fix.origin, icon=":material/person_edit:")
         st.badge(f"confidence {fix.confidence:.0%}", color="gray")
         st.caption(f"{plain(short(fix.fix_id))} · proposed {ago(proposal.change.at)}")
     text, steps = st.columns([3, 4], gap="medium")
