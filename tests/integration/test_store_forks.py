@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
+from healspan.remediation.store import forks
 from healspan.remediation.store.forks import no_fork_meanwhile
 
 
@@ -39,3 +41,38 @@ def test_parent_and_child_can_hold_off_forks_again_afterwards() -> None:
         with no_fork_meanwhile():
             pass
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+class Member:
+    """Says in which order it is held and let go of, and takes its time over it."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def before_fork(self) -> None:
+        self.told.append("held")
+        time.sleep(0.01)
+
+    def after_fork(self, *, child: bool) -> None:
+        time.sleep(0 if child else 0.01)
+        self.told.append("let go")
+
+
+def test_threads_that_fork_at_once_do_so_one_after_the_other() -> None:
+    member = Member()
+    forks.hold_for_forks(member)
+
+    def fork() -> None:
+        for _ in range(5):
+            child = os.fork()
+            if not child:
+                os._exit(0 if forks._turn == 0 else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    threads = [threading.Thread(target=fork) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert member.told == ["held", "let go"] * 20
+    assert not forks._forking.locked()

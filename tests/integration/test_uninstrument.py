@@ -23,7 +23,7 @@ from tests.observe import drained, facts, wait_until
 from wrapt import importer
 
 from healspan.instrumentation import HealspanInstrumentor
-from healspan.instrumentation.configured import _hooks
+from healspan.instrumentation.configured import ConfiguredBoundaries, _hooks
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.remediation import counted
 from healspan.remediation.boundary import boundaries, why_missing
@@ -372,3 +372,47 @@ def test_off_the_main_thread_the_handler_of_hangups_gives_itself_back(package: s
         assert heard == [signal.SIGHUP]
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("live")
+def test_threads_that_begin_and_end_at_once(package: str, providers: Providers) -> None:
+    importlib.import_module(f"{package}.code")
+    before = snapshot(package)
+    interval = sys.getswitchinterval()
+
+    def begin_and_end() -> None:
+        for _ in range(5):
+            providers.instrument()
+            HealspanInstrumentor().uninstrument()
+
+    threads = [threading.Thread(target=begin_and_end) for _ in range(4)]
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(interval)
+    HealspanInstrumentor().uninstrument()
+    same(before, snapshot(package))
+    assert not [one for one in sys.meta_path if type(one).__module__.startswith("healspan")]
+
+
+@pytest.mark.usefixtures("live")
+def test_what_is_read_again_in_the_middle_of_the_end_stays_off(
+    package: str, providers: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = importlib.import_module(f"{package}.code")
+    before = snapshot(package)
+    providers.instrument()
+    instrumentor, apply = HealspanInstrumentor(), ConfiguredBoundaries.apply
+
+    def late(configured: ConfiguredBoundaries) -> None:
+        instrumentor.uninstrument()
+        apply(configured)
+        assert hasattr(code.read, "boundary")
+
+    monkeypatch.setattr(ConfiguredBoundaries, "apply", late)
+    instrumentor._reload()
+    same(before, snapshot(package))

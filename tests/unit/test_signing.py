@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +57,17 @@ def test_the_machine_key_is_private_and_stays_the_same(tmp_path: Path) -> None:
     assert KeyRing.open(tmp_path / "keys").sign(b"x") == first
     mode = (tmp_path / "keys" / "machine.key").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["machine.key", "machine-old.key", "trusted/one.pem"])
+def test_what_stands_in_the_place_of_a_key_and_is_no_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    KeyRing.open(tmp_path)
+    (tmp_path / "trusted").mkdir(exist_ok=True)
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ConfigurationError, match="is no file"):
+        KeyRing.open(tmp_path)
 
 
 def test_a_low_risk_fix_signed_by_the_machine_is_trusted(keys: KeyRing) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from healspan.instrumentation.values import Limits, ValuePolicy, ValueReader, type_name
+from healspan.instrumentation.values import Limits, ValuePolicy, ValueReader, class_name, type_name
 from healspan.remediation.scrubbing import Scrubber
 
 Point = namedtuple("Point", "x y")
@@ -182,3 +182,18 @@ def test_a_value_that_changes_while_it_is_read_does_no_harm(monkeypatch: pytest.
 
 def test_lone_surrogates_can_be_stored() -> None:
     read(["\ud800", {"\udfff": 1}])[0].encode()
+
+
+class _Named(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise AssertionError("the application's own code was run")
+
+    def __format__(self, spec: str) -> str:
+        raise AssertionError("the application's own code was run")
+
+
+def test_nor_of_the_name_of_a_class() -> None:
+    odd = type("Odd", (), {"__qualname__": _Named("Odd")})
+    assert class_name(odd) == f"{__name__}.Odd"

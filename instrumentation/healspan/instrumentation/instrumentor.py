@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
@@ -35,6 +35,7 @@ __all__ = ["HealspanInstrumentor"]
 
 logger = logging.getLogger("healspan")
 
+_PATIENCE_SECONDS = 5.0
 _OPTIONS = ("tracer_provider", "logger_provider", "spans", "logs", "uncaught", "config")
 
 
@@ -57,6 +58,7 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
     _hangup: Hangup
     _uncaught: UncaughtHooks | None
     _screen: Screen
+    _changing: threading.RLock
     _where: tuple[Path, str] | None
     """In which directory a file of boundaries is looked for again, and under which name; None: nowhere."""
 
@@ -68,6 +70,7 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
             instance._configured = instance._uncaught = instance._where = None
             instance._hangup = Hangup(instance._reload)
             instance._screen = Screen(logger)
+            instance._changing = threading.RLock()
             if hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=instance._after_fork)
         return instance
@@ -75,6 +78,26 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
     def instrumentation_dependencies(self) -> Collection[str]:
         """Nothing else has to be installed."""
         return ()
+
+    def instrument(self, **options: Any) -> Any:
+        """Begin; see the class. Threads that begin and end at once do so one after the other."""
+        with self._alone():
+            return super().instrument(**options)
+
+    def uninstrument(self, **options: Any) -> Any:
+        """Put everything back."""
+        with self._alone():
+            return super().uninstrument(**options)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        # To begin imports what a file refers to: who holds a module's import and waits for us must not do so for ever.
+        mine = self._changing.acquire(timeout=_PATIENCE_SECONDS)
+        try:
+            yield
+        finally:
+            if mine:
+                self._changing.release()
 
     def _instrument(self, **options: Any) -> None:
         self._screen.install()
@@ -129,14 +152,19 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
         with internal_error("read the configuration again"):
             if self._where is None:
                 return
-            if self._configured is None:
-                path = find_configuration(*self._where)
+            configured, where = self._configured, self._where
+            if configured is None:
+                path = find_configuration(*where)
                 if path is None:
-                    logger.warning("healspan finds no file in %s that declares boundaries", self._where[0])
+                    logger.warning("healspan finds no file in %s that declares boundaries", where[0])
                     return
-                self._configured = ConfiguredBoundaries(path)
-            self._configured.apply()
-            logger.info("healspan has read %s again", self._configured.path)
+                configured = self._configured = ConfiguredBoundaries(path)
+            try:
+                configured.apply()
+            finally:
+                if self._configured is not configured or self._where is not where:  # uninstrumented meanwhile
+                    configured.remove()
+            logger.info("healspan has read %s again", configured.path)
 
     def _after_fork(self) -> None:
         """Read a file that has changed.
@@ -144,6 +172,7 @@ class HealspanInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
         A server that starts its workers anew at SIGHUP, as gunicorn, forks them from a process that has read the file
         as it was, and hears no SIGHUP itself.
         """
+        self._changing = threading.RLock()
         configured = self._configured
         if configured is not None:
             configured.forked()

@@ -59,10 +59,10 @@ def type_name(value: object) -> str:
 def class_name(cls: type) -> str:
     """Return ``module.Class`` of a class without running any of its metaclass's code."""
     try:
-        module, name = _MODULE.__get__(cls), _QUALNAME.__get__(cls)
+        module, name = _MODULE.__get__(cls), str.__str__(_QUALNAME.__get__(cls))  # past what a subclass overrides
     except AttributeError:
         return "unknown"
-    named = f"{importable_name(module)}.{name}" if type(module) is str else str(name)
+    named = f"{importable_name(module)}.{name}" if type(module) is str else name
     return named if len(named) <= _MAX_TYPE_NAME else named[: _MAX_TYPE_NAME - 1] + "…"
 
 

@@ -67,6 +67,17 @@ def _write_private(path: Path, data: bytes) -> bool:
     return True
 
 
+def _read(path: Path) -> bytes:
+    """Read a key; whoever opens a pipe that stands in its place waits for ever.
+
+    Raises:
+        OSError: it is no file, or cannot be read.
+    """
+    if not path.is_file():
+        raise OSError(f"{path} is no file")
+    return path.read_bytes()
+
+
 def _read_trusted(directory: Path) -> dict[str, Ed25519PublicKey]:
     trusted: dict[str, Ed25519PublicKey] = {}
     for path in (directory.parent, directory, *directory.glob("*.pem")):
@@ -74,7 +85,7 @@ def _read_trusted(directory: Path) -> dict[str, Ed25519PublicKey]:
             logger.error("no reviewer is trusted: anybody can write to %s; run chmod o-w on it", path)
             return trusted
     for file in sorted(directory.glob("*.pem")):
-        key = serialization.load_pem_public_key(file.read_bytes())
+        key = serialization.load_pem_public_key(_read(file))
         if not isinstance(key, Ed25519PublicKey):
             raise ConfigurationError(f"{file} is no Ed25519 public key; remove it or enrol it again")
         trusted[_key_id("human", _raw(key))] = key
@@ -115,7 +126,7 @@ class KeyRing:
             if not path.exists():
                 _write_private(path, secrets.token_bytes(32))
             files = [path, *sorted(p for p in directory.glob("machine-*.key") if p != path)]
-            machine = {_key_id("machine", data): data for data in (file.read_bytes() for file in files)}
+            machine = {_key_id("machine", data): data for data in map(_read, files)}
             return cls(machine, functools.partial(_read_trusted, directory / "trusted"))
         except (OSError, ValueError) as error:
             raise ConfigurationError(

@@ -34,6 +34,10 @@ _held: list[Forkable] = []
 _registered = False
 _meanwhile = threading.Lock()
 _waited = False
+_forking = threading.Lock()
+"""One fork after the other: what a second one holds, the end of the first would let go of, or the other way round."""
+_turn = 0
+"""The thread whose fork it is."""
 
 
 @contextlib.contextmanager
@@ -62,7 +66,10 @@ def _register() -> None:
 
 
 def _before() -> None:
-    global _waited
+    global _waited, _turn
+    if not _forking.acquire(timeout=WAIT_SECONDS):
+        return  # its child forgets what is the parent's, all the same
+    _turn = threading.get_ident()
     _waited = _meanwhile.acquire(timeout=WAIT_SECONDS)
     _held[:] = list(_members)
     for member in _held:
@@ -70,10 +77,19 @@ def _before() -> None:
 
 
 def _after_in_parent() -> None:
-    _release(child=False)
+    global _turn
+    if _turn != threading.get_ident():
+        return
+    try:
+        _release(child=False)
+    finally:
+        _turn = 0
+        _forking.release()
 
 
 def _after_in_child() -> None:
+    global _forking, _turn
+    _forking, _turn = threading.Lock(), 0
     # A server written in C may fork without telling anybody beforehand; then all members are still unheld.
     _held[:] = _held or list(_members)
     _release(child=True)
