@@ -337,7 +337,7 @@ PRICES_APP = ("prices",)
 
 BROKEN = (
     Broken("syntax", _text("[boundaries"), "healspan.toml cannot be read"),
-    Broken("unknown key", _text(f"{_FOUND}retrysafe = true"), "there are name, output, checks, retry_safe"),
+    Broken("unknown key", _text(f"{_FOUND}retrysafe = true"), "did you mean 'retry_safe'?"),
     Broken("unknown table", _text('[boundary."prices:price"]'), "did you mean 'boundaries'?"),
     Broken("a directory", _directory, "is no file"),
     Broken("a link to nothing", _link("nowhere.toml"), "is no file"),

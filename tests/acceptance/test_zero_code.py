@@ -127,7 +127,7 @@ def test_a_broken_file_is_said_once_and_the_service_goes_on(tmp_path: Path, monk
     assert (ran.returncode, ran.stdout.split()) == (0, ["failed"])
     [told] = [line for line in ran.stderr.splitlines() if "healspan" in line]
     assert "retrysafe" in told
-    assert "there are name, output, checks, retry_safe" in told
+    assert "did you mean 'retry_safe'?" in told
     assert "retrysafe" in run_command("doctor")
 
 

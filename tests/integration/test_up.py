@@ -16,6 +16,7 @@ from tests.observe import wait_until
 from tests.ports import free_port
 from tests.world import World
 
+from healspan.dashboards.commands import up
 from healspan.dashboards.server import ConsoleServer
 from healspan.remediation.errors import ConfigurationError
 
@@ -96,6 +97,13 @@ def test_without_streamlit_up_says_how_to_do_without(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="healspan up --no-console"):
         ConsoleServer(host="127.0.0.1", port=0)
+
+
+@pytest.mark.parametrize(("with_console", "brings"), [(True, "console"), (False, "analytics")])
+def test_without_its_packages_up_names_the_extra_that_is_enough(monkeypatch, with_console, brings):
+    monkeypatch.setitem(sys.modules, "healspan.analytics.scheduler", None)
+    with pytest.raises(ConfigurationError, match=rf"pip install 'healspan\[{brings}\]'"):
+        up(with_console=with_console)
 
 
 def test_metrics_ends_on_a_signal():

@@ -54,7 +54,7 @@ def up(
     """Run scheduled analytics, /metrics and the console together, on this machine, until stopped."""
     from healspan.analytics.commands import extra, interval
 
-    with extra("console"):
+    with extra("console" if with_console else "analytics"):
         from healspan.analytics.masking import MaskingLimits
         from healspan.analytics.scheduler import AnalyticsScheduler
     from healspan.dashboards.server import ConsoleServer

@@ -82,16 +82,6 @@ def seen_under_way(error_type: object) -> Seen:
     return seen_in(error)
 
 
-@contextmanager
-def telling(error: object) -> Iterator[None]:
-    """Know what is told meanwhile for this exception's, though nobody handles it: asyncio logs what a task has left."""
-    token = _told.set(error if isinstance(error, BaseException) else None)
-    try:
-        yield
-    finally:
-        _told.reset(token)
-
-
 def mark_under_way(error_type: object) -> tuple[int | None, bool]:
     """Return the mark of the exception that is being handled, if its type has this name, qualified or not.
 
@@ -128,6 +118,16 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
         pending += (_CAUSE.__get__(one), _CONTEXT.__get__(one))
         if issubclass(type(one), BaseExceptionGroup):
             pending += _MEMBERS.__get__(one)[:_MOST]
+
+
+@contextmanager
+def telling(error: object) -> Iterator[None]:
+    """Know what is told meanwhile for this exception's, though nobody handles it: asyncio logs what a task has left."""
+    token = _told.set(error if isinstance(error, BaseException) else None)
+    try:
+        yield
+    finally:
+        _told.reset(token)
 
 
 def _stands_alone(error: BaseException) -> bool:
