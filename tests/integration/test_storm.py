@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
-from tests.observe import facts, published
+from tests.facts import make_change, make_fix, make_pattern
+from tests.observe import facts, published, wait_until
 
 from healspan.instrumentation import HealspanInstrumentor, error_boundary, passing, pipeline, storm
 from healspan.instrumentation.allowance import Allowance
@@ -19,8 +20,10 @@ from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.signals import repeats
 from healspan.instrumentation.signals.signal import signal_of
 from healspan.instrumentation.signals.watcher import Watcher, watcher
-from healspan.instrumentation.storm import Storm
+from healspan.instrumentation.storm import Known, Place, Storm
+from healspan.remediation.fix import FixState
 from healspan.remediation.runtime import Runtime, runtime
+from healspan.remediation.store import Candidate, Snapshot
 
 
 @error_boundary("storm_amount", retry_safe=True)
@@ -198,8 +201,43 @@ def test_as_soon_as_a_fix_serves_none_is_passed_over(clock: Clock) -> None:
     clock.now = 1.0
     assert amount("$1,234") == 1234.0, "in its turn it is looked into as any other"
     before = dropped()
-    fail(amount, 60)
+    fail(amount, 12)
     assert dropped() == before
+
+
+def test_what_a_repair_declines_over_and_over_is_a_storm_as_well(clock: Clock) -> None:
+    assert amount("$1,234") == 1234.0
+    live, before = runtime(), dropped()
+    wait_until(live.repairs.installed, "the repair to be installed")
+    fail(amount, 60)
+    told = len(facts(live)) - 1
+    assert 12 <= told <= 12 + 11, "a dozen in vain, and what a storm is let through"
+    assert dropped() - before == 60 - told
+    assert amount("$5") == 5.0, "what it can heal does not fail"
+    assert len(facts(live)) == told + 1
+
+
+def test_what_is_healed_once_makes_others_worth_a_look() -> None:
+    fix, pattern = make_fix(), make_pattern("a")
+    serving = Snapshot().changed({fix.fix_id: Candidate(fix, make_change(fix, 1, FixState.TRIAL, None))})
+    known = Known(Place(ValueError, fail.__code__, 1, frozenset(), {}), pattern)
+
+    def let_go(*, in_place: bool, heals: bool = True) -> int:
+        asked = (
+            known.goes_on(1.0, serving, "m", rate=1.0, heals=heals, in_place=lambda _: in_place) for _ in range(100)
+        )
+        return sum(asked)
+
+    for times in range(1, 14):
+        known.add(pattern, serving.serial)
+        assert (let_go(in_place=True) > 0) is (times >= 12)
+        assert let_go(in_place=False) == 0
+    assert let_go(in_place=False, heals=False) > 0, "a boundary that only observes"
+    known.add(pattern, None)
+    assert let_go(in_place=True) == 0
+    for _ in range(12):
+        known.add(pattern, serving.serial + 1)
+    assert let_go(in_place=True) == 0, "in another snapshot, another fix may serve"
 
 
 def test_the_run_of_one_that_is_passed_over_knows_of_it(clock: Clock) -> None:

@@ -129,7 +129,9 @@ def _ended(site: Site, failure: Failure, healing: Healing | None, call: tuple[Ar
     """Say how it ended; None if the original exception goes on."""
     with internal_error("end"):
         failure.end(runtime(), healing)
-        site.storm.ended(raised_at(failure.error), failure.incident.pattern)
+        healed = healing is not None and healing.healed
+        serial = None if healed else runtime().index.snapshot.serial
+        site.storm.ended(raised_at(failure.error), failure.incident.pattern, serial)
     tell_of(failure.incident, healing)
     if healing is not None and healing.healed:
         return healing

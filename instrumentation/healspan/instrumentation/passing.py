@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from healspan.instrumentation.signals.passed import Steps
 from healspan.instrumentation.signals.watcher import watcher
 from healspan.instrumentation.storm import Known, Storm
 from healspan.remediation.boundary import Boundary
+from healspan.remediation.fix import Fix
 from healspan.remediation.own_errors import internal_error
+from healspan.remediation.repair import Repairs
 from healspan.remediation.run import current_run
 from healspan.remediation.runtime import Runtime, runtime
 
@@ -27,7 +31,14 @@ def passes_over(storm: Storm, boundary: Boundary, error: Exception) -> bool:
         if live.disabled or boundary.withdrawn:
             return False
         known, snapshot, rate = storm.find(error), live.index.snapshot, live.settings.same_failures_per_second
-        if known is None or not known.goes_on(storm.clock(), snapshot, boundary.name, rate=rate):
+        if known is None or not known.goes_on(
+            storm.clock(),
+            snapshot,
+            boundary.name,
+            rate=rate,
+            heals=boundary.mode != "observe",
+            in_place=partial(_acts_in_place, live.repairs),
+        ):
             return False
         let_go(error, known, boundary.name, live)
         return True
@@ -52,6 +63,13 @@ def let_go(error: BaseException, known: Known, boundary: str, live: Runtime, ste
         if watcher.has_counted(error):
             return
     live.metrics.passed_over()  # last: where something of the above goes wrong, it is dealt with in full
+
+
+def _acts_in_place(repairs: Repairs, fix: Fix) -> bool:
+    """Whether each step of a fix is a repair that is in force: what it can heal does not fail any more."""
+    if any(step.kind != "repair" for step in fix.steps):
+        return False
+    return sum(one.fix_id == fix.fix_id for one in repairs.installed()) >= len(fix.steps)
 
 
 def storm_of_blocks(name: str) -> Storm:

@@ -2,7 +2,9 @@
 
 Each costs what it costs to capture, write down and look for a fix, which a service that fails a thousand times a second
 has not got. So of those that fail in the same place with the same type, and for which no fix serves, some a second are
-dealt with in full, and the rest goes on as it would have, counted. As soon as a fix serves, none is passed over.
+dealt with in full, and the rest goes on as it would have, counted. As soon as a fix serves, none is passed over; but
+where all that serve are repairs in the function itself, and a dozen in a row was declined by them: what they can heal
+does not come here.
 
 The same place is the same way to it as well, and the same causes: libraries raise all they have to say in one line.
 """
@@ -20,6 +22,7 @@ from healspan.instrumentation.errors import ContractViolation
 from healspan.instrumentation.exceptions import traceback_of
 from healspan.instrumentation.signals.mark import chain_of
 from healspan.instrumentation.signals.passed import Steps, steps_of
+from healspan.remediation.fix import Fix
 from healspan.remediation.incident import Pattern
 from healspan.remediation.store import Snapshot
 
@@ -28,6 +31,8 @@ __all__ = ["Known", "Place", "Recalled", "Storm", "raised_at", "way_of"]
 _MOST_PLACES = 256
 _MOST_PATTERNS = 16
 _MOST_WAYS = 256
+_IN_VAIN = 12
+"""Failures in a row that repairs have declined, after which others like them are passed over."""
 _DEEPEST = 64
 """Frames below the boundary that are gone down; where it failed deeper, nothing is passed over."""
 
@@ -75,7 +80,7 @@ class Known:
         pattern: of the first one.
     """
 
-    __slots__ = ("_allowance", "_place", "patterns", "sure")
+    __slots__ = ("_allowance", "_place", "_vain", "patterns", "sure")
 
     def __init__(self, place: Place, pattern: Pattern) -> None:
         self._place = place  # kept for the ids
@@ -83,16 +88,23 @@ class Known:
         """By `Pattern.exact`: one line may lack several names."""
         self._allowance = Allowance()
         self.sure: tuple[int, Mapping[str, Pattern], float] = -1, self.patterns, 0.0
-        """In which snapshot, by its serial, it was found that no fix serves for any of these very patterns, and until
-        when no more failures are dealt with in full: so long all go on."""
+        """In which snapshot, by its serial, it was found that no fix serves for any of these very patterns, or that all
+        have declined, and until when no more failures are dealt with in full: so long all go on."""
+        self._vain = -1, 0
+        """In which snapshot failures were dealt with that nothing has healed, and how many in a row."""
 
     @property
     def pattern(self) -> Pattern:
         """The newest kind of failure here."""
         return next(reversed(self.patterns.values()))
 
-    def add(self, pattern: Pattern) -> None:
-        """Note a kind of failure."""
+    def add(self, pattern: Pattern, in_vain: int | None) -> None:
+        """Note a kind of failure, and in which snapshot nothing has healed it; None if something has."""
+        serial, times = self._vain
+        if in_vain is None:
+            self._vain = -1, 0
+        else:
+            self._vain = in_vain, times + 1 if serial == in_vain else 1
         patterns = self.patterns
         if pattern.exact not in patterns:
             if len(patterns) >= _MOST_PATTERNS:
@@ -100,7 +112,16 @@ class Known:
             # Another one takes its place, since other threads may be reading it.
             self.patterns = {**patterns, pattern.exact: pattern}
 
-    def goes_on(self, now: float, snapshot: Snapshot, module: str, *, rate: float) -> bool:
+    def goes_on(
+        self,
+        now: float,
+        snapshot: Snapshot,
+        module: str,
+        *,
+        rate: float,
+        heals: bool,
+        in_place: Callable[[Fix], bool],
+    ) -> bool:
         """Tell whether one more failure goes on as it was.
 
         Args:
@@ -108,9 +129,17 @@ class Known:
             snapshot: of the fixes that serve.
             module: the boundary's name.
             rate: failures of one place and type a second that are dealt with in full.
+            heals: whether fixes may act there at all.
+            in_place: whether a fix acts in the function itself, and nowhere else.
         """
         patterns, allowance = self.patterns, self._allowance
-        if snapshot.disabled or any(snapshot.serves(pattern, module) for pattern in patterns.values()):
+        if snapshot.disabled:
+            return False
+        kinds = patterns.values() if heals else ()
+        serving = [one.fix for each in kinds for group in snapshot.groups(each, module, {}) for one in group]
+        if serving and (self._vain[0] != snapshot.serial or self._vain[1] < _IN_VAIN):
+            return False
+        if not all(map(in_place, serving)):
             return False
         if allowance.take(now, rate=rate, burst=EQUAL_BURST * rate):
             return False
@@ -164,19 +193,24 @@ class Storm:
         self.ways: dict[_Way, Recalled] = {}
         """What `find` has found, by `way_of`: nearly all failures of a storm come on few ways."""
 
-    def ended(self, place: Place | None, pattern: Pattern) -> None:
-        """Note that a failure was dealt with in full, healed or not."""
+    def ended(self, place: Place | None, pattern: Pattern, in_vain: int | None = None) -> None:
+        """Note that a failure was dealt with in full.
+
+        Args:
+            place: of the failure.
+            pattern: likewise.
+            in_vain: serial of the snapshot in which nothing has healed it; None if something has, or nobody has tried.
+        """
         if place is None:
             return
         key = _key(place)
         known = self._known.get(key)
-        if known is not None:
-            known.add(pattern)
-            return
-        if len(self._known) >= _MOST_PLACES:
-            self._known.clear()
-            self.ways.clear()
-        self._known[key] = Known(place, pattern)
+        if known is None:
+            if len(self._known) >= _MOST_PLACES:
+                self._known.clear()
+                self.ways.clear()
+            known = self._known[key] = Known(place, pattern)
+        known.add(pattern, in_vain)
 
     def find(self, error: BaseException) -> Known | None:
         """Return what is known of failures of the same place and type; None if none was dealt with yet."""
