@@ -358,12 +358,12 @@ def test_a_hook_that_logs_what_nobody_has_caught(
     """Outside the handler of the exception, so that nothing but the hook says whose the record is."""
     owner: Any = {"main": sys, "thread": threading, "task": asyncio.BaseEventLoop}[who]
     name = "default_exception_handler" if who == "task" else "excepthook"
-    called: list[object] = []
+    called: list[BaseException] = []
 
     def log_it(*args: Any) -> None:
         error = {"main": lambda: args[1], "thread": lambda: args[0].exc_value, "task": lambda: args[1]["exception"]}
         called.append(error[who]())
-        service.logger.error("nobody has caught it", exc_info=called[-1])  # type: ignore[arg-type]
+        service.logger.error("nobody has caught it", exc_info=called[-1])
 
     ours = getattr(owner, name)
     if hook == "before ours":
