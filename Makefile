@@ -38,8 +38,8 @@ WORKERS ?= 2
 
 test: lint types $(STAMP) ## Everything CI checks: lint, types, tests
 	@$(BIN)/pytest -n $(WORKERS) --dist loadfile
-	@HEALSPAN_COMPILED_BOUNDARIES=0 $(BIN)/pytest $(BOTH_FORMS)
-	@HEALSPAN_TEST_STORE=postgresql $(BIN)/pytest $(ON_POSTGRESQL)
+	@HEALSPAN_COMPILED_BOUNDARIES=0 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(BOTH_FORMS)
+	@HEALSPAN_TEST_STORE=postgresql $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ON_POSTGRESQL)
 
 lint: $(STAMP) ## Style and the one-way arrows between the parts
 	@$(BIN)/ruff check .

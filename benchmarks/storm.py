@@ -7,7 +7,7 @@ good. Each waits a millisecond, as for a database, then reads a number and does 
 that of getting the interpreter back, from the other requests and from threads of healspan's. It is taken without
 healspan, with its signals (the failing requests only leave their spans), with a boundary around what fails, and with
 both, in processes of their own, turn by turn, every other round backwards; and without healspan once more, whose ratios
-say how much of the others is the machine. The figures are ratios to that without healspan in the same round, as median,
+to the other one say how much is the machine. The figures are ratios to those two together in the same round, as median,
 least and most of the rounds: of the 99th percentile of all requests, of the good ones, of the failing ones, and of the
 processor time that all of it took; memory in MiB grown during the storm, without healspan as well; and how many
 failures there were, how many incidents came of them and how many were dropped, which together are all.
@@ -170,12 +170,13 @@ def main() -> None:
 
 def median(rounds: list[dict[str, dict[str, float]]], key: str) -> float:
     """Return a figure of the service without healspan."""
-    return round(statistics.median(one["without"][key] for one in rounds), 3)
+    return round(statistics.median(one[way][key] for one in rounds for way in BARE), 3)
 
 
 def ratios(rounds: list[dict[str, dict[str, float]]], way: str, name: str, key: str) -> dict[str, Any]:
     """Return a figure of one way relative to that without healspan, round by round: the median, least and most."""
-    found = sorted(one[way][key] / one["without"][key] for one in rounds)
+    reference = [other for other in BARE if other != way]
+    found = sorted(one[way][key] / statistics.mean(one[other][key] for other in reference) for one in rounds)
     return {name: round(statistics.median(found), 3), f"{name}_from_to": [round(found[0], 3), round(found[-1], 3)]}
 
 
