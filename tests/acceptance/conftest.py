@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from tests import shop
 from tests.command import Ran, Run
 from tests.observe import ended
+from tests.world import World
 
+from healspan.analytics import run_job
 from healspan.remediation.cli import main
+from healspan.remediation.fix import Fix, FixState
 from healspan.remediation.settings import load_settings
 from healspan.remediation.store.repository import Store
 
@@ -43,3 +47,25 @@ def filled(data_dir: Path) -> Path:
 def store(filled: Path) -> Iterator[Store]:
     with Store.open(load_settings()) as opened:
         yield opened
+
+
+@pytest.fixture
+def on_this_machine() -> Iterator[None]:
+    """A console that nobody else reaches."""
+    from streamlit import config
+
+    before = config.get_option("server.address")
+    config.set_option("server.address", "127.0.0.1")
+    yield
+    config.set_option("server.address", before)
+
+
+@pytest.fixture
+def hiding(world: World) -> Fix:
+    """A fix that hides a fault."""
+    fix = world.fix("revenue", state=FixState.TRIAL, ago=timedelta(days=2))
+    for hour in range(24):
+        world.calls("revenue", 100, ago=timedelta(hours=hour))
+        world.application(fix, count=20, ago=timedelta(hours=hour))
+    run_job(world.store)
+    return fix
